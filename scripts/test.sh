@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Every check, then every test in one run: on all cores first, and at the end, one at a time, those
+# that drive whole processes (browser, fault). The checks stand first because they are quick.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+PATH="$PWD/${VENV:-.venv}/bin:$PATH"
+
+scripts/lint.sh
+mypy
+lint-imports --no-logo
+scripts/test-servers.sh
+
+# loadgroup without reordering keeps the order that tests/servers.py gives: the group comes last.
+exec pytest --numprocesses "${TEST_PROCESSES:-auto}" --dist loadgroup --no-loadscope-reorder "$@"

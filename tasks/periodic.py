@@ -1,0 +1,137 @@
+"""Every periodic beat on one screen, and the scheduler that beats.
+
+Each consumer beats once a second; however many there are, each effect happens once, since every
+write is conditional.
+"""
+
+import ctypes
+import multiprocessing
+import signal
+import sys
+import time
+
+from flask import Flask
+from huey.consumer import Scheduler
+
+from tasks.application import application
+from webapp.clock import now
+from webapp.db import db, transaction
+from webapp.dead_letters.service import write
+from webapp.dead_letters.values import Cause, Reason
+from webapp.jobs.attempts import LOST
+from webapp.jobs.broker import WINDOW, current_broker
+from webapp.jobs.dispatch import Due, mark_due, settle_lost, unmark
+from webapp.logs import get_logger
+from webapp.settings import Settings
+from webapp.workers.service import beat, farewell
+from webapp.workers.values import WorkerIdentity
+
+log = get_logger(__name__)
+
+WORKER_BEAT_SECONDS = 10.0
+_PR_SET_PDEATHSIG = 1
+
+
+class BeatScheduler(Scheduler):
+    """Runs the ledger's beats where Huey would run its own schedule, which stays empty."""
+
+    def initialize(self) -> None:
+        """Start with connections of our own, and end with the consumer."""
+        prepare_child()
+        self._last_sign = float("-inf")
+
+    def loop(self, now: object = None) -> None:
+        """Beat once; whatever goes wrong is logged, and the next beat tries again."""
+        del now
+        started = time.monotonic()
+        app = application()
+        with app.app_context():
+            for step in (self._show_life, rescue_lost, dispatch_due):
+                try:
+                    step(app)
+                except Exception as error:  # noqa: BLE001  # a beat must outlive any outage
+                    log.warning(
+                        "beat_failed",
+                        beat=step.__name__,
+                        error=f"{type(error).__name__}: {error}",
+                    )
+        self.sleep_for_interval(started, self.interval)
+
+    def shutdown(self) -> None:
+        """Say farewell, so that the console tells a stop from a crash."""
+        with application().app_context():
+            try:
+                with transaction() as session:
+                    farewell(session, self._identity.name, now=now())
+            except Exception as error:  # noqa: BLE001  # nothing may hold up the end
+                log.warning("farewell_failed", error=type(error).__name__)
+
+    @property
+    def _identity(self) -> WorkerIdentity:
+        identity: WorkerIdentity = self.huey.identity
+        return identity
+
+    def _show_life(self, app: Flask) -> None:
+        del app
+        if time.monotonic() - self._last_sign < WORKER_BEAT_SECONDS:
+            return
+        with transaction() as session:
+            beat(session, self._identity, now=now())
+        self._last_sign = time.monotonic()
+
+
+def rescue_lost(app: Flask) -> None:
+    """Put back the jobs whose workers fell silent, and bury those that were lost too often."""
+    settings: Settings = app.extensions["settings"]
+    with transaction() as session:
+        for lost in settle_lost(session, max_losses=settings.job_max_losses, now=now()):
+            log.warning("job_lost", job_id=lost.job_id, losses=lost.losses, buried=lost.buried)
+            if lost.buried:
+                write(session, lost.job_id, _LOST_CAUSE, now=now())
+
+
+_LOST_CAUSE = Cause(
+    reason=Reason.WORKER_LOST,
+    error_class="bug",
+    exception_type="WorkerLost",
+    message=LOST,
+    traceback="",
+)
+
+
+def dispatch_due(app: Flask) -> None:
+    """Hand due jobs to the broker, as many as its window has room for."""
+    del app
+    broker = current_broker()
+    if broker is None:
+        return
+    waiting = broker.size()
+    if waiting >= WINDOW:
+        return
+    with transaction() as session:
+        due = mark_due(session, room=WINDOW - waiting, idle=waiting == 0, now=now())
+    sent = 0
+    try:
+        for item in due:
+            broker.send(item.job_id, item.priority)
+            sent += 1
+    finally:
+        _take_back(due[sent:])
+
+
+def _take_back(unsent: list[Due]) -> None:
+    if unsent:
+        with transaction() as session:
+            unmark(session, unsent)
+
+
+def prepare_child() -> None:
+    """Make a forked child safe: no connection shared with the parent, no life after it."""
+    if multiprocessing.parent_process() is None:
+        return
+    if sys.platform == "linux":
+        # A killed consumer would leave its children working and beating for ever.
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    app = application()
+    with app.app_context():
+        db.engine.dispose(close=False)

@@ -1,0 +1,154 @@
+"""The Huey objects, built from settings: storage, serializer, consumer and the broker port.
+
+A message is only ever "look at job N now".  Nothing durable is left to Huey: no retries, results,
+schedule or locks, since a kill at the wrong moment loses what it holds.
+"""
+
+import json
+import logging
+import os
+import secrets
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from huey import Huey, PriorityRedisHuey, SqliteHuey
+from huey.api import TaskWrapper
+from huey.consumer import Consumer
+from huey.registry import Message
+from redis import ConnectionPool
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from tasks.periodic import BeatScheduler
+from webapp import __version__
+from webapp.settings import Settings
+from webapp.workers.values import WorkerIdentity
+
+QUEUE_NAME = "switchyard"
+# A broker that is away must be noticed in a moment: the ledger keeps the job meanwhile.
+REDIS_CONNECT_SECONDS = 0.5
+# Longer than the second for which an idle worker waits for a message.
+REDIS_ANSWER_SECONDS = 3.0
+# More attempts and deferrals than any policy allows; no job may hold its caller for ever.
+MOST_RUNS = 200
+
+
+class JsonSerializer:
+    """Messages as JSON: whoever can write to the broker must not be able to run code, as with
+    Huey's own pickles.
+    """
+
+    def serialize(self, message: Message) -> bytes:
+        """Return the fields that are set; an ETA or expiry is never among them."""
+        fields = {name: value for name, value in message._asdict().items() if value is not None}
+        return json.dumps(fields).encode()
+
+    def deserialize(self, data: bytes) -> Message:
+        """Read a message back; unknown fields are a newer version's and are left out."""
+        fields = json.loads(bytes(data))
+        return Message(**{name: fields[name] for name in Message._fields if name in fields})
+
+
+class LedgerConsumer(Consumer):
+    """Huey's consumer with the ledger's beat in place of Huey's schedule."""
+
+    scheduler_class = BeatScheduler
+
+    def __init__(self, huey: Huey, **options: Any) -> None:
+        host, pid = socket.gethostname(), os.getpid()
+        # Set before the workers are forked, so that all of them know whose they are.  The last
+        # part tells two lives of one process id apart, as in a container that was restarted.
+        huey.identity = WorkerIdentity(
+            name=f"{host}:{pid}:{secrets.token_hex(2)}",
+            host=host,
+            pid=pid,
+            kind=str(options.get("worker_type", "thread")),
+            processes=int(options.get("workers", 1)),
+            version=__version__,
+        )
+        self._leave_logs_to_the_root()
+        super().__init__(huey, **options)
+
+    @staticmethod
+    def _leave_logs_to_the_root() -> None:
+        """Drop the handler that ``huey_consumer`` adds: each line would be written twice."""
+        log = logging.getLogger("huey")
+        log.handlers.clear()
+        log.setLevel(logging.WARNING)
+
+
+class LedgerHuey:
+    """What every Huey object of ours adds: the consumer, and the identity of its worker."""
+
+    identity: WorkerIdentity
+
+    def create_consumer(self, **options: Any) -> LedgerConsumer:
+        """Build the consumer that ``huey_consumer`` runs."""
+        return LedgerConsumer(self, **options)
+
+
+class LedgerSqliteHuey(LedgerHuey, SqliteHuey):
+    """The embedded queue, in a file of its own."""
+
+
+class LedgerRedisHuey(LedgerHuey, PriorityRedisHuey):
+    """The queue in Redis, with priorities."""
+
+
+def build_huey(settings: Settings) -> Huey:
+    """Return the Huey object that these settings ask for."""
+    options: dict[str, Any] = {"results": False, "serializer": JsonSerializer()}
+    if settings.queue_backend == "redis":
+        pool = ConnectionPool.from_url(
+            settings.redis_url,
+            socket_connect_timeout=REDIS_CONNECT_SECONDS,
+            socket_timeout=REDIS_ANSWER_SECONDS,
+            retry=Retry(NoBackoff(), 0),
+        )
+        return LedgerRedisHuey(QUEUE_NAME, connection_pool=pool, **options)
+    immediate = settings.queue_backend == "immediate"
+    return LedgerSqliteHuey(
+        QUEUE_NAME, filename=str(settings.queue_path), immediate=immediate, **options
+    )
+
+
+class CallerBroker:
+    """Runs each job in the process that enqueues it, its retries at once: no queue, no waiting."""
+
+    def __init__(self, run_early: Callable[[int], bool]) -> None:
+        self._run_early = run_early
+
+    def send(self, job_id: int, priority: int) -> None:
+        """Run the job until it has ended."""
+        del priority
+        for _ in range(MOST_RUNS):
+            if not self._run_early(job_id):
+                return
+
+    def size(self) -> int:
+        """Return 0: nothing ever waits."""
+        return 0
+
+    def ping(self) -> None:
+        """Return: the caller is always there."""
+
+
+class HueyBroker:
+    """The web side's port to the queue, over one Huey task that takes a job's id."""
+
+    def __init__(self, huey: Huey, run_job: TaskWrapper) -> None:
+        self._huey = huey
+        self._run_job = run_job
+
+    def send(self, job_id: int, priority: int) -> None:
+        """Tell some worker to look at this job."""
+        self._huey.enqueue(self._run_job.task_class((job_id,), {}, priority=priority))
+
+    def size(self) -> int:
+        """Return the number of messages that wait."""
+        return int(self._huey.storage.queue_size())
+
+    def ping(self) -> None:
+        """Return if the queue answers."""
+        self.size()

@@ -1,0 +1,259 @@
+"""The one Huey task: claim a job, run it, and settle what came of it.
+
+The ledger is written inside the task's body, never from Huey's hooks: those are skipped exactly
+when something is wrong.  Whatever happens between claim and settlement, the lease brings the job
+back.
+"""
+
+import json
+import random
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import structlog
+from flask import Flask
+from pydantic_core import PydanticSerializationError, to_jsonable_python
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from tasks.clocks import Heartbeat, JobTimeout, time_limit
+from webapp.clock import now
+from webapp.db import transaction
+from webapp.dead_letters.service import resolve_by_success, write
+from webapp.dead_letters.values import Cause, Reason
+from webapp.errors import DomainError
+from webapp.jobs import attempts
+from webapp.jobs.attempts import Failure
+from webapp.jobs.registry import JobType, Result, find_job_type, parse_arguments
+from webapp.jobs.values import Claim, Deferred, JobCancelled, LeaseLost, RetryPolicy
+from webapp.logs import get_logger, mask_text
+from webapp.retries.classification import classify
+from webapp.retries.policy import Bury, Defer, Retry, decide_attempt
+from webapp.retries.values import DEFERRED
+from webapp.settings import Settings
+
+log = get_logger(__name__)
+
+SETTLE_TRIES = 5
+SETTLE_WAIT_SECONDS = 0.5
+PROGRESS_EVERY_SECONDS = 1.0
+RESULT_BYTES = 65_536
+
+Settlement = Callable[[Session], bool]
+
+
+class RunningJob:
+    """The context that a job's function is given; see ``webapp.jobs.values.JobContext``."""
+
+    def __init__(self, claim: Claim, heartbeat: Heartbeat) -> None:
+        self._claim = claim
+        self._heartbeat = heartbeat
+        self._shown = float("-inf")
+
+    @property
+    def claim(self) -> Claim:
+        """The attempt that runs."""
+        return self._claim
+
+    def progress(self, done: int, total: int | None = None, message: str = "") -> None:
+        """Show how far the job has come, at most once a second and at its end."""
+        self._stop_if_lost()
+        if time.monotonic() - self._shown < PROGRESS_EVERY_SECONDS and done != total:
+            return
+        self._shown = time.monotonic()
+        with transaction() as session:
+            held = attempts.show_progress(
+                session, self._claim, done=done, total=total, message=message
+            )
+        if not held:
+            raise LeaseLost
+
+    def log(self, event: str, **facts: Any) -> None:
+        """Write a line to the job's log."""
+        log.info(event, **facts)
+
+    def cancelled(self) -> bool:
+        """Tell whether somebody asked the job to stop."""
+        self._stop_if_lost()
+        return self._heartbeat.cancelled.is_set()
+
+    def _stop_if_lost(self) -> None:
+        if self._heartbeat.lost.is_set():
+            raise LeaseLost
+
+
+def run(app: Flask, job_id: int, *, worker: str, early: bool = False) -> bool:
+    """Look at one job: run it if it is due and nobody else has it.  Tell whether it was run."""
+    settings: Settings = app.extensions["settings"]
+    with app.app_context():
+        with transaction() as session:
+            claim = attempts.claim(
+                session,
+                job_id,
+                worker=worker,
+                lease_seconds=settings.job_lease_seconds,
+                now=now(),
+                early=early,
+            )
+        if claim is None:
+            return False
+        facts = {"job_id": job_id, "job_type": claim.type, "request_id": claim.request_id}
+        with structlog.contextvars.bound_contextvars(**facts):
+            _attempt(app, settings, claim)
+    return True
+
+
+def _attempt(app: Flask, settings: Settings, claim: Claim) -> None:
+    """Run a claimed job and settle it, whatever comes of it."""
+    log.info("job_started", attempt=claim.attempt)
+    started = time.monotonic()
+    try:
+        with Heartbeat(
+            app,
+            claim,
+            every=settings.job_heartbeat_seconds,
+            lease_seconds=settings.job_lease_seconds,
+        ) as heartbeat:
+            settlement = _execute(settings, RunningJob(claim, heartbeat))
+    except LeaseLost:
+        log.warning("job_lease_lost", attempt=claim.attempt)
+        return
+    except KeyboardInterrupt:
+        # The consumer's grace is over.  The job goes back whole, and so does the interrupt.
+        with suppress(DBAPIError):
+            _settle(lambda session: attempts.release(session, claim, now=now()))
+        log.info("job_released", attempt=claim.attempt)
+        raise
+    settled = _settle(settlement)
+    log.info("job_settled", won=settled, seconds=round(time.monotonic() - started, 3))
+
+
+def _execute(settings: Settings, context: RunningJob) -> Settlement:
+    """Run the job's function; return what is to be written of its end."""
+    claim = context.claim
+    policy = RetryPolicy()
+    try:
+        kind = find_job_type(claim.type)
+        policy = kind.policy
+        arguments = parse_arguments(kind, claim.arguments)
+        with time_limit(kind.timeout or settings.default_job_timeout):
+            result = _as_json(kind, kind.function(context, arguments))
+    except JobCancelled:
+        return lambda session: attempts.stop(session, claim, now=now())
+    except JobTimeout as alarm:
+        error = TimeoutError(str(alarm)).with_traceback(alarm.__traceback__)
+        return _after_failure(claim, policy, error)
+    except Exception as error:  # noqa: BLE001  # every failure of a job is classified and decided here
+        return _after_failure(claim, policy, error)
+    return lambda session: _write_success(session, claim, result)
+
+
+def _as_json(kind: JobType, result: Result) -> Result:
+    """Return a result as the ledger can keep it; what is no JSON, or too much, is the job's bug."""
+    try:
+        plain: Result = to_jsonable_python(result)
+    except PydanticSerializationError as error:
+        message = f"{kind.name} returned what is not JSON: {error}"
+        raise TypeError(message) from None
+    size = len(json.dumps(plain))
+    if size > RESULT_BYTES:
+        message = f"{kind.name} returned {size} bytes of JSON; a result may have {RESULT_BYTES}"
+        raise TypeError(message)
+    return plain
+
+
+def _write_success(session: Session, claim: Claim, result: Result) -> bool:
+    won = attempts.succeed(session, claim, result=result, now=now())
+    # A first claim has no letter to resolve.
+    if won and claim.fence > 1:
+        resolve_by_success(session, claim.job_id, now=now())
+    return won
+
+
+def _after_failure(claim: Claim, policy: RetryPolicy, error: Exception) -> Settlement:
+    """Classify an error and decide: again later, put back, or dead."""
+    moment = now()
+    if isinstance(error, Deferred):
+        log.info("job_deferred", reason=error.reason, seconds=error.seconds)
+    classification = classify(error, now=moment)
+    failure = _failure(error, classification.error_class)
+    decision = decide_attempt(
+        classification,
+        attempt=claim.attempt,
+        policy=policy,
+        now=moment,
+        jitter=random.random(),  # noqa: S311  # spreads retries, guards no secret
+        deferrals=claim.deferrals,
+    )
+    log.warning(
+        "job_failed",
+        error_class=classification.error_class,
+        rule=classification.rule,
+        decision=type(decision).__name__.lower(),
+        error=failure.summary,
+    )
+    match decision:
+        case Defer(at):
+            return lambda session: attempts.defer(
+                session, claim, reason=failure.summary, at=at, now=moment
+            )
+        case Retry(at, strategy, delay):
+            return lambda session: attempts.retry_later(
+                session, claim, failure, at=at, strategy=strategy, delay=delay, now=moment
+            )
+        case Bury():
+            reason = _reason(claim, classification.error_class, policy)
+            return lambda session: _bury(session, claim, failure, reason)
+
+
+def _reason(claim: Claim, error_class: str, policy: RetryPolicy) -> Reason:
+    if error_class in DEFERRED:
+        return Reason.DEFERRED_TOO_OFTEN
+    if claim.attempt > policy.max_retries:
+        return Reason.ATTEMPTS_SPENT
+    return Reason.NOT_RETRYABLE
+
+
+def _bury(session: Session, claim: Claim, failure: Failure, reason: Reason) -> bool:
+    """Bury the job and write its letter, in one transaction."""
+    if not attempts.bury(session, claim, failure, now=now()):
+        return False
+    cause = Cause(
+        reason=reason,
+        error_class=failure.error_class,
+        exception_type=failure.exception_type,
+        message=failure.message,
+        traceback=failure.traceback,
+    )
+    write(session, claim.job_id, cause, now=now())
+    return True
+
+
+def _failure(error: Exception, error_class: str) -> Failure:
+    text = "".join(traceback.format_exception(error))
+    return Failure(
+        error_class=error_class,
+        exception_type=type(error).__name__,
+        message=mask_text(error.detail if isinstance(error, DomainError) else str(error)),
+        traceback=mask_text(text),
+    )
+
+
+def _settle(settlement: Settlement) -> bool:
+    """Write the end of an attempt; a database that blinks is waited for.
+
+    If it stays away, the lease runs out and the job runs again.
+    """
+    for left in reversed(range(SETTLE_TRIES)):
+        try:
+            with transaction() as session:
+                return settlement(session)
+        except DBAPIError as error:
+            log.warning("settle_failed", error=type(error).__name__, tries_left=left)
+            if not left:
+                raise
+            time.sleep(SETTLE_WAIT_SECONDS)
+    return False

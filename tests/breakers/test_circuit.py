@@ -1,0 +1,230 @@
+"""One circuit in one process, with a clock that is moved by hand."""
+
+import asyncio
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from pybreaker import CircuitBreaker, CircuitBreakerError, CircuitBreakerListener
+
+from webapp.breakers.circuit import Breaker, OpenCircuitError
+from webapp.breakers.values import BreakerState, Thresholds, Transition
+
+THRESHOLDS = Thresholds(failures=2, successes=2, open_seconds=30.0)
+
+
+class Clock:
+    """A monotonic clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.seconds = 100.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def breaker(clock: Clock) -> Breaker:
+    return Breaker("billing", THRESHOLDS, monotonic=clock)
+
+
+def fail(error: BaseException | None = None) -> None:
+    raise error or ConnectionResetError("peer")
+
+
+def trip(breaker: Breaker) -> None:
+    for _ in range(THRESHOLDS.failures):
+        with pytest.raises(ConnectionResetError):
+            breaker.call(fail)
+
+
+def test_it_is_pybreakers_breaker(breaker: Breaker) -> None:
+    assert isinstance(breaker, CircuitBreaker)
+    assert (breaker.current_state, breaker.fail_max, breaker.name) == ("closed", 2, "billing")
+
+
+def test_the_tripping_call_raises_the_real_error_and_the_next_one_is_refused(
+    breaker: Breaker, clock: Clock
+) -> None:
+    trip(breaker)
+    clock.seconds += 10
+    with pytest.raises(CircuitBreakerError) as caught:
+        breaker.call(lambda: "never")
+    assert isinstance(caught.value, OpenCircuitError)
+    assert caught.value.seconds == pytest.approx(20.0)
+    assert breaker.current_state == "open"
+    assert breaker.refused_counter == 1
+
+
+def test_a_refusal_takes_less_than_a_millisecond(breaker: Breaker) -> None:
+    trip(breaker)
+    began = time.perf_counter()
+    for _ in range(100):
+        with pytest.raises(OpenCircuitError):
+            breaker.call(fail)
+    assert (time.perf_counter() - began) / 100 < 0.001
+
+
+def test_successful_trials_close_it_again(breaker: Breaker, clock: Clock) -> None:
+    trip(breaker)
+    clock.seconds += 30
+    assert breaker.current_state == "half-open"
+    assert breaker.call(lambda: 1) == 1
+    assert breaker.current_state == "half-open"
+    assert breaker.call(lambda: 2) == 2
+    assert breaker.current_state == "closed"
+
+
+@pytest.mark.parametrize(
+    "error", [TypeError("bug"), FileNotFoundError("gone"), KeyboardInterrupt(), MemoryError()]
+)
+def test_a_neutral_error_does_not_close_a_half_open_circuit(
+    breaker: Breaker, clock: Clock, error: BaseException
+) -> None:
+    trip(breaker)
+    clock.seconds += 30
+    for _ in range(3):
+        with pytest.raises(type(error)):
+            breaker.call(fail, error)
+    assert breaker.current_state == "half-open"
+
+
+def test_an_excluded_error_is_neutral_too(clock: Clock) -> None:
+    breaker = Breaker("billing", THRESHOLDS, exclude=[ConnectionResetError], monotonic=clock)
+    for _ in range(5):
+        with pytest.raises(ConnectionResetError):
+            breaker.call(fail)
+    assert breaker.current_state == "closed"
+    assert breaker.fail_counter == 0
+
+
+def test_eight_threads_do_not_wait_for_one_another() -> None:
+    breaker = Breaker("billing", THRESHOLDS)
+    together = threading.Barrier(8, timeout=5)
+    with ThreadPoolExecutor(8) as threads:
+        # Each call ends only when all eight are inside.
+        calls = [threads.submit(breaker.call, together.wait) for _ in range(8)]
+        assert sorted(call.result() for call in calls) == list(range(8))
+
+
+def test_late_results_of_calls_that_began_before_it_opened_are_dropped(
+    breaker: Breaker, clock: Clock
+) -> None:
+    slow = [breaker.calling() for _ in range(3)]
+    for call in slow:
+        call.__enter__()
+    trip(breaker)
+    slow[0].__exit__(None, None, None)
+    slow[1].__exit__(ConnectionResetError, ConnectionResetError(), None)
+    assert breaker.current_state == "open"
+    clock.seconds += 30
+    breaker.call(lambda: None)
+    slow[2].__exit__(None, None, None)
+    assert (breaker.current_state, breaker.success_counter) == ("half-open", 1)
+
+
+def test_one_trial_runs_at_a_time(breaker: Breaker, clock: Clock) -> None:
+    trip(breaker)
+    clock.seconds += 30
+    with breaker.calling(), pytest.raises(OpenCircuitError):
+        breaker.call(lambda: None)
+
+
+def test_it_guards_coroutines_and_blocks_and_decorates_both(breaker: Breaker) -> None:
+    @breaker
+    def plain() -> str:
+        return "plain"
+
+    @breaker()
+    async def coroutine() -> str:
+        return "coroutine"
+
+    with breaker.calling():
+        assert plain() == "plain"
+    assert asyncio.run(coroutine()) == "coroutine"
+
+
+def test_a_failing_coroutine_counts_and_a_cancelled_one_does_not(breaker: Breaker) -> None:
+    async def cancelled() -> None:
+        raise asyncio.CancelledError
+
+    async def failing() -> None:
+        fail()
+
+    for function, error in ((failing, ConnectionResetError), (cancelled, asyncio.CancelledError)):
+        with pytest.raises(error):
+            asyncio.run(breaker.call_async(function))
+    assert breaker.fail_counter == 1
+
+
+class Listener(CircuitBreakerListener):
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+
+    def state_change(self, cb: Any, old_state: Any, new_state: Any) -> None:
+        self.told.append((old_state.name, new_state.name))
+
+    def failure(self, cb: Any, exc: BaseException) -> None:
+        self.told.append(type(exc))
+
+    def success(self, cb: Any) -> None:
+        self.told.append("success")
+
+    def refused(self, cb: Any) -> None:
+        self.told.append("refused")
+
+
+class BadListener(CircuitBreakerListener):
+    def before_call(self, cb: Any, func: Any, *args: Any, **kwargs: Any) -> None:
+        raise RuntimeError("listener")
+
+    failure = success = state_change = before_call  # type: ignore[assignment]
+
+
+def test_listeners_hear_of_calls_refusals_and_changes_and_harm_nothing(clock: Clock) -> None:
+    listener = Listener()
+    breaker = Breaker("billing", THRESHOLDS, listeners=[BadListener(), listener], monotonic=clock)
+    breaker.call(lambda: None)
+    trip(breaker)
+    with pytest.raises(OpenCircuitError):
+        breaker.call(lambda: None)
+    error = ConnectionResetError
+    assert listener.told == ["success", error, ("closed", "open"), error, "refused"]
+
+
+def test_each_transition_is_told_with_its_cause(clock: Clock) -> None:
+    told: list[Transition] = []
+    breaker = Breaker("billing", THRESHOLDS, on_transition=told.append, monotonic=clock)
+    trip(breaker)
+    clock.seconds += 30
+    for _ in range(2):
+        breaker.call(lambda: None)
+    assert [(item.old, item.new, item.failures, item.error) for item in told] == [
+        (BreakerState.CLOSED, BreakerState.OPEN, 2, "ConnectionResetError: peer"),
+        (BreakerState.OPEN, BreakerState.HALF_OPEN, 2, None),
+        (BreakerState.HALF_OPEN, BreakerState.CLOSED, 0, None),
+    ]
+
+
+def test_the_last_error_shows_no_password(breaker: Breaker) -> None:
+    with pytest.raises(ConnectionError):
+        breaker.call(fail, ConnectionError("redis://app:hunter2@cache.example/0 is away"))
+    assert breaker.last_error is not None
+    assert "cache.example" in breaker.last_error
+    assert "hunter2" not in breaker.last_error
+
+
+def test_it_can_be_opened_and_closed_by_hand(breaker: Breaker) -> None:
+    breaker.open()
+    assert breaker.current_state == "open"
+    breaker.half_open()
+    assert breaker.current_state == "half-open"
+    breaker.close()
+    assert breaker.current_state == "closed"

@@ -1,0 +1,100 @@
+"""What an empty installation begins with, seeded by the real command in a process of its own."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from sqlalchemy import func, select
+
+from webapp.accounts.passwords import password_matches
+from webapp.accounts.queries import find_user
+from webapp.actors import COMMAND
+from webapp.audit.queries import recent_entries
+from webapp.clock import now
+from webapp.db import db, reading, transaction
+from webapp.flags.service import create_flag
+from webapp.flags.values import FlagDraft
+from webapp.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+TABLES = ("users", "feature_flags", "sources", "jobs")
+PASSWORD = "correct horse battery"
+Seed = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def seed(app: Flask, settings: Settings, tmp_path: Path) -> Seed:
+    """Run ``flask seed`` on the test's database."""
+
+    def run(**environ: str) -> subprocess.CompletedProcess[str]:
+        own = {
+            "ENVIRONMENT": "test",
+            "INSTANCE_DIR": str(tmp_path),
+            "DATABASE_URL": settings.database_url,
+        }
+        inherited = {
+            name: value for name, value in os.environ.items() if not name.startswith("ADMIN_")
+        }
+        return subprocess.run(
+            [sys.executable, "-m", "flask", "--app", "wsgi", "seed"],
+            cwd=ROOT,
+            env=inherited | own | environ,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+def counts(app: Flask) -> list[int]:
+    with app.app_context(), reading() as session:
+        tables = [db.metadata.tables[name] for name in TABLES]
+        return [session.scalar(select(func.count()).select_from(table)) or 0 for table in tables]
+
+
+def knows(app: Flask, username: str, password: str) -> bool:
+    with app.app_context(), reading() as session:
+        user = find_user(session, username)
+    return user is not None and password_matches(password, user.password_hash)
+
+
+def test_an_empty_database_is_filled_once(app: Flask, seed: Seed) -> None:
+    first = seed()
+    assert first.returncode == 0, first.stderr
+    told = dict(line.split(": ") for line in first.stdout.splitlines())
+    assert set(told) == {"Username", "Password"}
+    assert knows(app, "admin", told["Password"])
+    assert counts(app) == [1, 3, 1, 1]
+
+    again = seed(ADMIN_PASSWORD=PASSWORD)
+    assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
+    assert counts(app) == [1, 3, 1, 1]
+    assert knows(app, "admin", told["Password"])
+    with app.app_context(), reading() as session:
+        assert told["Password"] not in repr(recent_entries(session, 50))
+
+
+def test_the_first_admin_may_be_named_and_is_then_not_told(app: Flask, seed: Seed) -> None:
+    seeded = seed(ADMIN_USERNAME="Anna", ADMIN_PASSWORD=PASSWORD)
+    assert seeded.stdout == "Username: anna\nPassword: as ADMIN_PASSWORD says\n"
+    assert PASSWORD not in seeded.stdout + seeded.stderr
+    assert knows(app, "anna", PASSWORD)
+
+
+def test_a_password_that_is_too_short_fills_nothing(app: Flask, seed: Seed) -> None:
+    seeded = seed(ADMIN_PASSWORD="short")
+    assert seeded.returncode == 1
+    assert seeded.stderr == "Error: password: Use at least 12 characters.\n"
+    assert counts(app) == [0, 0, 0, 0]
+
+
+def test_what_is_not_empty_is_left_alone(app: Flask, seed: Seed) -> None:
+    with app.app_context(), transaction() as session:
+        create_flag(session, FlagDraft(name="ours"), by=COMMAND, now=now(), reason="Ours")
+    seed(ADMIN_PASSWORD=PASSWORD)
+    assert counts(app) == [1, 1, 1, 1]

@@ -1,0 +1,213 @@
+"""Fixtures: the application on real databases, signed-in clients, one fixed moment.
+
+``app`` runs on SQLite and on PostgreSQL, with the schema that the migrations make.  What a test
+commits is removed after it; what it only flushes is rolled back.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import flask_migrate
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from itsdangerous import URLSafeTimedSerializer
+from sqlalchemy.orm import Session
+from werkzeug.test import TestResponse
+
+from tests.environment import isolate
+
+# The hooks of that module become this conftest's by their names.
+from tests.servers import (  # noqa: F401
+    PostgresServer,
+    RedisServer,
+    find_postgres,
+    find_redis,
+    missing_server,
+    pytest_collection_modifyitems,
+    pytest_terminal_summary,
+)
+from webapp.accounts.service import create_user
+from webapp.actors import COMMAND
+from webapp.app import create_app
+from webapp.clock import now as clock_now
+from webapp.db import db, will_write
+from webapp.jobs.broker import provide_broker
+from webapp.roles import Role
+from webapp.settings import Settings
+
+isolate()
+
+PASSWORD = "correct horse battery"
+SECRET = "a secret that only tests know, and it is long enough"
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+
+
+class ConsoleClient(FlaskClient):
+    """A browser: keeps cookies, and sends the CSRF token of its session with every write."""
+
+    csrf = True
+
+    def csrf_token(self) -> str:
+        """Return a token that the forms of this session would carry."""
+        with self.session_transaction() as session:
+            raw = session.setdefault("csrf_token", "0" * 40)
+        signer = URLSafeTimedSerializer(SECRET, salt="wtf-csrf-token")
+        return str(signer.dumps(raw))
+
+    def open(self, *args: Any, **kwargs: Any) -> TestResponse:
+        """Send a request, with the token where it writes."""
+        if self.csrf and kwargs.get("method", "GET") not in {"GET", "HEAD", "OPTIONS"}:
+            headers = dict(kwargs.pop("headers", None) or {})
+            headers.setdefault("X-CSRFToken", self.csrf_token())
+            kwargs["headers"] = headers
+        return super().open(*args, **kwargs)
+
+    def htmx(self, url: str, target: str = "", method: str = "GET", **kwargs: Any) -> TestResponse:
+        """Send a request as htmx does, aimed at the element with the id ``target``."""
+        headers = {"HX-Request": "true", "HX-Target": target} | kwargs.pop("headers", {})
+        return self.open(url, method=method, headers=headers, **kwargs)
+
+    def sign_in(self, role: Role) -> "ConsoleClient":
+        """Make an account with this role and sign in with it through the page."""
+        with self.application.app_context(), will_write():
+            create_user(
+                db.session, role.value, password=PASSWORD, role=role, by=COMMAND, now=clock_now()
+            )
+            db.session.commit()
+        answer = self.post("/sign-in", data={"username": role.value, "password": PASSWORD})
+        assert answer.status_code in {302, 303}, answer.text
+        return self
+
+
+@pytest.fixture(scope="session", autouse=True)
+def registered_jobs() -> None:
+    """Every type of job, and no queue: jobs stay in the ledger, since nobody takes them."""
+    import_module("tasks")
+    import_module("tests.jobs.types")
+    provide_broker(None)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server of our own."""
+    programs = find_postgres()
+    if programs is None:
+        missing_server("postgresql")
+    with PostgresServer(programs) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """A Redis server of our own; a test that stops it starts it again."""
+    program = find_redis()
+    if program is None:
+        missing_server("redis")
+    with RedisServer(program) as server:
+        yield server
+
+
+@pytest.fixture(
+    scope="session", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)]
+)
+def database_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An empty database on either server."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path_factory.mktemp('data') / 'test.db'}"
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return server.create_database("switchyard_test")
+
+
+@pytest.fixture(scope="session")
+def settings(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A configuration for tests."""
+    return make_settings(tmp_path_factory.mktemp("instance"), DATABASE_URL=database_url)
+
+
+def make_settings(instance_dir: Path, **environ: str) -> Settings:
+    """Return settings as a test's environment would give them."""
+    return Settings.from_environment(
+        {
+            "ENVIRONMENT": "test",
+            "INSTANCE_DIR": str(instance_dir),
+            "SECRET_KEY": SECRET,
+            "LOG_LEVEL": "WARNING",
+        }
+        | environ
+    )
+
+
+@pytest.fixture(scope="session")
+def migrated_app(settings: Settings) -> Iterator[Flask]:
+    """The application with its schema, shared by the tests of one database."""
+    app = create_app(settings)
+    app.testing = True
+    app.test_client_class = ConsoleClient
+    with app.app_context():
+        flask_migrate.upgrade()
+    yield app
+    with app.app_context():
+        db.engine.dispose()
+
+
+@pytest.fixture
+def app(migrated_app: Flask) -> Iterator[Flask]:
+    """The application on empty tables."""
+    yield migrated_app
+    with migrated_app.app_context():
+        clear_tables()
+
+
+def clear_tables() -> None:
+    """Remove every row of every table but the migrations' own."""
+    db.session.rollback()
+    with will_write():
+        for table in reversed(db.metadata.sorted_tables):
+            db.session.execute(table.delete())
+        db.session.commit()
+    db.session.remove()
+
+
+@pytest.fixture
+def session(app: Flask) -> Iterator[Session]:
+    """The session of a writing request on the application's database."""
+    with app.app_context(), will_write():
+        yield db.session()
+        db.session.rollback()
+        db.session.remove()
+
+
+@pytest.fixture
+def client(app: Flask) -> ConsoleClient:
+    """A browser that nobody has signed in with."""
+    browser = app.test_client()
+    assert isinstance(browser, ConsoleClient)
+    return browser
+
+
+@pytest.fixture
+def viewer(client: ConsoleClient) -> ConsoleClient:
+    """A browser signed in as a viewer."""
+    return client.sign_in(Role.VIEWER)
+
+
+@pytest.fixture
+def operator(client: ConsoleClient) -> ConsoleClient:
+    """A browser signed in as an operator."""
+    return client.sign_in(Role.OPERATOR)
+
+
+@pytest.fixture
+def admin(client: ConsoleClient) -> ConsoleClient:
+    """A browser signed in as an admin."""
+    return client.sign_in(Role.ADMIN)
+
+
+@pytest.fixture
+def now() -> datetime:
+    """One fixed moment."""
+    return NOW

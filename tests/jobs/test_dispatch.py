@@ -1,0 +1,88 @@
+"""What a beat does: lost jobs come back once, due jobs are sent by priority and due time."""
+
+from datetime import datetime, timedelta
+
+import pytest
+from sqlalchemy.orm import Session
+
+from webapp.actors import SYSTEM
+from webapp.jobs import attempts, dispatch, service
+from webapp.jobs.models import Job
+from webapp.jobs.values import JobState
+
+
+def queued(session: Session, now: datetime, priority: int = 50, after: float = 0) -> Job:
+    run_at = now + timedelta(seconds=after)
+    return service.enqueue(
+        session, "test_echo", {}, by=SYSTEM, now=now, priority=priority, run_at=run_at
+    )
+
+
+def marked(session: Session, now: datetime, *, room: int = 10, idle: bool = False) -> list[int]:
+    return [item.job_id for item in dispatch.mark_due(session, room=room, idle=idle, now=now)]
+
+
+def test_due_jobs_are_sent_by_priority_then_due_time(session: Session, now: datetime) -> None:
+    low = queued(session, now, priority=1)
+    late = queued(session, now, after=1)
+    early = queued(session, now)
+    future = queued(session, now, after=3600)
+    sent = marked(session, now + timedelta(seconds=5))
+    assert sent == [early.id, late.id, low.id]
+    assert service.find_job(session, late.id).state == JobState.QUEUED
+    assert service.find_job(session, future.id).state == JobState.SCHEDULED
+
+
+def test_no_more_are_sent_than_there_is_room(session: Session, now: datetime) -> None:
+    jobs = [queued(session, now) for _ in range(3)]
+    assert marked(session, now, room=2) == [jobs[0].id, jobs[1].id]
+    assert marked(session, now, room=2) == [jobs[2].id]
+
+
+def test_a_job_is_sent_once_by_however_many_beats(session: Session, now: datetime) -> None:
+    queued(session, now)
+    assert len(marked(session, now)) == 1
+    assert marked(session, now) == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "idle", "sent_again"),
+    [(1, True, False), (4, True, True), (4, False, False), (301, False, True)],
+)
+def test_a_message_that_vanished_is_sent_again(
+    session: Session, now: datetime, seconds: int, idle: bool, sent_again: bool
+) -> None:
+    queued(session, now)
+    marked(session, now)
+    again = marked(session, now + timedelta(seconds=seconds), idle=idle)
+    assert bool(again) is sent_again
+
+
+def test_what_could_not_be_sent_is_sent_by_the_next_beat(session: Session, now: datetime) -> None:
+    queued(session, now)
+    due = dispatch.mark_due(session, room=10, idle=False, now=now)
+    dispatch.unmark(session, due)
+    assert len(marked(session, now)) == 1
+
+
+def test_a_lost_job_is_put_back_once(session: Session, now: datetime) -> None:
+    job = queued(session, now)
+    attempts.claim(session, job.id, worker="w1", lease_seconds=30, now=now)
+    assert dispatch.settle_lost(session, max_losses=3, now=now) == []
+    later = now + timedelta(seconds=31)
+    (lost,) = dispatch.settle_lost(session, max_losses=3, now=later)
+    assert (lost.job_id, lost.losses, lost.buried) == (job.id, 1, False)
+    assert dispatch.settle_lost(session, max_losses=3, now=later) == []
+    fresh = service.find_job(session, job.id)
+    assert (fresh.state, fresh.attempts, fresh.losses) == (JobState.QUEUED, 0, 1)
+
+
+def test_a_job_that_loses_every_worker_is_buried(session: Session, now: datetime) -> None:
+    job = queued(session, now)
+    moment = now
+    for _ in range(3):
+        attempts.claim(session, job.id, worker="w1", lease_seconds=30, now=moment)
+        moment += timedelta(seconds=31)
+        (lost,) = dispatch.settle_lost(session, max_losses=2, now=moment)
+    assert lost.buried
+    assert service.find_job(session, job.id).state == JobState.DEAD

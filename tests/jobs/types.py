@@ -1,0 +1,88 @@
+"""Job types that tests run: they succeed, fail, wait or kill their worker on request."""
+
+import os
+import signal
+import time
+
+from webapp.jobs.registry import JobArguments, Result, job
+from webapp.jobs.values import Deferred, JobCancelled, JobContext, RetryPolicy
+
+
+class EchoArguments(JobArguments):
+    """What is given back."""
+
+    value: int = 0
+    seconds: float = 0.0
+
+
+class FailArguments(JobArguments):
+    """How it fails: an exception's name, and the number of the attempt from which it succeeds."""
+
+    error: str = "ConnectionError"
+    until: int = 99
+
+
+class NoArguments(JobArguments):
+    """Nothing."""
+
+
+QUICK = RetryPolicy(max_retries=2, initial_delay=0.01, jitter=0.0)
+ERRORS = {
+    "ConnectionError": ConnectionError,
+    "TypeError": TypeError,
+    "TimeoutError": TimeoutError,
+    "ValueError": ValueError,
+}
+
+
+@job("test_echo", EchoArguments, policy=QUICK)
+def echo(context: JobContext, arguments: EchoArguments) -> Result:
+    """Give the value back, after a while; stop when asked to."""
+    ends = time.monotonic() + arguments.seconds
+    while time.monotonic() < ends:
+        if context.cancelled():
+            raise JobCancelled
+        time.sleep(0.02)
+    return {"value": arguments.value}
+
+
+@job("test_fail", FailArguments, policy=QUICK)
+def fail(context: JobContext, arguments: FailArguments) -> Result:
+    """Fail until the named attempt."""
+    if context.claim.attempt < arguments.until:
+        error = ERRORS[arguments.error]
+        message = f"attempt {context.claim.attempt} of job {context.claim.job_id} failed"
+        raise error(message)
+    return {"attempt": context.claim.attempt}
+
+
+@job("test_defer", NoArguments, policy=QUICK)
+def defer(context: JobContext, arguments: NoArguments) -> Result:
+    """Ask for a later turn once, then succeed."""
+    del arguments
+    if context.claim.deferrals < 1:
+        raise Deferred("the source rests", seconds=0.01)
+    return None
+
+
+@job("test_odd_result", NoArguments, policy=QUICK)
+def odd_result(context: JobContext, arguments: NoArguments) -> Result:
+    """Return what is no JSON."""
+    del context, arguments
+    return {"value": object()}
+
+
+@job("test_slow", NoArguments, policy=QUICK, timeout=0.2)
+def slow(context: JobContext, arguments: NoArguments) -> Result:
+    """Run longer than its type allows."""
+    del context, arguments
+    time.sleep(5)
+    return None
+
+
+@job("test_kill_worker", NoArguments, policy=QUICK)
+def kill_worker(context: JobContext, arguments: NoArguments) -> Result:
+    """Kill the process that runs it."""
+    del context, arguments
+    os.kill(os.getpid(), signal.SIGKILL)
+    return None

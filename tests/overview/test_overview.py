@@ -1,0 +1,81 @@
+"""How everything stands, in a word and on a page."""
+
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from tests.conftest import ConsoleClient
+from webapp.actors import SYSTEM
+from webapp.clock import now
+from webapp.db import transaction
+from webapp.jobs import attempts
+from webapp.jobs.service import enqueue
+from webapp.overview.health import Level, Signs, assess
+from webapp.workers.service import beat
+from webapp.workers.values import WorkerIdentity
+
+WELL: dict[str, Any] = {
+    "workers_alive": 1,
+    "open_breakers": 0,
+    "open_letters": 0,
+    "oldest_seconds": None,
+    "failing": [],
+    "flags_stale": False,
+}
+
+
+@pytest.mark.parametrize(
+    ("sign", "level", "reason"),
+    [
+        ({}, Level.HEALTHY, None),
+        ({"workers_alive": 0}, Level.CRITICAL, "No worker is alive: jobs wait."),
+        ({"open_breakers": 1}, Level.DEGRADED, "1 breaker is open."),
+        ({"open_breakers": 2}, Level.DEGRADED, "2 breakers are open."),
+        ({"open_letters": 1200}, Level.DEGRADED, "1,200 dead letters are open."),
+        ({"oldest_seconds": 900.0}, Level.HEALTHY, None),
+        (
+            {"oldest_seconds": 901.0},
+            Level.UNHEALTHY,
+            "The oldest due job has waited for over 15 minutes.",
+        ),
+        ({"failing": ["etl"]}, Level.UNHEALTHY, "etl failed more often than not in 24 h."),
+        ({"flags_stale": True}, Level.DEGRADED, "Flags are decided on an old snapshot."),
+    ],
+)
+def test_each_sign_has_its_level_and_its_sentence(
+    sign: dict[str, Any], level: Level, reason: str | None
+) -> None:
+    assessment = assess(Signs(**(WELL | sign)))
+    assert assessment.level == level
+    assert assessment.reasons == ((reason,) if reason else ())
+
+
+def test_the_worst_sign_gives_the_level_and_all_reasons_are_told() -> None:
+    assessment = assess(Signs(**(WELL | {"workers_alive": 0, "open_letters": 3})))
+    assert assessment.level == Level.CRITICAL
+    assert len(assessment.reasons) == 2
+
+
+def test_an_empty_installation_says_what_is_missing(viewer: ConsoleClient) -> None:
+    page = viewer.get("/").text
+    assert "Critical." in page
+    assert "No worker is alive" in page
+    assert "No run yet" in page
+
+
+def test_figures_are_those_of_the_ledger(app: Flask, viewer: ConsoleClient) -> None:
+    with app.app_context(), transaction() as session:
+        beat(session, WorkerIdentity("h:1:a", "h", 1, "process", 2, "0.1.0"), now=now())
+        for _ in range(3):
+            enqueue(session, "test_echo", {}, by=SYSTEM, now=now())
+        done = enqueue(session, "test_echo", {}, by=SYSTEM, now=now(), priority=99)
+        held = attempts.claim(session, done.id, worker="w", lease_seconds=9, now=now())
+        assert held is not None
+        attempts.succeed(session, held, result=None, now=now())
+    part = viewer.htmx("/", "overview-figures").text
+    assert part.lstrip().startswith('<div id="overview-figures"')
+    assert "Healthy." in part
+    assert '<span class="stat__value">3</span>' in part
+    assert "1 attempts in 24 h" in part or "1 attempt in 24 h" in part
+    assert "1 succeeded, 0 failed" in part

@@ -1,0 +1,10 @@
+"""Switchyard's web side.
+
+Files in this folder are plumbing (settings, database, clock, errors, logs, commands); folders are
+capabilities, one plural noun each, and ``web`` holds the Flask code that belongs to none of them.
+Inside a capability the file names are promises: ``values`` and the pure modules decide,
+``service`` writes, ``queries`` reads, ``pages`` and ``api`` speak HTTP.  Start with ``app.py``,
+then read one capability from ``values`` upwards: whoever knows one knows all.
+"""
+
+__version__ = "0.1.0"

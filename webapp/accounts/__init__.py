@@ -1,0 +1,1 @@
+"""Accounts: the people who sign in, the tokens that programs show, and what guards the door."""

@@ -1,0 +1,252 @@
+"""Sign-in, sign-out and a person's own account page; who a cookie or a token stands for."""
+
+import math
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from flask import (
+    Blueprint,
+    Flask,
+    Response,
+    make_response,
+    redirect,
+    render_template,
+    request,
+    url_for,
+)
+from flask import session as cookie
+from flask_login import LoginManager, UserMixin, current_user, login_user, logout_user
+from werkzeug.wrappers import Response as BaseResponse
+
+from webapp import clock
+from webapp.accounts.policy import local_path
+from webapp.accounts.queries import count_sessions, session_account
+from webapp.accounts.service import (
+    begin_session,
+    change_password,
+    end_session,
+    sign_out_everywhere,
+)
+from webapp.accounts.sign_in import Try, accept_try, count_try, refuse_try, throttled
+from webapp.accounts.tokens import TokenBook
+from webapp.db import db
+from webapp.errors import FieldErrors, Forbidden, Invalid, Throttled
+from webapp.logs import get_logger
+from webapp.roles import Role
+from webapp.web.access import Principal, actor, public, requires
+from webapp.web.htmx import done
+
+log = get_logger(__name__)
+blueprint = Blueprint("accounts", __name__)
+login_manager = LoginManager()
+# It would end sessions whenever somebody changes networks; ours end by epoch and by row.
+login_manager.session_protection = None
+
+WRONG = "The username or the password is wrong."
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn(UserMixin):
+    """Whoever a session cookie stands for; the cookie names account, epoch and session."""
+
+    id: int
+    username: str
+    role: Role
+    epoch: int
+    session_id: str
+
+    def get_id(self) -> str:
+        """Return what the cookie says."""
+        return f"{self.id}:{self.epoch}:{self.session_id}"
+
+
+def setup(app: Flask) -> None:
+    """Let the application know people by their cookie and programs by their token."""
+    login_manager.init_app(app)
+    book = TokenBook()
+
+    def authenticate(text: str) -> Principal | None:
+        grant = book.grant(text, clock.now())
+        if grant is None:
+            return None
+        return Principal("token", grant.name, grant.role, grant.environment)
+
+    app.extensions["authenticator"] = authenticate
+
+
+@login_manager.user_loader
+def load_signed_in(cookie_text: str) -> SignedIn | None:
+    """Return whoever the cookie stands for, or None where its session has ended."""
+    user_id, epoch, session_id = cookie_text.split(":", 2)
+    account = session_account(db.session, int(user_id), int(epoch), session_id, now=clock.now())
+    if account is None:
+        # Else each answer would sign the dead cookie anew.
+        cookie.clear()
+        return None
+    return SignedIn(account.id, account.username, account.role, account.epoch, session_id)
+
+
+@blueprint.get("/sign-in")
+@public
+def sign_in() -> BaseResponse:
+    """Show the sign-in form, or go on where somebody is signed in already."""
+    target = local_path(request.args.get("next"))
+    if current_user.is_authenticated:
+        return redirect(target)
+    return _sign_in_form(target)
+
+
+@blueprint.post("/sign-in")
+@public
+def enter() -> BaseResponse:
+    """Sign a person in and go to where they wanted to."""
+    target = local_path(request.form.get("next"))
+    username = request.form.get("username", "")
+    password = request.form.get("password", "")
+    try:
+        attempt = _tried(username, password)
+    except Throttled as error:
+        return _sign_in_form(target, username, problem=error)
+    except Invalid as error:
+        return _sign_in_form(target, username, errors=error.errors)
+    _open_session(attempt)
+    db.session.commit()
+    log.info("signed_in", username=current_user.username, address=request.remote_addr)
+    return redirect(target, code=HTTPStatus.SEE_OTHER)
+
+
+@blueprint.post("/sign-out")
+@public
+def leave() -> BaseResponse:
+    """End this session; copies of its cookie are worthless from here on."""
+    if current_user.is_authenticated:
+        end_session(db.session, current_user.session_id)
+        db.session.commit()
+    _forget()
+    return done("You are signed out.", url=url_for("accounts.sign_in"))
+
+
+@blueprint.get("/account")
+@requires(Role.VIEWER)
+def show() -> BaseResponse:
+    """Show a person's own account."""
+    return _account_page(_person())
+
+
+@blueprint.post("/account/password")
+@requires(Role.VIEWER)
+def set_password() -> BaseResponse:
+    """Change one's own password; every other session of the account ends."""
+    person = _person()
+    new = request.form.get("password", "")
+    try:
+        if new != request.form.get("repeated", ""):
+            raise Invalid.field("repeated", "The two are not the same.")
+        attempt = _tried(person.username, request.form.get("current", ""), field="current")
+        change_password(db.session, person.id, new, by=actor(), now=clock.now())
+    except (Invalid, Throttled) as error:
+        db.session.rollback()
+        return _account_page(person, error)
+    _open_session(attempt)
+    db.session.commit()
+    return done(
+        "The password is changed. Other places are signed out.", url=url_for("accounts.show")
+    )
+
+
+@blueprint.post("/account/sign-out-everywhere")
+@requires(Role.VIEWER)
+def leave_everywhere() -> BaseResponse:
+    """End all sessions of one's account, this one too."""
+    person = _person()
+    sign_out_everywhere(db.session, person.id, by=actor(), now=clock.now())
+    db.session.commit()
+    _forget()
+    return done("You are signed out everywhere.", url=url_for("accounts.sign_in"))
+
+
+def _tried(username: str, password: str, *, field: str = "password") -> Try:
+    """Count a try, compare the password outside any transaction, and settle the try.
+
+    A good try is settled in the transaction that is left open.
+    """
+    now = clock.now()
+    attempt = count_try(db.session, username, address=request.remote_addr or "", now=now)
+    db.session.commit()
+    if attempt.password_matches(password):
+        accept_try(db.session, attempt, password=password, now=now)
+        return attempt
+    refuse_try(db.session, attempt, by=actor(), now=now)
+    db.session.commit()
+    log.warning("sign_in_failed", address=request.remote_addr, tries=attempt.tries)
+    if attempt.lock:
+        raise throttled(attempt.lock)
+    raise Invalid(WRONG, {field: [WRONG if field == "password" else "This is not the password."]})
+
+
+def _open_session(attempt: Try) -> None:
+    """Begin a session with a cookie of its own: nothing of the one before it is kept."""
+    assert attempt.user is not None  # noqa: S101 - a good try has one
+    user = attempt.user
+    session_id = begin_session(db.session, user.id, now=clock.now())
+    cookie.clear()
+    cookie.permanent = True
+    login_user(SignedIn(user.id, user.username, Role(user.role), user.epoch, session_id))
+
+
+def _forget() -> None:
+    logout_user()
+    cookie.clear()
+
+
+def _person() -> SignedIn:
+    """Return whoever is signed in; a program that shows a token has no account page."""
+    if not current_user.is_authenticated:
+        raise Forbidden("Only a person who is signed in has an account page.")
+    person: SignedIn = current_user._get_current_object()  # noqa: SLF001 - werkzeug's own way
+    return person
+
+
+def _sign_in_form(
+    target: str,
+    username: str = "",
+    *,
+    errors: FieldErrors | None = None,
+    problem: Throttled | None = None,
+) -> Response:
+    response = make_response(
+        render_template(
+            "accounts/sign_in.html",
+            target=target,
+            username=username,
+            errors=errors or {},
+            problem=problem.detail if problem else None,
+        )
+    )
+    if errors:
+        response.status_code = HTTPStatus.UNPROCESSABLE_ENTITY
+    return _throttled_answer(response, problem)
+
+
+def _account_page(person: SignedIn, error: Invalid | Throttled | None = None) -> Response:
+    now = clock.now()
+    account = session_account(db.session, person.id, person.epoch, person.session_id, now=now)
+    response = make_response(
+        render_template(
+            "accounts/show.html",
+            account=account,
+            sessions=count_sessions(db.session, person.id, now=now),
+            errors=error.errors if isinstance(error, Invalid) else {},
+            problem=error.detail if isinstance(error, Throttled) else None,
+        )
+    )
+    if isinstance(error, Invalid):
+        response.status_code = HTTPStatus.UNPROCESSABLE_ENTITY
+    return _throttled_answer(response, error if isinstance(error, Throttled) else None)
+
+
+def _throttled_answer(response: Response, problem: Throttled | None) -> Response:
+    if problem:
+        response.status_code = HTTPStatus.TOO_MANY_REQUESTS
+        response.headers["Retry-After"] = str(max(1, math.ceil(problem.retry_after)))
+    return response

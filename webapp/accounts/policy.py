@@ -1,0 +1,113 @@
+"""The rules of accounts: names, passwords, how long failed tries lock, where to go after sign-in.
+
+Pure: nothing here knows the database, the request or the clock.
+"""
+
+import hashlib
+import math
+import re
+from datetime import timedelta
+from ipaddress import IPv6Address, ip_address, ip_network
+from urllib.parse import urlsplit
+
+FREE_TRIES = 5
+FIRST_LOCK_SECONDS = 30
+LONGEST_LOCK_SECONDS = 3600
+# Tries that lie further back than this are forgotten.
+THROTTLE_MEMORY = timedelta(days=1)
+
+# However busy it is, a session ends after this; how long it may be idle is a setting.
+SESSION_LIFETIME = timedelta(days=30)
+
+MIN_PASSWORD = 12
+MAX_PASSWORD = 1024
+MAX_USERNAME = 64
+
+_USERNAME = re.compile(r"[a-z0-9][a-z0-9._@+-]*\Z")
+_CONTROL = re.compile(r"[\x00-\x20\x7f\\]")
+# A provider gives each customer at least this much of IPv6, so one address says nothing.
+_IPV6_NETWORK = 64
+_TWO_MINUTES = 120
+
+
+def normal_username(text: str) -> str:
+    """Return the form in which a name is kept and compared: case does not matter."""
+    return text.strip().lower()
+
+
+def username_problem(username: str) -> str | None:
+    """Say what is wrong with a name in its normal form, or None."""
+    if not 1 <= len(username) <= MAX_USERNAME:
+        return f"Use 1 to {MAX_USERNAME} characters."
+    if not _USERNAME.match(username):
+        return "Use letters, digits and . _ @ + -, beginning with a letter or digit."
+    return None
+
+
+def password_problem(password: str, username: str) -> str | None:
+    """Say what is wrong with a new password, or None.
+
+    Length is what counts; rules about kinds of characters only make passwords predictable
+    (NIST SP 800-63B, 5.1.1.2).
+    """
+    if len(password) < MIN_PASSWORD:
+        return f"Use at least {MIN_PASSWORD} characters."
+    if len(password) > MAX_PASSWORD:
+        return f"Use at most {MAX_PASSWORD} characters."
+    if password.strip().lower() == username:
+        return "Use something other than the username."
+    if len(set(password)) == 1:
+        return "Use more than one character over and over."
+    return None
+
+
+def token_hash(text: str) -> str:
+    """Return what is kept of a token: it is random enough that a plain hash cannot be guessed."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def throttle_keys(username: str, address: str) -> tuple[str, str]:
+    """Return what a try counts against: its account, known or not, and where it came from."""
+    return f"account:{normal_username(username)[:MAX_USERNAME]}", f"address:{network(address)}"
+
+
+def network(address: str) -> str:
+    """Return what one visitor cannot step out of: an IPv4 address, or a /64 of IPv6."""
+    try:
+        ip = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address[:MAX_USERNAME]
+    if isinstance(ip, IPv6Address):
+        return str(ip.ipv4_mapped or ip_network((ip, _IPV6_NETWORK), strict=False))
+    return str(ip)
+
+
+def lock_seconds(tries: int) -> int:
+    """Return for how long this many tries without a good one lock: 30 s, doubling, up to 1 h."""
+    if tries < FREE_TRIES:
+        return 0
+    # Bounded, so that a great many tries make no great number.
+    doublings = min(tries - FREE_TRIES, 10)
+    return min(FIRST_LOCK_SECONDS << doublings, LONGEST_LOCK_SECONDS)
+
+
+def wait_in_words(seconds: float) -> str:
+    """Write a wait for a person."""
+    whole = max(1, math.ceil(seconds))
+    if whole <= _TWO_MINUTES:
+        return f"{whole} second{'s' if whole > 1 else ''}"
+    return f"{math.ceil(whole / 60)} minutes"
+
+
+def local_path(target: str | None) -> str:
+    r"""Return ``target`` where it is a path on this site, else the front page.
+
+    Browsers take ``//host`` and ``/\host`` for other sites, and drop tabs and line ends before
+    they look, so whatever holds a control character or a backslash is no path of ours.
+    """
+    if not target or not target.startswith("/") or _CONTROL.search(target):
+        return "/"
+    parts = urlsplit(target)
+    if target.startswith("//") or parts.scheme or parts.netloc:
+        return "/"
+    return target

@@ -1,0 +1,85 @@
+"""Reads accounts: whose session this is, what a token is worth, and the lists of both."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import func, select
+
+from webapp.accounts.models import ApiToken, User, UserSession
+from webapp.accounts.policy import SESSION_LIFETIME, normal_username, token_hash
+from webapp.accounts.values import Account, TokenGrant
+from webapp.db import DbSession
+from webapp.roles import Role
+
+
+def session_account(
+    session: DbSession, user_id: int, epoch: int, session_id: str, *, now: datetime
+) -> Account | None:
+    """Return who a session belongs to, or None where it has ended."""
+    user = session.scalar(
+        select(User)
+        .join(UserSession, UserSession.user_id == User.id)
+        .where(
+            User.id == user_id,
+            User.epoch == epoch,
+            User.active,
+            UserSession.id == session_id,
+            UserSession.started_at > now - SESSION_LIFETIME,
+        )
+    )
+    return account_of(user) if user else None
+
+
+def account_of(user: User) -> Account:
+    """Return what others may see of an account."""
+    return Account(
+        id=user.id,
+        username=user.username,
+        role=Role(user.role),
+        epoch=user.epoch,
+        created_at=user.created_at,
+        last_sign_in_at=user.last_sign_in_at,
+    )
+
+
+def find_user(session: DbSession, username: str) -> User | None:
+    """Return the account of this name, however it is written, if it may sign in."""
+    return session.scalar(
+        select(User).where(User.username == normal_username(username), User.active)
+    )
+
+
+def count_sessions(session: DbSession, user_id: int, *, now: datetime) -> int:
+    """Return in how many places an account is signed in."""
+    standing = select(func.count()).where(
+        UserSession.user_id == user_id, UserSession.started_at > now - SESSION_LIFETIME
+    )
+    return session.scalar(standing) or 0
+
+
+def find_token(session: DbSession, text: str) -> TokenGrant | None:
+    """Return what a token is worth, or None where it is unknown or revoked."""
+    token = session.scalar(
+        select(ApiToken).where(
+            ApiToken.token_hash == token_hash(text), ApiToken.revoked_at.is_(None)
+        )
+    )
+    if token is None:
+        return None
+    return TokenGrant(
+        id=token.id,
+        name=token.name,
+        role=Role(token.role),
+        environment=token.environment,
+        expires_at=token.expires_at,
+    )
+
+
+def list_users(session: DbSession) -> Sequence[User]:
+    """Return every account, by name."""
+    return session.scalars(select(User).order_by(User.username)).all()
+
+
+def list_tokens(session: DbSession) -> Sequence[ApiToken]:
+    """Return every token, by name."""
+    return session.scalars(select(ApiToken).order_by(ApiToken.name)).all()

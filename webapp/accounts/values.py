@@ -1,0 +1,33 @@
+"""What others see of accounts, without their rows: who is signed in, what a token is worth."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from webapp.roles import Role
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """A person with an account, as one session sees it."""
+
+    id: int
+    username: str
+    role: Role
+    epoch: int
+    created_at: datetime
+    last_sign_in_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenGrant:
+    """What a program may do that shows a certain token, and until when."""
+
+    id: int
+    name: str
+    role: Role
+    environment: str | None
+    expires_at: datetime | None
+
+    def holds(self, now: datetime) -> bool:
+        """Tell whether the token has not run out."""
+        return self.expires_at is None or now < self.expires_at

@@ -1,0 +1,78 @@
+"""The application factory: what is registered, in order, and nothing else."""
+
+from pathlib import Path
+
+from flask import Flask
+from flask_migrate import Migrate
+
+from webapp.accounts.capability import accounts
+from webapp.audit.capability import audit
+from webapp.breakers.capability import breakers
+from webapp.cli import register_commands
+from webapp.db import db, engine_options
+from webapp.dead_letters.capability import dead_letters
+from webapp.flags.capability import flags
+from webapp.health.capability import health
+from webapp.jobs.capability import jobs
+from webapp.logs import configure_logs
+from webapp.overview.capability import overview
+from webapp.settings import Settings
+from webapp.sources.capability import sources
+from webapp.web.access import register_access
+from webapp.web.assets import register_assets
+from webapp.web.capability import register_capabilities
+from webapp.web.filters import register_filters
+from webapp.web.htmx import register_htmx
+from webapp.web.masking import register_masking
+from webapp.web.menu import register_menu
+from webapp.web.patterns import register_patterns
+from webapp.web.problems import register_problems
+from webapp.web.requests import register_requests
+from webapp.web.security import register_security
+from webapp.web.theme import register_theme
+from webapp.workers.capability import workers
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# In the order of the navigation.
+CAPABILITIES = (
+    overview,
+    flags,
+    jobs,
+    dead_letters,
+    workers,
+    breakers,
+    sources,
+    audit,
+    accounts,
+    health,
+)
+
+
+def create_app(settings: Settings) -> Flask:
+    """Build one application from one configuration."""
+    configure_logs(settings.log_level)
+    app = Flask(
+        __name__, template_folder=str(ROOT / "templates"), static_folder=str(ROOT / "static")
+    )
+    app.extensions["settings"] = settings
+    app.config.update(
+        SQLALCHEMY_DATABASE_URI=settings.database_url,
+        SQLALCHEMY_ENGINE_OPTIONS=engine_options(settings.database_url),
+    )
+    db.init_app(app)
+    Migrate(app, db, directory=str(ROOT / "migrations"), render_as_batch=True)
+    register_requests(app)
+    register_problems(app)
+    register_security(app, settings)
+    register_access(app)
+    register_htmx(app)
+    register_assets(app)
+    register_filters(app)
+    register_masking(app)
+    register_menu(app)
+    register_theme(app)
+    register_patterns(app, settings)
+    register_capabilities(app, CAPABILITIES)
+    register_commands(app)
+    return app

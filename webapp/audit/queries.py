@@ -1,0 +1,102 @@
+"""Reads the audit: filtered and paged for its page, and the last entries about one thing."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sqlalchemy import Select, func, or_, select
+from sqlalchemy.orm import InstrumentedAttribute
+
+from webapp.audit.differences import brief
+from webapp.audit.models import AuditEntry
+from webapp.audit.values import Entry, FieldChange, Filters
+from webapp.db import DbSession
+from webapp.paging import PAGE_SIZE, Cursor, Page, fetch_page
+
+
+def find_entries(
+    session: DbSession, filters: Filters, cursor: Cursor, *, size: int = PAGE_SIZE
+) -> Page[Entry]:
+    """Return one page of the entries that fit, newest first: two statements."""
+    wanted = _narrowed(filters)
+    return fetch_page(session, wanted, AuditEntry.id, cursor, present=_brief_entry, size=size)
+
+
+def recent_entries(session: DbSession, limit: int) -> list[Entry]:
+    """Return the last changes of all, newest first."""
+    wanted = select(AuditEntry).order_by(AuditEntry.id.desc()).limit(limit)
+    return [_brief_entry(row) for row in session.scalars(wanted)]
+
+
+def entries_about(session: DbSession, subject: str, name: str, limit: int) -> list[Entry]:
+    """Return the last entries about one thing, newest first, with their values in full."""
+    wanted = (
+        select(AuditEntry)
+        .where(AuditEntry.subject == subject, AuditEntry.name == name)
+        .order_by(AuditEntry.id.desc())
+        .limit(limit)
+    )
+    return [_entry(row) for row in session.scalars(wanted)]
+
+
+def known_subjects(session: DbSession) -> Sequence[str]:
+    """Return every kind of thing that the audit speaks of, by name."""
+    return _distinct(session, AuditEntry.subject)
+
+
+def known_actions(session: DbSession) -> Sequence[str]:
+    """Return every action that the audit speaks of, by name."""
+    return _distinct(session, AuditEntry.action)
+
+
+def _distinct(session: DbSession, column: InstrumentedAttribute[str]) -> Sequence[str]:
+    """Skip through the column's index from one value to the next.
+
+    Few values stand in very many rows, and DISTINCT would read every one of them.
+    """
+    step = select(func.min(column).label("value")).cte("step", recursive=True)
+    following = select(func.min(column)).where(column > step.c.value).scalar_subquery()
+    step = step.union_all(select(following).where(step.c.value.is_not(None)))
+    return session.scalars(select(step.c.value).where(step.c.value.is_not(None))).all()
+
+
+def _narrowed(filters: Filters) -> Select[tuple[AuditEntry]]:
+    wanted = select(AuditEntry)
+    for column, value in (
+        (AuditEntry.subject, filters.subject),
+        (AuditEntry.name, filters.name),
+        (AuditEntry.actor, filters.actor),
+        (AuditEntry.action, filters.action),
+    ):
+        wanted = wanted.where(column == value) if value else wanted
+    if filters.text:
+        wanted = wanted.where(
+            or_(
+                AuditEntry.name.icontains(filters.text, autoescape=True),
+                AuditEntry.reason.icontains(filters.text, autoescape=True),
+            )
+        )
+    if filters.since:
+        wanted = wanted.where(AuditEntry.at >= filters.since)
+    if filters.until:
+        wanted = wanted.where(AuditEntry.at < filters.until)
+    return wanted
+
+
+def _entry(row: AuditEntry) -> Entry:
+    return Entry(
+        id=row.id,
+        at=row.at,
+        actor_kind=row.actor_kind,
+        actor=row.actor,
+        action=row.action,
+        subject=row.subject,
+        name=row.name,
+        reason=row.reason,
+        changes=tuple(FieldChange(field, *values) for field, values in row.changes.items()),
+        request_id=row.request_id,
+    )
+
+
+def _brief_entry(row: AuditEntry) -> Entry:
+    entry = _entry(row)
+    return replace(entry, changes=tuple(brief(change) for change in entry.changes))

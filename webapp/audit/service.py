@@ -1,0 +1,73 @@
+"""Writes the audit, and reads one thing's history out of it for other capabilities.
+
+An entry is added to the transaction of the change that it tells of: both stand, or neither.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from webapp.actors import Actor
+from webapp.audit.models import AuditEntry
+from webapp.audit.queries import entries_about
+from webapp.audit.values import Change, Entry
+from webapp.db import DbSession
+from webapp.logs import mask_secrets
+
+
+def record(  # noqa: PLR0913 - each is a column of the entry, and all are named at the call
+    session: DbSession,
+    *,
+    by: Actor,
+    at: datetime,
+    action: str,
+    subject: str,
+    name: str,
+    reason: str = "",
+    changes: Mapping[str, Change] | None = None,
+) -> None:
+    """Add one entry to this transaction.
+
+    ``action`` is ``<noun>.<what happened>``, such as ``flag.updated``; ``subject`` is the noun and
+    ``name`` the one that was changed.  Values whose field speaks of a secret are masked.
+    """
+    session.add(
+        AuditEntry(
+            at=at,
+            actor_kind=by.kind,
+            actor=by.name,
+            action=action,
+            subject=subject,
+            name=name,
+            reason=reason.strip(),
+            changes=_stored(changes or {}),
+            request_id=by.request_id,
+        )
+    )
+
+
+def history(session: DbSession, subject: str, name: str, limit: int = 20) -> list[Entry]:
+    """Return the last changes of one thing, newest first."""
+    return entries_about(session, subject, name, limit)
+
+
+def _stored(changes: Mapping[str, Change]) -> dict[str, list[Any]]:
+    old = _plain({field: change.old for field, change in changes.items()})
+    new = _plain({field: change.new for field, change in changes.items()})
+    return {field: [old[field], new[field]] for field in changes}
+
+
+def _plain(value: Any) -> Any:
+    """Turn a value into what JSON can hold, with secrets masked at every depth."""
+    if isinstance(value, Mapping):
+        plain = {str(key): _plain(item) for key, item in value.items()}
+        return dict(mask_secrets(None, "", plain))
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if isinstance(value, set | frozenset):
+        return sorted(_plain(item) for item in value)
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return str(value)

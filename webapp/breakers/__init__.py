@@ -1,0 +1,1 @@
+"""Circuit breakers: a service that keeps failing is left alone for a while."""

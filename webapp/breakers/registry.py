@@ -1,0 +1,98 @@
+"""The circuits of this process, by name.
+
+Equal names are one circuit.  Where the application has been set up, circuits are shared with the
+other processes; before that (a script, a test of a rule) each process is alone.
+"""
+
+import atexit
+import os
+import threading
+import weakref
+
+from webapp.breakers.circuit import Breaker
+from webapp.breakers.sharing import Sharing
+from webapp.breakers.values import MAX_NAME, Thresholds
+
+# A circuit that is new in this process waits this long for what others know of it.
+FIRST_LOOK_SECONDS = 0.05
+LAST_WORD_SECONDS = 1.0
+
+
+class BreakerRegistry:
+    """All circuits of one process; ``database_url`` None keeps them to themselves."""
+
+    def __init__(self, database_url: str | None = None) -> None:
+        self._breakers: dict[str, Breaker] = {}
+        self._adding = threading.Lock()
+        self._sharing = Sharing(database_url, self._breakers) if database_url else None
+        _registries.add(self)
+
+    def get(self, name: str, thresholds: Thresholds | None = None) -> Breaker:
+        """Return the circuit ``name``; whoever asks first says what its thresholds are."""
+        breaker = self._breakers.get(name) or self._add(name, thresholds)
+        if self._sharing is not None:
+            self._sharing.start()
+        return breaker
+
+    def close(self) -> None:
+        """Tell other processes what they do not know yet, and stop listening to them."""
+        if self._sharing is not None:
+            self._sharing.stop(seconds=LAST_WORD_SECONDS)
+
+    def begin_process(self) -> None:
+        """Make ready for use in a forked child, where only the forking thread lives on."""
+        self._adding = threading.Lock()
+        for breaker in self._breakers.values():
+            breaker.begin_process()
+        if self._sharing is not None:
+            self._sharing.begin_process()
+
+    def _add(self, name: str, thresholds: Thresholds | None) -> Breaker:
+        if not 0 < len(name) <= MAX_NAME:
+            raise ValueError(f"a breaker's name has 1 to {MAX_NAME} characters: {name[:40]!r}")
+        with self._adding:
+            if name in self._breakers:
+                return self._breakers[name]
+            tell = self._sharing.tell if self._sharing else None
+            breaker = self._breakers[name] = Breaker(name, thresholds, on_transition=tell)
+        if self._sharing is not None:
+            self._sharing.start()
+            self._sharing.look(seconds=FIRST_LOOK_SECONDS)
+        return breaker
+
+
+_registries: weakref.WeakSet[BreakerRegistry] = weakref.WeakSet()
+
+
+class _Current:
+    """The registry that :func:`breaker` asks: that of the application set up last."""
+
+    def __init__(self) -> None:
+        self.registry = BreakerRegistry()
+
+
+_current = _Current()
+
+
+def use_registry(registry: BreakerRegistry) -> None:
+    """Make a registry the one of this process; the one before stops sharing."""
+    _current.registry.close()
+    _current.registry = registry
+
+
+def breaker(name: str, thresholds: Thresholds | None = None) -> Breaker:
+    """Return this process's circuit ``name``; equal names are one circuit in all processes."""
+    return _current.registry.get(name, thresholds)
+
+
+def _begin_process() -> None:
+    for registry in list(_registries):
+        registry.begin_process()
+
+
+def _end_process() -> None:
+    _current.registry.close()
+
+
+os.register_at_fork(after_in_child=_begin_process)
+atexit.register(_end_process)

@@ -1,0 +1,71 @@
+"""The ``flask`` commands that belong to no capability: ``doctor`` and ``seed``.
+
+The others stand in ``<capability>/commands.py`` and are registered with their capability.
+"""
+
+import os
+import textwrap
+
+import click
+from flask import Flask, current_app
+
+from webapp import clock
+from webapp.db import db, transaction
+from webapp.doctor import Finding, describe_settings, examine
+from webapp.errors import DomainError
+from webapp.seed import FirstAdmin, seed
+from webapp.settings import Settings
+
+RULE = "-" * 60
+WIDTH = 100
+
+
+def register_commands(app: Flask) -> None:
+    """Add our commands to ``flask``."""
+    app.cli.add_command(doctor)
+    app.cli.add_command(seed_command)
+
+
+@click.command()
+def doctor() -> None:
+    """Show the settings, what can be reached, and what to do about what cannot."""
+    settings: Settings = current_app.extensions["settings"]
+    click.secho("Settings", bold=True)
+    for setting in describe_settings(settings):
+        click.echo(f"  {setting.name} = {setting.value}")
+        click.echo(textwrap.indent(textwrap.fill(setting.doc, WIDTH), " " * 6))
+    click.secho("Checks", bold=True)
+    problems = 0
+    for finding in examine(settings, db.engine):
+        _tell(finding)
+        problems += not finding.good
+    if problems:
+        raise click.ClickException(f"{problems} problem{'s' if problems > 1 else ''}: see above.")
+    click.secho("All is well.", fg="green")
+
+
+def _tell(finding: Finding) -> None:
+    mark = click.style("ok     ", fg="green") if finding.good else click.style("PROBLEM", fg="red")
+    click.echo(f"  {mark}  {finding.about}: {finding.state}")
+    if finding.advice:
+        click.echo(f"           {finding.advice}")
+
+
+@click.command("seed")
+def seed_command() -> None:
+    """Fill an empty database: the first admin, three flags, a source and its first run."""
+    try:
+        with transaction() as session:
+            admin = seed(session, environ=os.environ, now=clock.now())
+    except DomainError as error:
+        raise click.ClickException(error.detail) from None
+    if admin:
+        _show(admin)
+
+
+def _show(admin: FirstAdmin) -> None:
+    """Tell the first admin's password, the only time; the rules stay out of a script's way."""
+    click.echo(RULE, err=True)
+    click.echo(f"Username: {admin.username}")
+    click.echo(f"Password: {admin.password or 'as ADMIN_PASSWORD says'}")
+    click.echo(RULE, err=True)

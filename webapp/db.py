@@ -1,0 +1,177 @@
+"""The database: Flask-SQLAlchemy's ``db``, engine recipes for SQLite and PostgreSQL, column types.
+
+One transaction per request or task.  Services take the session and never commit; edges commit.
+What must happen only after a commit (handing a job to the queue, swapping the flag snapshot) is
+registered with :func:`after_commit`.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import Any
+
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import JSON, BigInteger, Connection, DateTime, Engine, Integer, MetaData, event
+from sqlalchemy.engine import Dialect, make_url
+from sqlalchemy.orm import DeclarativeBase, Session, scoped_session
+from sqlalchemy.types import TypeDecorator
+
+# A request that only reads must not queue behind writers, so SQLite's write lock is taken at
+# BEGIN only where the caller says that it will write.
+_writing: ContextVar[bool] = ContextVar("writing", default=False)
+
+DbSession = Session | scoped_session[Any]
+
+SQLITE_BUSY_SECONDS = 15
+POSTGRES_CONNECT_SECONDS = 5
+POSTGRES_STATEMENT_MS = 30_000
+POSTGRES_LOCK_MS = 10_000
+
+
+class Base(DeclarativeBase):
+    """Base of every model; constraints are named, so that migrations can name them too."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """An aware UTC time; a naive one is refused, since nobody can say what it meant."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Store as UTC; SQLite keeps no zone, so it is stripped there."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            message = f"naive time {value!r}"
+            raise ValueError(message)
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Read back as UTC."""
+        del dialect
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+# SQLite numbers rows by itself only in a column of exactly this type.
+BigId = BigInteger().with_variant(Integer(), "sqlite")
+Json = JSON()
+
+db = SQLAlchemy(model_class=Base, session_options={"expire_on_commit": False})
+
+
+def engine_options(database_url: str) -> dict[str, Any]:
+    """Return the options of ``create_engine`` for one database; no wait is without a limit."""
+    if make_url(database_url).get_backend_name() == "sqlite":
+        return {"connect_args": {"timeout": SQLITE_BUSY_SECONDS, "isolation_level": None}}
+    return {
+        "pool_pre_ping": True,
+        "pool_size": 8,
+        "max_overflow": 8,
+        "pool_timeout": 10,
+        "pool_recycle": 1800,
+        "connect_args": {
+            "connect_timeout": POSTGRES_CONNECT_SECONDS,
+            "options": (
+                f"-c statement_timeout={POSTGRES_STATEMENT_MS} -c lock_timeout={POSTGRES_LOCK_MS}"
+                " -c timezone=UTC"
+            ),
+        },
+    }
+
+
+@event.listens_for(Engine, "connect")
+def _prepare_sqlite(connection: Any, record: Any) -> None:
+    """Set the pragmas of a new SQLite connection: WAL, foreign keys, a bounded wait for locks."""
+    del record
+    if type(connection).__module__ != "sqlite3":
+        return
+    for pragma in (
+        "journal_mode = WAL",
+        "synchronous = NORMAL",
+        "foreign_keys = ON",
+        f"busy_timeout = {SQLITE_BUSY_SECONDS * 1000}",
+        "cache_size = -16000",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+@event.listens_for(Engine, "begin")
+def _begin_sqlite(connection: Connection) -> None:
+    """Begin explicitly, since ``isolation_level=None`` stops sqlite3 from doing so.
+
+    A transaction that will write takes the lock at once: one that reads first and writes later
+    would fail with BUSY, whatever the timeout, if somebody wrote in between.
+    """
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if _writing.get() else "BEGIN")
+
+
+@contextmanager
+def will_write() -> Iterator[None]:
+    """Mark the transactions begun inside as writing ones."""
+    token = _writing.set(True)
+    try:
+        yield
+    finally:
+        _writing.reset(token)
+
+
+def mark_writing(*, writing: bool) -> None:
+    """Mark the rest of this context (a request) as writing or not."""
+    _writing.set(writing)
+
+
+@contextmanager
+def transaction() -> Iterator[Session]:
+    """One writing transaction on a session of its own, committed at the end or rolled back.
+
+    For tasks, beats and commands; a request uses ``db.session`` and commits at its edge.
+    """
+    with will_write(), Session(db.engine, expire_on_commit=False) as session, session.begin():
+        yield session
+
+
+@contextmanager
+def reading() -> Iterator[Session]:
+    """One reading transaction on a session of its own, also inside a writing context."""
+    token = _writing.set(False)
+    try:
+        with Session(db.engine, expire_on_commit=False) as session:
+            yield session
+    finally:
+        _writing.reset(token)
+
+
+def after_commit(session: DbSession, action: Callable[[], None]) -> None:
+    """Run ``action`` once when this session's transaction has been committed, else never."""
+    real = session() if isinstance(session, scoped_session) else session
+    real.info.setdefault("after_commit", []).append(action)
+
+
+@event.listens_for(Session, "after_commit")
+def _run_actions(session: Session) -> None:
+    """Run what waits for the commit.  The session can no longer be used for SQL here."""
+    if session.in_nested_transaction():
+        return
+    for action in session.info.pop("after_commit", []):
+        action()
+
+
+@event.listens_for(Session, "after_rollback")
+def _drop_actions(session: Session) -> None:
+    session.info.pop("after_commit", None)

@@ -1,0 +1,1 @@
+"""Dead letters: jobs that were given up, with what is needed to understand and retry them."""

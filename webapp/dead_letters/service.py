@@ -1,0 +1,103 @@
+"""Writing, resolving and retrying dead letters."""
+
+from dataclasses import asdict
+from datetime import datetime
+
+from sqlalchemy import select, update
+
+from webapp.actors import Actor
+from webapp.audit.service import record
+from webapp.audit.values import Change
+from webapp.db import DbSession
+from webapp.dead_letters.fingerprint import fingerprint
+from webapp.dead_letters.models import DeadLetter
+from webapp.dead_letters.values import Cause, Resolution
+from webapp.errors import Conflict, Invalid, NotFound
+from webapp.jobs.service import find_job
+from webapp.jobs.service import retry as retry_job
+
+
+def write(session: DbSession, job_id: int, cause: Cause, *, now: datetime) -> DeadLetter:
+    """Write the letter of a job that has just been given up, or open its old one again.
+
+    Called in the transaction that buries the job, so that only one caller can be here for it.
+    """
+    job = find_job(session, job_id)
+    letter = session.scalar(select(DeadLetter).where(DeadLetter.job_id == job_id))
+    if letter is None:
+        letter = DeadLetter(job_id=job_id, retry_count=0)
+        session.add(letter)
+    else:
+        letter.retry_count += 1
+    for name, value in asdict(cause).items():
+        setattr(letter, name, value)
+    letter.type = job.type
+    letter.arguments = job.arguments
+    letter.fingerprint = fingerprint(job.type, cause.exception_type, cause.message, cause.traceback)
+    letter.failed_at = now
+    letter.resolved_at = letter.resolved_by = letter.resolution = letter.notes = None
+    session.flush()
+    return letter
+
+
+def resolve_by_success(session: DbSession, job_id: int, *, now: datetime) -> None:
+    """Close the open letter of a job that has succeeded after all, if it has one."""
+    session.execute(
+        update(DeadLetter)
+        .where(DeadLetter.job_id == job_id, DeadLetter.resolved_at.is_(None))
+        .values(resolved_at=now, resolved_by="switchyard", resolution=Resolution.RETRIED)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def find_letter(session: DbSession, letter_id: int) -> DeadLetter:
+    """Return one letter; :class:`NotFound` where there is none."""
+    letter = session.get(DeadLetter, letter_id, populate_existing=True)
+    if letter is None:
+        message = f"There is no dead letter {letter_id}."
+        raise NotFound(message)
+    return letter
+
+
+def retry(session: DbSession, letter_id: int, *, by: Actor, now: datetime) -> DeadLetter:
+    """Run the letter's job again; success resolves the letter, failure renews it."""
+    letter = find_letter(session, letter_id)
+    if letter.resolved_at is not None:
+        message = f"Dead letter {letter_id} is resolved already."
+        raise Conflict(message)
+    retry_job(session, letter.job_id, by=by, now=now)
+    return letter
+
+
+def resolve(
+    session: DbSession, letter_id: int, *, by: Actor, now: datetime, notes: str
+) -> DeadLetter:
+    """Close a letter by hand; ``notes`` say why that is right."""
+    if not notes.strip():
+        raise Invalid.field("notes", "say why this needs no retry")
+    letter = find_letter(session, letter_id)
+    # Conditional, so that of two operators one resolves it and the other is told.
+    won = session.execute(
+        update(DeadLetter)
+        .where(DeadLetter.id == letter_id, DeadLetter.resolved_at.is_(None))
+        .values(
+            resolved_at=now,
+            resolved_by=by.name,
+            resolution=Resolution.RESOLVED,
+            notes=notes.strip(),
+        )
+    )
+    if not won.rowcount:  # type: ignore[attr-defined]
+        message = f"Dead letter {letter_id} was resolved by {letter.resolved_by}."
+        raise Conflict(message)
+    record(
+        session,
+        by=by,
+        at=now,
+        action="dead_letter.resolved",
+        subject="dead_letter",
+        name=str(letter_id),
+        reason=notes.strip(),
+        changes={"resolution": Change(None, Resolution.RESOLVED.value)},
+    )
+    return find_letter(session, letter_id)

@@ -1,0 +1,48 @@
+"""What this capability hands to the application."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from flask import Flask, current_app
+from sqlalchemy.orm import Session
+
+from webapp.db import reading
+from webapp.flags import api, pages
+from webapp.flags.snapshot import FlagStore, provide_store
+from webapp.web.capability import Capability
+from webapp.web.menu import MenuEntry
+
+EXTENSION: Final = "flag_store"
+
+
+def register_flag_store(app: Flask) -> None:
+    """Give an application its store of flags; nothing is read before the first evaluation."""
+    settings = app.extensions["settings"]
+
+    @contextmanager
+    def open_session() -> Iterator[Session]:
+        with app.app_context(), reading() as session:
+            yield session
+
+    store = FlagStore(
+        open_session,
+        environment=settings.flag_environment,
+        poll_seconds=settings.flag_poll_seconds,
+        trust_seconds=settings.flag_cache_ttl,
+    )
+    app.extensions[EXTENSION] = store
+    provide_store(store, _present_store)
+
+
+def _present_store() -> FlagStore:
+    store: FlagStore = current_app.extensions[EXTENSION]
+    return store
+
+
+flags = Capability(
+    name="flags",
+    blueprints=(pages.blueprint, api.blueprint),
+    menu=MenuEntry(label="Flags", endpoint="flags.index", icon="flag"),
+    setup=register_flag_store,
+)

@@ -1,0 +1,138 @@
+"""Flags in Python: ask for a decision, or let a flag choose between two functions.
+
+Nothing here raises because of a flag: an unknown one is off, and told to the log once.
+"""
+
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any, TypeVar, cast
+
+from webapp.clock import now
+from webapp.flags.evaluation import NOT_FOUND
+from webapp.flags.snapshot import flag_store
+from webapp.flags.values import NOTHING, Decision, EvaluationContext, subject_id
+from webapp.logs import get_logger
+
+log = get_logger(__name__)
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+# Names come from callers, so what is remembered of them has a bound.
+_MAX_UNKNOWN = 1_000
+_unknown: set[str] = set()
+
+
+def evaluate(
+    name: str,
+    subject: object = None,
+    *,
+    environment: str | None = None,
+    attributes: Mapping[str, Any] = NOTHING,
+) -> Decision:
+    """Decide a flag for one subject, in this deployment's environment where none is named.
+
+    ``subject`` is any stable id, as text or what ``str`` makes of it.  ``attributes`` are further
+    facts about the subject.
+    """
+    store = flag_store()
+    evaluator = store.current().evaluators.get(name)
+    if evaluator is None:
+        _note_unknown(name)
+        return NOT_FOUND
+    return evaluator(
+        EvaluationContext(subject_id(subject), environment or store.environment, now(), attributes)
+    )
+
+
+def is_enabled(
+    name: str,
+    subject: object = None,
+    *,
+    environment: str | None = None,
+    attributes: Mapping[str, Any] = NOTHING,
+) -> bool:
+    """Tell whether a flag is on; as :func:`evaluate`, without the reason."""
+    return evaluate(name, subject, environment=environment, attributes=attributes).enabled
+
+
+def feature_flag(
+    name: str,
+    *,
+    fallback: Callable[..., Any] | None = None,
+    subject: str | None = None,
+    environment: str | None = None,
+) -> Callable[[Function], Function]:
+    """Run the decorated function where the flag is on, else ``fallback``, else return None.
+
+    ``subject`` names the parameter that carries the subject's id; the fallback is called with the
+    same arguments.  Works on ``def`` and ``async def``; the fallback of an ``async def`` may be
+    either.  :class:`TypeError` at decoration where there is no such parameter.
+    """
+
+    def decorate(function: Function) -> Function:
+        find = _subject_finder(function, subject)
+
+        def is_on(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+            return evaluate(name, find(args, kwargs), environment=environment).enabled
+
+        wrap = _wrap_async if inspect.iscoroutinefunction(function) else _wrap
+        return cast("Function", wrap(function, fallback, is_on))
+
+    return decorate
+
+
+IsOn = Callable[[tuple[Any, ...], dict[str, Any]], bool]
+
+
+def _wrap(
+    function: Callable[..., Any], fallback: Callable[..., Any] | None, is_on: IsOn
+) -> Callable[..., Any]:
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if is_on(args, kwargs):
+            return function(*args, **kwargs)
+        return fallback(*args, **kwargs) if fallback else None
+
+    return call
+
+
+def _wrap_async(
+    function: Callable[..., Any], fallback: Callable[..., Any] | None, is_on: IsOn
+) -> Callable[..., Any]:
+    @wraps(function)
+    async def call(*args: Any, **kwargs: Any) -> Any:
+        chosen = function if is_on(args, kwargs) else fallback
+        result = chosen(*args, **kwargs) if chosen else None
+        return await result if inspect.isawaitable(result) else result
+
+    return call
+
+
+def _subject_finder(
+    function: Callable[..., Any], parameter: str | None
+) -> Callable[[tuple[Any, ...], dict[str, Any]], object]:
+    """Return how to find the subject among the arguments of a call."""
+    if parameter is None:
+        return lambda args, kwargs: None  # noqa: ARG005  # the same shape as below
+    parameters = inspect.signature(function).parameters
+    if parameter not in parameters:
+        raise TypeError(f"{function.__qualname__} has no parameter {parameter!r} for the subject")
+    found = parameters[parameter]
+    absent = None if found.default is inspect.Parameter.empty else found.default
+    by_name_only = found.kind is inspect.Parameter.KEYWORD_ONLY
+    place = sys.maxsize if by_name_only else list(parameters).index(parameter)
+
+    def find(args: tuple[Any, ...], kwargs: dict[str, Any]) -> object:
+        if parameter in kwargs:
+            return kwargs[parameter]
+        return args[place] if place < len(args) else absent
+
+    return find
+
+
+def _note_unknown(name: str) -> None:
+    if name not in _unknown and len(_unknown) < _MAX_UNKNOWN:
+        _unknown.add(name)
+        log.warning("flag_unknown", flag=name)

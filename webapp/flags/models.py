@@ -1,0 +1,64 @@
+"""The tables of flags: the flags, and the one number that rises with every change of any."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, Boolean, Integer, Numeric, String, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from webapp.db import Base, Json, UtcTime
+from webapp.flags.values import FlagDefinition, Override
+
+REVISION_ROW = 1
+
+
+class FeatureFlag(Base):
+    """One flag; ``version`` rises by one with each change and settles who came first."""
+
+    __tablename__ = "feature_flags"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    name: Mapped[str] = mapped_column(String(255), unique=True)
+    description: Mapped[str] = mapped_column(Text)
+    enabled: Mapped[bool] = mapped_column(Boolean)
+    percentage: Mapped[float] = mapped_column(Numeric(5, 2, asdecimal=False))
+    whitelist: Mapped[list[str]] = mapped_column(Json)
+    blacklist: Mapped[list[str]] = mapped_column(Json)
+    environments: Mapped[list[str]] = mapped_column(Json)
+    environment_overrides: Mapped[dict[str, Override]] = mapped_column(Json)
+    starts_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    expires_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    stickiness: Mapped[str] = mapped_column(String(255))
+    tags: Mapped[list[str]] = mapped_column(Json)
+    # SQLAlchemy keeps the attribute name "metadata" for itself.
+    details: Mapped[dict[str, Any]] = mapped_column("metadata", Json)
+    archived_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    version: Mapped[int] = mapped_column(Integer)
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+    created_by: Mapped[str] = mapped_column(String(255))
+    updated_at: Mapped[datetime] = mapped_column(UtcTime)
+    updated_by: Mapped[str] = mapped_column(String(255))
+
+    def definition(self) -> FlagDefinition:
+        """Return the part of the flag that decides."""
+        return FlagDefinition(
+            name=self.name,
+            enabled=self.enabled,
+            percentage=float(self.percentage),
+            whitelist=tuple(self.whitelist),
+            blacklist=tuple(self.blacklist),
+            environments=tuple(self.environments),
+            environment_overrides=self.environment_overrides,
+            starts_at=self.starts_at,
+            expires_at=self.expires_at,
+            stickiness=self.stickiness,
+        )
+
+
+class FlagRevision(Base):
+    """One row: a number that every change of a flag raises in its own transaction."""
+
+    __tablename__ = "feature_flag_revision"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    revision: Mapped[int] = mapped_column(BigInteger)

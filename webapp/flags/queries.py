@@ -1,0 +1,208 @@
+"""Reads flags: one, a filtered list, all that a snapshot needs, and the revision.
+
+A deployment has flags by the hundred, so a list is one statement over the few columns that it
+shows, and filter, order and page are settled here in memory: the state of a flag depends on the
+time, and environments and tags stand in JSON, which SQLite and PostgreSQL index differently.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.orm import load_only
+
+from webapp.db import DbSession
+from webapp.errors import NotFound
+from webapp.flags.evaluation import state_of
+from webapp.flags.models import REVISION_ROW, FeatureFlag, FlagRevision
+from webapp.flags.values import FlagDefinition, FlagState, Override
+
+PAGE_SIZE: Final = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlagFilters:
+    """What narrows a list and how it is ordered; an empty text asks for everything.
+
+    ``state`` is a :class:`FlagState`; archived flags are shown only where it asks for them.
+    ``sort`` is a key of ``SORTS``, with a minus for descending.
+    """
+
+    q: str = ""
+    state: str = ""
+    environment: str = ""
+    tag: str = ""
+    sort: str = "name"
+
+    @property
+    def any(self) -> bool:
+        """Tell whether anything is narrowed."""
+        return bool(self.q or self.state or self.environment or self.tag)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlagSummary:
+    """One line of a list: a flag without its lists of ids."""
+
+    name: str
+    description: str
+    state: FlagState
+    enabled: bool
+    percentage: float
+    environments: tuple[str, ...]
+    environment_overrides: dict[str, Override]
+    tags: tuple[str, ...]
+    updated_at: datetime
+    updated_by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlagList:
+    """One page of a filtered list, and what its filters may ask for."""
+
+    rows: Sequence[FlagSummary]
+    total: int
+    skip: int
+    environments: Sequence[str]
+    tags: Sequence[str]
+
+
+SORTS: Final[dict[str, Callable[[FlagSummary], Any]]] = {
+    "name": lambda flag: flag.name,
+    "state": lambda flag: flag.state.value,
+    "percentage": lambda flag: flag.percentage,
+    "updated": lambda flag: flag.updated_at,
+}
+
+
+def get_flag(session: DbSession, name: str) -> FeatureFlag:
+    """Return one flag, archived ones too; :class:`NotFound` where there is none."""
+    flag = session.scalar(select(FeatureFlag).where(FeatureFlag.name == name))
+    if flag is None:
+        raise NotFound(f"There is no flag {name!r}.")
+    return flag
+
+
+def list_flags(
+    session: DbSession,
+    filters: FlagFilters,
+    *,
+    now: datetime,
+    skip: int = 0,
+    limit: int = PAGE_SIZE,
+) -> FlagList:
+    """Return the flags that fit, in one statement; ties are settled by name."""
+    known = _summaries(session, now)
+    fitting = sorted((flag for flag in known if _fits(flag, filters)), key=SORTS["name"])
+    key = SORTS.get(filters.sort.removeprefix("-"), SORTS["name"])
+    fitting.sort(key=key, reverse=filters.sort.startswith("-"))
+    shown = [flag for flag in known if flag.state is not FlagState.ARCHIVED]
+    return FlagList(
+        rows=fitting[skip : skip + limit],
+        total=len(fitting),
+        skip=skip,
+        environments=sorted({name for flag in shown for name in _environments(flag)}),
+        tags=sorted({tag for flag in shown for tag in flag.tags}),
+    )
+
+
+def load_flags(session: DbSession, names: Sequence[str]) -> list[FeatureFlag]:
+    """Return whole flags by name, in the order asked for, in one statement."""
+    wanted = select(FeatureFlag).where(FeatureFlag.name.in_(names))
+    found = {flag.name: flag for flag in session.scalars(wanted)}
+    return [found[name] for name in names if name in found]
+
+
+def read_revision(session: DbSession) -> int:
+    """Return the number that every change raises; 0 where nothing was ever changed."""
+    wanted = select(FlagRevision.revision).where(FlagRevision.id == REVISION_ROW)
+    return session.scalar(wanted) or 0
+
+
+def load_definitions(session: DbSession) -> list[FlagDefinition]:
+    """Return what decides, of every flag that is not archived."""
+    live = select(FeatureFlag).where(FeatureFlag.archived_at.is_(None))
+    return [flag.definition() for flag in session.scalars(live)]
+
+
+def _summaries(session: DbSession, now: datetime) -> list[FlagSummary]:
+    wanted = select(
+        FeatureFlag,
+        _any_in(FeatureFlag.whitelist).label("whitelisted"),
+        _any_in(FeatureFlag.blacklist).label("blacklisted"),
+    ).options(
+        load_only(
+            FeatureFlag.name,
+            FeatureFlag.description,
+            FeatureFlag.enabled,
+            FeatureFlag.percentage,
+            FeatureFlag.environments,
+            FeatureFlag.environment_overrides,
+            FeatureFlag.starts_at,
+            FeatureFlag.expires_at,
+            FeatureFlag.tags,
+            FeatureFlag.archived_at,
+            FeatureFlag.updated_at,
+            FeatureFlag.updated_by,
+            raiseload=True,
+        )
+    )
+    return [
+        _summary(flag, now, whitelisted=bool(white), blacklisted=bool(black))
+        for flag, white, black in session.execute(wanted)
+    ]
+
+
+def _any_in(column: Any) -> ColumnElement[bool]:
+    """Tell in the database whether a list has items: ten thousand ids need not travel for that."""
+    return func.json_array_length(column) > 0
+
+
+def _summary(
+    flag: FeatureFlag, now: datetime, *, whitelisted: bool, blacklisted: bool
+) -> FlagSummary:
+    outline = FlagDefinition(
+        name=flag.name,
+        enabled=flag.enabled,
+        percentage=float(flag.percentage),
+        # Whether there are any is all that the state asks.
+        whitelist=("…",) if whitelisted else (),
+        blacklist=("…",) if blacklisted else (),
+        environment_overrides=flag.environment_overrides,
+        starts_at=flag.starts_at,
+        expires_at=flag.expires_at,
+    )
+    return FlagSummary(
+        name=flag.name,
+        description=flag.description,
+        state=state_of(outline, now=now, archived=flag.archived_at is not None),
+        enabled=flag.enabled,
+        percentage=outline.percentage,
+        environments=tuple(flag.environments),
+        environment_overrides=flag.environment_overrides,
+        tags=tuple(flag.tags),
+        updated_at=flag.updated_at,
+        updated_by=flag.updated_by,
+    )
+
+
+def _environments(flag: FlagSummary) -> set[str]:
+    return {*flag.environments, *flag.environment_overrides}
+
+
+def _fits(flag: FlagSummary, filters: FlagFilters) -> bool:
+    """Tell whether a flag is asked for; one without environments is for every environment."""
+    named = _environments(flag)
+    text = filters.q.strip().lower()
+    return (
+        (
+            flag.state.value == filters.state
+            if filters.state
+            else flag.state is not FlagState.ARCHIVED
+        )
+        and (not filters.environment or not flag.environments or filters.environment in named)
+        and (not filters.tag or filters.tag in flag.tags)
+        and (not text or text in flag.name or text in flag.description.lower())
+    )

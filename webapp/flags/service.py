@@ -1,0 +1,249 @@
+"""Writes flags.  Each change is one version, one audit row and one revision, in one transaction."""
+
+from dataclasses import fields, replace
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import CursorResult, select, update
+
+from webapp.actors import Actor
+from webapp.audit.service import record
+from webapp.audit.values import Change
+from webapp.db import DbSession, after_commit
+from webapp.errors import Conflict, Invalid
+from webapp.flags.models import REVISION_ROW, FeatureFlag, FlagRevision
+from webapp.flags.queries import get_flag
+from webapp.flags.snapshot import SnapshotStatus, flag_store
+from webapp.flags.validation import complaints_about, complaints_about_reason
+from webapp.flags.values import FlagChanges, FlagDraft
+
+# How the model spells a field of the draft, where they differ.
+_COLUMNS: Final = {"metadata": "details"}
+_FIRST_VERSION: Final = 1
+
+
+def create_flag(
+    session: DbSession, draft: FlagDraft, *, by: Actor, now: datetime, reason: str
+) -> FeatureFlag:
+    """Make a flag; :class:`Conflict` where its name is taken, by an archived one too."""
+    draft = replace(draft, stickiness=draft.stickiness or draft.name)
+    _refuse(draft, reason)
+    _raise_revision(session)
+    if session.scalar(select(FeatureFlag.id).where(FeatureFlag.name == draft.name)):
+        raise Conflict(f"There is a flag {draft.name!r} already; it may be archived.")
+    flag = FeatureFlag(
+        **_stored(draft),
+        version=_FIRST_VERSION,
+        created_at=now,
+        created_by=by.name,
+        updated_at=now,
+        updated_by=by.name,
+    )
+    session.add(flag)
+    session.flush()
+    session.refresh(flag)
+    given = {field: value for field, value in _as_given(draft).items() if value}
+    changes = {field: Change(None, value) for field, value in given.items() if field != "name"}
+    _audit(session, flag, "flag.created", by=by, now=now, reason=reason, changes=changes)
+    return flag
+
+
+def change_flag(  # noqa: PLR0913  # all but the first three are named at the call
+    session: DbSession,
+    name: str,
+    changes: FlagChanges,
+    *,
+    by: Actor,
+    now: datetime,
+    reason: str,
+    version: int | None = None,
+) -> FeatureFlag:
+    """Change the fields given; the same values again change nothing and leave no trace.
+
+    ``version`` is the one that the change was made from: :class:`Conflict` where it has passed.
+    None changes the flag whatever happened meanwhile, as a kill switch must.
+    """
+    flag = _flag_to_change(session, name, version)
+    if flag.archived_at is not None:
+        raise Conflict(f"The flag {name!r} is archived; restore it first.")
+    before = draft_of(flag)
+    after = replace(before, **changes.given())
+    after = replace(after, stickiness=after.stickiness or name)
+    _refuse(after, reason)
+    old, new = _as_given(before), _as_given(after)
+    different = {field: Change(old[field], new[field]) for field in new if old[field] != new[field]}
+    if different:
+        values = {_COLUMNS.get(field, field): _plain(getattr(after, field)) for field in different}
+        _write(session, flag, values, by=by, now=now)
+        _audit(session, flag, "flag.updated", by=by, now=now, reason=reason, changes=different)
+    return flag
+
+
+def switch_flag(  # as above
+    session: DbSession, name: str, *, enabled: bool, by: Actor, now: datetime, reason: str
+) -> FeatureFlag:
+    """Work the kill switch: it holds whatever else was changed meanwhile."""
+    return change_flag(session, name, FlagChanges(enabled=enabled), by=by, now=now, reason=reason)
+
+
+def archive_flag(  # as above
+    session: DbSession,
+    name: str,
+    *,
+    by: Actor,
+    now: datetime,
+    reason: str,
+    version: int | None = None,
+) -> FeatureFlag:
+    """Take a flag out of use: it answers as unknown and leaves the lists, and keeps its history."""
+    flag = _flag_to_change(session, name, version)
+    _set_archived(session, flag, now, by=by, now=now, reason=reason)
+    return flag
+
+
+def restore_flag(
+    session: DbSession, name: str, *, by: Actor, now: datetime, reason: str
+) -> FeatureFlag:
+    """Bring an archived flag back as it was."""
+    flag = _flag_to_change(session, name, None)
+    _set_archived(session, flag, None, by=by, now=now, reason=reason)
+    return flag
+
+
+def snapshot_status() -> SnapshotStatus:
+    """Say how fresh the flags of this process are, for whoever reports on its health."""
+    return flag_store().status()
+
+
+def draft_of(flag: FeatureFlag) -> FlagDraft:
+    """Return a stored flag as the draft that would make it anew."""
+    decides = flag.definition()
+    return FlagDraft(
+        **{item.name: getattr(decides, item.name) for item in fields(decides)},
+        description=flag.description,
+        tags=tuple(flag.tags),
+        metadata=flag.details,
+    )
+
+
+def _flag_to_change(session: DbSession, name: str, version: int | None) -> FeatureFlag:
+    """Wait for other writers, then read the flag as they left it."""
+    _raise_revision(session)
+    flag = get_flag(session, name)
+    session.refresh(flag)
+    if version is not None and flag.version != version:
+        raise _outdated(flag, version)
+    return flag
+
+
+def _raise_revision(session: DbSession) -> None:
+    """Tell every process that flags have changed, this one as soon as it is committed.
+
+    The row is locked until the transaction ends, so writers of flags come one after another, and
+    whoever reads revision n sees all that was changed up to n.
+    """
+    raised = session.execute(
+        update(FlagRevision)
+        .where(FlagRevision.id == REVISION_ROW)
+        .values(revision=FlagRevision.revision + 1)
+    )
+    if not _touched(raised):
+        session.add(FlagRevision(id=REVISION_ROW, revision=1))
+        session.flush()
+    after_commit(session, flag_store().reload)
+
+
+def _refuse(draft: FlagDraft, reason: str) -> None:
+    errors = complaints_about(draft)
+    if complaint := complaints_about_reason(reason):
+        errors["reason"] = complaint
+    if errors:
+        field, messages = next(iter(errors.items()))
+        raise Invalid(f"{field}: {messages[0]}", errors)
+
+
+def _set_archived(  # as above
+    session: DbSession,
+    flag: FeatureFlag,
+    archived_at: datetime | None,
+    *,
+    by: Actor,
+    now: datetime,
+    reason: str,
+) -> None:
+    if complaint := complaints_about_reason(reason):
+        raise Invalid(f"reason: {complaint[0]}", {"reason": complaint})
+    if (flag.archived_at is None) == (archived_at is None):
+        return
+    change = {"archived_at": Change(flag.archived_at, archived_at)}
+    _write(session, flag, {"archived_at": archived_at}, by=by, now=now)
+    action = "flag.archived" if archived_at else "flag.restored"
+    _audit(session, flag, action, by=by, now=now, reason=reason, changes=change)
+
+
+def _write(
+    session: DbSession, flag: FeatureFlag, values: dict[str, Any], *, by: Actor, now: datetime
+) -> None:
+    """Store the values as the next version.
+
+    Conditional on the version that was read: whoever else may have written since, by whatever
+    road, no change is made on top of a state that nobody saw.
+    """
+    read = flag.version
+    stored = session.execute(
+        update(FeatureFlag)
+        .where(FeatureFlag.id == flag.id, FeatureFlag.version == read)
+        .values(**values, version=read + 1, updated_at=now, updated_by=by.name)
+        .execution_options(synchronize_session=False)
+    )
+    session.refresh(flag)
+    if not _touched(stored):
+        raise _outdated(flag, read)
+
+
+def _outdated(flag: FeatureFlag, version: int) -> Conflict:
+    return Conflict(
+        f"{flag.name} was changed meanwhile: you started from version {version}, "
+        f"it is at version {flag.version}."
+    )
+
+
+def _audit(  # noqa: PLR0913  # as above
+    session: DbSession,
+    flag: FeatureFlag,
+    action: str,
+    *,
+    by: Actor,
+    now: datetime,
+    reason: str,
+    changes: dict[str, Change],
+) -> None:
+    record(
+        session,
+        by=by,
+        at=now,
+        action=action,
+        subject="flag",
+        name=flag.name,
+        reason=reason.strip(),
+        changes=changes,
+    )
+
+
+def _stored(draft: FlagDraft) -> dict[str, Any]:
+    return {_COLUMNS.get(field, field): value for field, value in _as_given(draft).items()}
+
+
+def _as_given(draft: FlagDraft) -> dict[str, Any]:
+    return {item.name: _plain(getattr(draft, item.name)) for item in fields(draft)}
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as a JSON column takes it."""
+    if isinstance(value, tuple):
+        return list(value)
+    return dict(value) if hasattr(value, "items") else value
+
+
+def _touched(result: Any) -> bool:
+    return isinstance(result, CursorResult) and result.rowcount > 0

@@ -1,0 +1,253 @@
+"""What a worker writes: it claims a job, shows signs of life, and settles the attempt.
+
+Every write names the fence of its claim, so that a worker that was thought dead cannot settle a
+job that another one runs by now.  The row count decides each race; the loser changes nothing.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Update, insert, select, update
+
+from webapp.db import DbSession
+from webapp.jobs.lifecycle import sources_of, target_of
+from webapp.jobs.models import Job, JobAttempt
+from webapp.jobs.values import Claim, JobState, Outcome
+
+ERROR_LENGTH = 500
+LOST = "The worker fell silent while it ran this job."
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What went wrong in an attempt, as it is kept."""
+
+    error_class: str
+    exception_type: str
+    message: str
+    traceback: str
+
+    @property
+    def summary(self) -> str:
+        """Return one line for lists."""
+        return f"{self.exception_type}: {self.message}"[:ERROR_LENGTH]
+
+
+def claim(
+    session: DbSession,
+    job_id: int,
+    *,
+    worker: str,
+    lease_seconds: float,
+    now: datetime,
+    early: bool = False,
+) -> Claim | None:
+    """Take a due job, or return None where another worker has it or it is not due.
+
+    ``early`` takes it before its time, for the set-up that runs jobs in the caller.
+    """
+    due = [] if early else [Job.run_at <= now]
+    row = session.execute(
+        update(Job)
+        .where(Job.id == job_id, Job.state.in_(sources_of("claim")), *due)
+        .values(
+            state=target_of("claim"),
+            fence=Job.fence + 1,
+            worker=worker,
+            lease_expires_at=now + timedelta(seconds=lease_seconds),
+            started_at=now,
+            cancel_requested_at=None,
+        )
+        .returning(
+            Job.type,
+            Job.fence,
+            Job.attempts,
+            Job.losses,
+            Job.deferrals,
+            Job.arguments,
+            Job.checkpoint,
+            Job.request_id,
+        )
+        .execution_options(synchronize_session=False)
+    ).one_or_none()
+    if row is None:
+        return None
+    session.execute(
+        insert(JobAttempt).values(
+            job_id=job_id,
+            type=row.type,
+            fence=row.fence,
+            started_at=now,
+            outcome=Outcome.RUNNING,
+            worker=worker,
+        )
+    )
+    return Claim(
+        job_id=job_id,
+        type=row.type,
+        fence=row.fence,
+        attempt=row.attempts + 1,
+        losses=row.losses,
+        deferrals=row.deferrals,
+        arguments=row.arguments,
+        checkpoint=row.checkpoint,
+        worker=worker,
+        started_at=now,
+        request_id=row.request_id,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Whether a worker still holds its job, and whether the job was asked to stop."""
+
+    held: bool
+    cancelled: bool
+
+
+def look(session: DbSession, held: Claim) -> Standing:
+    """Read whether the claim still holds and whether somebody asked the job to stop."""
+    row = session.execute(
+        select(Job.state, Job.fence, Job.cancel_requested_at).where(Job.id == held.job_id)
+    ).one_or_none()
+    if row is None or row.fence != held.fence or row.state != JobState.RUNNING:
+        return Standing(held=False, cancelled=False)
+    return Standing(held=True, cancelled=row.cancel_requested_at is not None)
+
+
+def renew(session: DbSession, held: Claim, *, lease_seconds: float, now: datetime) -> bool:
+    """Renew the lease; False where the job is no longer this worker's."""
+    lease = now + timedelta(seconds=lease_seconds)
+    return _won(session, _own(held).values(lease_expires_at=lease))
+
+
+def show_progress(
+    session: DbSession, held: Claim, *, done: int, total: int | None, message: str
+) -> bool:
+    """Show how far the job has come; False where it is no longer this worker's."""
+    values = {"progress_done": done, "progress_total": total, "progress_message": message[:255]}
+    return _won(session, _own(held).values(**values))
+
+
+def succeed(session: DbSession, held: Claim, *, result: Any, now: datetime) -> bool:
+    """Settle a success."""
+    values = {"result": result, "finished_at": now, "attempts": Job.attempts + 1, "error": None}
+    return _settle(session, held, _End("succeed", Outcome.SUCCEEDED, values), now=now)
+
+
+def retry_later(  # noqa: PLR0913 - the failure and the decision, each named at the call
+    session: DbSession,
+    held: Claim,
+    failure: Failure,
+    *,
+    at: datetime,
+    strategy: str,
+    delay: float,
+    now: datetime,
+) -> bool:
+    """Settle a failure that is tried again at ``at``."""
+    values = {"run_at": at, "attempts": Job.attempts + 1, "error": failure.summary}
+    facts = asdict(failure) | {"strategy": strategy, "delay_seconds": delay}
+    return _settle(session, held, _End("retry", Outcome.FAILED, values, facts), now=now)
+
+
+def bury(session: DbSession, held: Claim, failure: Failure, *, now: datetime) -> bool:
+    """Settle a failure that is not tried again; the caller writes the dead letter."""
+    values = {"finished_at": now, "attempts": Job.attempts + 1, "error": failure.summary}
+    return _settle(session, held, _End("bury", Outcome.FAILED, values, asdict(failure)), now=now)
+
+
+def defer(session: DbSession, held: Claim, *, reason: str, at: datetime, now: datetime) -> bool:
+    """Put back a job that cannot run now through no fault of its own: no attempt is spent."""
+    values = {"run_at": at, "deferrals": Job.deferrals + 1, "error": reason[:ERROR_LENGTH]}
+    facts = {"message": reason, "delay_seconds": (at - now).total_seconds()}
+    return _settle(session, held, _End("retry", Outcome.DEFERRED, values, facts), now=now)
+
+
+def release(session: DbSession, held: Claim, *, now: datetime) -> bool:
+    """Put back a job whose worker is told to stop: neither an attempt nor a loss."""
+    return _settle(session, held, _End("release", Outcome.RELEASED, {"run_at": now}), now=now)
+
+
+def stop(session: DbSession, held: Claim, *, now: datetime) -> bool:
+    """Settle a job that was asked to stop and did."""
+    return _settle(session, held, _End("stop", Outcome.CANCELED, {"finished_at": now}), now=now)
+
+
+def lose(session: DbSession, job_id: int, fence: int, *, give_up: bool, now: datetime) -> bool:
+    """Put back a job whose lease ran out, or bury it where it was lost too often.
+
+    Conditional, so that of many beats one wins.
+    """
+    values: dict[str, Any] = {"losses": Job.losses + 1, "error": LOST}
+    if give_up:
+        values |= {"state": target_of("bury"), "finished_at": now}
+    else:
+        values |= {"state": target_of("release"), "run_at": now}
+    won = _won(
+        session,
+        update(Job)
+        .where(
+            Job.id == job_id,
+            Job.fence == fence,
+            Job.state == JobState.RUNNING,
+            Job.lease_expires_at < now,
+        )
+        .values(**values, **_UNHELD),
+    )
+    if won:
+        _close(session, job_id, fence, Outcome.LOST, now=now, facts={"message": LOST})
+    return won
+
+
+#: What every settled job no longer has.
+_UNHELD: dict[str, Any] = {"worker": None, "lease_expires_at": None, "dispatched_at": None}
+
+
+def _own(held: Claim) -> Update:
+    """Begin an UPDATE that only the holder of the claim can make."""
+    return update(Job).where(
+        Job.id == held.job_id, Job.fence == held.fence, Job.state == JobState.RUNNING
+    )
+
+
+def _won(session: DbSession, statement: Update) -> bool:
+    result = session.execute(statement.execution_options(synchronize_session=False))
+    return bool(result.rowcount)  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """How an attempt ends: the job's transition and columns, the attempt's outcome and columns."""
+
+    event: str
+    outcome: Outcome
+    values: Mapping[str, Any]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _settle(session: DbSession, held: Claim, end: _End, *, now: datetime) -> bool:
+    statement = _own(held).values(state=target_of(end.event), **_UNHELD, **end.values)
+    if not _won(session, statement):
+        return False
+    _close(session, held.job_id, held.fence, end.outcome, now=now, facts=end.facts)
+    return True
+
+
+def _close(
+    session: DbSession,
+    job_id: int,
+    fence: int,
+    outcome: Outcome,
+    *,
+    now: datetime,
+    facts: Mapping[str, Any],
+) -> None:
+    session.execute(
+        update(JobAttempt)
+        .where(JobAttempt.job_id == job_id, JobAttempt.fence == fence)
+        .values(outcome=outcome, ended_at=now, **facts)
+        .execution_options(synchronize_session=False)
+    )

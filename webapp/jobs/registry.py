@@ -1,0 +1,103 @@
+"""Which types of job this deployment has, each with its schema and its policy.
+
+``tasks`` registers them at import with :func:`job`; the console and the API read them here.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from webapp.errors import Invalid, NotFound
+from webapp.jobs.values import JobContext, RetryPolicy
+
+Arguments = TypeVar("Arguments", bound="JobArguments")
+Result = dict[str, Any] | list[Any] | str | int | float | bool | None
+
+
+class JobArguments(BaseModel):
+    """Base of every job's arguments: unknown names are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True, slots=True)
+class JobType:
+    """One type of job; ``timeout`` in seconds, None for the deployment's default."""
+
+    name: str
+    function: Callable[[JobContext, Any], Result]
+    arguments: type[JobArguments]
+    description: str
+    policy: RetryPolicy = field(default_factory=RetryPolicy)
+    timeout: float | None = None
+    queue: str = "default"
+    priority: int = 50
+
+
+_types: dict[str, JobType] = {}
+
+
+def job(
+    name: str,
+    arguments: type[Arguments],
+    *,
+    policy: RetryPolicy | None = None,
+    timeout: float | None = None,
+    priority: int = 50,
+) -> Callable[
+    [Callable[[JobContext, Arguments], Result]], Callable[[JobContext, Arguments], Result]
+]:
+    """Register a function as a type of job; its docstring's first line describes it.
+
+    The function is called with the context and its validated arguments.  It may run twice after a
+    crash, so it must be idempotent.
+    """
+
+    def register(
+        function: Callable[[JobContext, Arguments], Result],
+    ) -> Callable[[JobContext, Arguments], Result]:
+        if name in _types and _types[name].function.__qualname__ != function.__qualname__:
+            message = f"two job types are named {name!r}"
+            raise ValueError(message)
+        description = (function.__doc__ or name).strip().splitlines()[0]
+        _types[name] = JobType(
+            name,
+            function,
+            arguments,
+            description,
+            policy or RetryPolicy(),
+            timeout,
+            priority=priority,
+        )
+        return function
+
+    return register
+
+
+def job_types() -> list[JobType]:
+    """Return every type, by name."""
+    return sorted(_types.values(), key=lambda item: item.name)
+
+
+def find_job_type(name: str) -> JobType:
+    """Return one type; :class:`NotFound` where this deployment has none of that name."""
+    if name not in _types:
+        message = f"There is no job type {name!r}; there are {', '.join(sorted(_types))}."
+        raise NotFound(message)
+    return _types[name]
+
+
+def parse_arguments(kind: JobType, values: object) -> JobArguments:
+    """Check arguments by the type's schema; :class:`Invalid` names each field."""
+    try:
+        return kind.arguments.model_validate(values)
+    except ValidationError as error:
+        errors: dict[str, list[str]] = {}
+        for item in error.errors(include_url=False, include_input=False):
+            place = ".".join(str(part) for part in item["loc"]) or "arguments"
+            errors.setdefault(place, []).append(item["msg"])
+        place, messages = next(iter(errors.items()))
+        message = f"{place}: {messages[0]}"
+        raise Invalid(message, errors) from None

@@ -1,0 +1,1 @@
+"""The overview: how everything stands, on one page; it reads the others' queries."""

@@ -1,0 +1,11 @@
+"""What this capability hands to the application."""
+
+from webapp.overview.pages import blueprint as pages
+from webapp.web.capability import Capability
+from webapp.web.menu import MenuEntry
+
+overview = Capability(
+    name="overview",
+    blueprints=(pages,),
+    menu=MenuEntry(label="Overview", endpoint="overview.index", icon="layout-dashboard"),
+)

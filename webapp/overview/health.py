@@ -1,0 +1,77 @@
+"""How the whole stands, in one word and its reasons.  Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+OLDEST_SECONDS = 15 * 60
+FAILING_PERCENT = 50
+FEWEST_RUNS = 5
+
+
+class Level(StrEnum):
+    """From well to worst."""
+
+    HEALTHY = "healthy"
+    DEGRADED = "degraded"
+    UNHEALTHY = "unhealthy"
+    CRITICAL = "critical"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signs:
+    """What the word is made from; ``failing`` names the job types that mostly fail."""
+
+    workers_alive: int
+    open_breakers: int
+    open_letters: int
+    oldest_seconds: float | None
+    failing: Sequence[str]
+    flags_stale: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """One word, and a sentence for each reason, worst first."""
+
+    level: Level
+    reasons: tuple[str, ...]
+
+
+def assess(signs: Signs) -> Assessment:
+    """Return the worst level that any sign gives, with every reason."""
+    found = [
+        (Level.CRITICAL, "No worker is alive: jobs wait.", not signs.workers_alive),
+        (
+            Level.UNHEALTHY,
+            f"{_named(signs.failing)} failed more often than not in 24 h.",
+            bool(signs.failing),
+        ),
+        (
+            Level.UNHEALTHY,
+            "The oldest due job has waited for over 15 minutes.",
+            (signs.oldest_seconds or 0) > OLDEST_SECONDS,
+        ),
+        (
+            Level.DEGRADED,
+            _count(signs.open_breakers, "breaker is", "breakers are", "open"),
+            bool(signs.open_breakers),
+        ),
+        (
+            Level.DEGRADED,
+            _count(signs.open_letters, "dead letter is", "dead letters are", "open"),
+            bool(signs.open_letters),
+        ),
+        (Level.DEGRADED, "Flags are decided on an old snapshot.", signs.flags_stale),
+    ]
+    held = [(level, reason) for level, reason, holds in found if holds]
+    level = held[0][0] if held else Level.HEALTHY
+    return Assessment(level, tuple(reason for _, reason in held))
+
+
+def _named(types: Sequence[str]) -> str:
+    return ", ".join(types)
+
+
+def _count(number: int, one: str, many: str, state: str) -> str:
+    return f"{number:,} {one if number == 1 else many} {state}."

@@ -1,0 +1,86 @@
+"""Gathers what the overview shows from the queries of the other capabilities."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from webapp.audit.queries import recent_entries
+from webapp.audit.values import Entry
+from webapp.breakers.queries import open_breakers
+from webapp.db import DbSession
+from webapp.dead_letters.queries import Trouble, count_open, open_troubles
+from webapp.flags.snapshot import flag_store
+from webapp.jobs.queries import QueueFigures, TypeHealth, queue_figures, type_health
+from webapp.overview.health import (
+    FAILING_PERCENT,
+    FEWEST_RUNS,
+    Assessment,
+    Signs,
+    assess,
+)
+from webapp.sources.queries import RunView, recent_runs, success_rate
+from webapp.workers.queries import count_alive
+
+RUNS_SHOWN = 8
+CHANGES_SHOWN = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """Everything that the page shows; percentages 0-100."""
+
+    health: Assessment
+    queue: QueueFigures
+    types: Sequence[TypeHealth]
+    workers_alive: int
+    open_letters: int
+    troubles: Sequence[Trouble]
+    open_breakers: int
+    runs: Sequence[RunView]
+    run_success_rate: float | None
+    changes: Sequence[Entry]
+
+    @property
+    def success_rate(self) -> float | None:
+        """Return the share of all attempts in 24 hours that succeeded."""
+        runs = sum(item.runs for item in self.types)
+        return 100 * sum(item.succeeded for item in self.types) / runs if runs else None
+
+    @property
+    def attempts(self) -> int:
+        """Return the number of attempts that ended within 24 hours."""
+        return sum(item.runs for item in self.types)
+
+
+def get_overview(session: DbSession, *, now: datetime) -> Overview:
+    """Return the overview: ten statements, however much there is."""
+    types = type_health(session, now=now)
+    queue = queue_figures(session, now=now)
+    alive = count_alive(session, now=now)
+    letters = count_open(session)
+    breakers = open_breakers(session)
+    signs = Signs(
+        workers_alive=alive,
+        open_breakers=breakers,
+        open_letters=letters,
+        oldest_seconds=queue.oldest_seconds,
+        failing=[item.type for item in types if _fails(item)],
+        flags_stale=flag_store().status().stale,
+    )
+    return Overview(
+        health=assess(signs),
+        queue=queue,
+        types=types,
+        workers_alive=alive,
+        open_letters=letters,
+        troubles=open_troubles(session) if letters else (),
+        open_breakers=breakers,
+        runs=recent_runs(session, RUNS_SHOWN),
+        run_success_rate=success_rate(session, now - timedelta(days=1)),
+        changes=recent_entries(session, CHANGES_SHOWN),
+    )
+
+
+def _fails(health: TypeHealth) -> bool:
+    rate = health.success_rate
+    return health.runs >= FEWEST_RUNS and rate is not None and rate < FAILING_PERCENT

@@ -1,0 +1,262 @@
+"""Every setting of the program, read from the environment and checked all at once.
+
+This module decides what a valid configuration is.  It opens no connection; ``webapp.doctor``
+asks whether what is configured can be reached.
+"""
+
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self
+
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+ENVIRONMENTS = ("development", "test", "production")
+QUEUE_BACKENDS = ("sqlite", "redis", "immediate")
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+MIN_SECRET_BYTES = 32
+
+
+class SettingsError(Exception):
+    """The environment does not make a valid configuration; ``problems`` has a line for each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("Invalid settings:\n" + "\n".join(f"  - {line}" for line in problems))
+        self.problems = problems
+
+
+def _setting(name: str, doc: str, default: Any = None, *, secret: bool = False) -> Any:
+    """Declare a field that the environment variable ``name`` sets."""
+    return field(default=default, metadata={"name": name, "doc": doc, "secret": secret})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """One valid configuration; build it with :meth:`from_environment`."""
+
+    environment: str = _setting(
+        "ENVIRONMENT",
+        "development, test or production; production demands SECRET_KEY",
+        "development",
+    )
+    instance_dir: Path = _setting(
+        "INSTANCE_DIR",
+        "folder of databases, queue file, reports and generated secrets",
+        Path("instance"),
+    )
+    secret_key: str = _setting(
+        "SECRET_KEY",
+        "signs sessions, 32 bytes or more; outside production one is kept in the instance folder",
+        "",
+        secret=True,
+    )
+    database_url: str = _setting(
+        "DATABASE_URL",
+        "sqlite:///… or postgresql+psycopg://…; default is switchyard.db in the instance folder",
+        "",
+        secret=True,
+    )
+    queue_backend: str = _setting(
+        "QUEUE_BACKEND",
+        "sqlite, redis or immediate; default is redis where REDIS_URL is set",
+        "sqlite",
+    )
+    redis_url: str = _setting("REDIS_URL", "redis://… of the job queue", "", secret=True)
+    log_level: str = _setting("LOG_LEVEL", "DEBUG, INFO, WARNING or ERROR", "INFO")
+    flag_environment: str = _setting(
+        "FF_ENVIRONMENT",
+        "environment that flags are evaluated in where a caller names none",
+        "production",
+    )
+    flag_poll_seconds: float = _setting(
+        "FF_POLL_INTERVAL", "seconds between two looks at the flags' revision", 1.0
+    )
+    flag_cache_ttl: float = _setting(
+        "FF_CACHE_TTL", "seconds for which a process trusts its flags without having asked", 60.0
+    )
+    public_evaluation: bool = _setting(
+        "FF_PUBLIC_EVALUATION", "let programs without a token evaluate flags", default=False
+    )
+    job_modules: tuple[str, ...] = _setting(
+        "JOB_MODULES", "comma-separated Python modules that define more job types", ()
+    )
+    default_job_timeout: float = _setting(
+        "DEFAULT_JOB_TIMEOUT", "seconds that a job may run where its type says nothing else", 600.0
+    )
+    job_lease_seconds: float = _setting(
+        "JOB_LEASE_SECONDS", "seconds after which a job whose worker fell silent is put back", 30.0
+    )
+    job_heartbeat_seconds: float = _setting(
+        "JOB_HEARTBEAT_SECONDS", "seconds between two signs of life of a worker", 10.0
+    )
+    job_max_losses: int = _setting(
+        "JOB_MAX_LOSSES", "times that a job may lose its worker before it is a dead letter", 5
+    )
+    session_idle_seconds: float = _setting(
+        "SESSION_IDLE_SECONDS", "seconds of idleness after which a person is signed out", 43200.0
+    )
+    https: bool = _setting(
+        "FORCE_HTTPS", "the console is served over HTTPS: cookies are Secure", default=False
+    )
+    trusted_hops: int = _setting(
+        "TRUSTED_PROXIES", "number of proxies in front whose X-Forwarded-* headers count", 0
+    )
+
+    @property
+    def is_production(self) -> bool:
+        """Tell whether this is the production set-up."""
+        return self.environment == "production"
+
+    @property
+    def queue_path(self) -> Path:
+        """The file of the embedded queue."""
+        return self.instance_dir / "queue.db"
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """Read and check every setting; :class:`SettingsError` names all that is wrong."""
+        source = os.environ if environ is None else environ
+        problems: list[str] = []
+        values: dict[str, Any] = {}
+        for spec in fields(cls):
+            raw = source.get(spec.metadata["name"], "").strip()
+            if raw:
+                values[spec.name] = _parse(spec.metadata["name"], raw, spec.default, problems)
+        candidate = cls(**{name: value for name, value in values.items() if value is not None})
+        problems += _complaints(candidate)
+        if problems:
+            raise SettingsError(problems)
+        return candidate._completed(source)
+
+    def _completed(self, source: Mapping[str, str]) -> Self:
+        """Fill in what follows from other settings: paths, the database, backend and secret."""
+        instance_dir = self.instance_dir.absolute()
+        instance_dir.mkdir(parents=True, exist_ok=True)
+        database_url = self.database_url or f"sqlite:///{instance_dir / 'switchyard.db'}"
+        backend = self.queue_backend
+        if not source.get("QUEUE_BACKEND", "").strip() and self.redis_url:
+            backend = "redis"
+        if source.get("REDIS_QUEUE_ENABLED", "").strip().lower() in {"false", "0", "no", "off"}:
+            backend = "immediate"
+        values = {spec.name: getattr(self, spec.name) for spec in fields(self)}
+        values |= {
+            "instance_dir": instance_dir,
+            "database_url": database_url,
+            "queue_backend": backend,
+            "secret_key": self.secret_key or _kept_secret(instance_dir / "secret_key"),
+        }
+        return type(self)(**values)
+
+
+def _parse(name: str, raw: str, default: Any, problems: list[str]) -> Any:
+    """Turn the text of one variable into the type of its default, or note what is wrong."""
+    try:
+        return _PARSERS[type(default)](raw)
+    except ValueError as error:
+        problems.append(f"{name}: {error}")
+        return None
+
+
+def _boolean(raw: str) -> bool:
+    words = {"true": True, "1": True, "yes": True, "on": True}
+    words |= {"false": False, "0": False, "no": False, "off": False}
+    if raw.lower() not in words:
+        message = f"{raw!r} is neither true nor false"
+        raise ValueError(message)
+    return words[raw.lower()]
+
+
+def _number(raw: str) -> float:
+    try:
+        return float(raw)
+    except ValueError:
+        message = f"{raw!r} is not a number"
+        raise ValueError(message) from None
+
+
+def _integer(raw: str) -> int:
+    try:
+        return int(raw)
+    except ValueError:
+        message = f"{raw!r} is not a whole number"
+        raise ValueError(message) from None
+
+
+def _names(raw: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in raw.split(",") if part.strip())
+
+
+_PARSERS: dict[type, Callable[[str], Any]] = {
+    bool: _boolean,
+    float: _number,
+    int: _integer,
+    tuple: _names,
+    str: str,
+    type(Path()): Path,
+}
+
+
+def _complaints(settings: Settings) -> list[str]:
+    """Every rule that a configuration as a whole breaks, one line each."""
+    problems = [
+        f"{name}: {value!r} is not one of {', '.join(allowed)}"
+        for name, value, allowed in (
+            ("ENVIRONMENT", settings.environment, ENVIRONMENTS),
+            ("QUEUE_BACKEND", settings.queue_backend, QUEUE_BACKENDS),
+            ("LOG_LEVEL", settings.log_level, LOG_LEVELS),
+        )
+        if value not in allowed
+    ]
+    problems += [
+        f"{spec.metadata['name']}: must be more than 0"
+        for spec in fields(settings)
+        if isinstance(spec.default, float) and not getattr(settings, spec.name) > 0
+    ]
+    if settings.job_lease_seconds < 2 * settings.job_heartbeat_seconds:
+        problems.append("JOB_LEASE_SECONDS: must be at least twice JOB_HEARTBEAT_SECONDS")
+    if settings.queue_backend == "redis" and not settings.redis_url:
+        problems.append("REDIS_URL: is needed where QUEUE_BACKEND is redis")
+    problems += _database_complaints(settings.database_url)
+    problems += _secret_complaints(settings)
+    return problems
+
+
+def _database_complaints(url: str) -> list[str]:
+    if not url:
+        return []
+    try:
+        driver = make_url(url).drivername
+    except ArgumentError:
+        return ["DATABASE_URL: is not a database URL such as postgresql+psycopg://user@host/name"]
+    if driver not in {"sqlite", "postgresql+psycopg"}:
+        return [f"DATABASE_URL: {driver} is not supported; use sqlite or postgresql+psycopg"]
+    return []
+
+
+def _secret_complaints(settings: Settings) -> list[str]:
+    size = len(settings.secret_key.encode())
+    if settings.is_production and not size:
+        return ["SECRET_KEY: is needed where ENVIRONMENT is production"]
+    if size and size < MIN_SECRET_BYTES:
+        return [f"SECRET_KEY: must be at least {MIN_SECRET_BYTES} bytes, is {size}"]
+    return []
+
+
+def _kept_secret(path: Path) -> str:
+    """Read the instance's own secret, made once with mode 0600 where there is none.
+
+    Two processes may start at once: the file is linked into place whole, so that one of them wins
+    and nobody reads half a secret.
+    """
+    if not path.exists():
+        draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_urlsafe(48))
+        with suppress(FileExistsError):
+            os.link(draft, path)
+        draft.unlink()
+    return path.read_text().strip()

@@ -1,0 +1,56 @@
+"""Where a source's file is: an absolute path, or ``package:name/file.csv`` inside a package.
+
+Decides which files may be a source at all.  Only ``.csv`` files may, after links have been
+followed: whoever adds a source must not be able to show the machine's secrets by a path.
+"""
+
+import errno
+import os
+from importlib.machinery import PathFinder
+from pathlib import Path, PurePosixPath
+
+from webapp.errors import Invalid
+
+PACKAGE = "package:"
+SUFFIX = ".csv"
+
+
+def check_location(location: str) -> str:
+    """Return ``location`` where its form is right; :class:`Invalid` names the field else.
+
+    Whether the file is there is not asked: it may arrive later.
+    """
+    package, _, inside = location.removeprefix(PACKAGE).partition("/")
+    if location.startswith(PACKAGE):
+        if not package.isidentifier() or not inside or ".." in PurePosixPath(inside).parts:
+            raise Invalid.field(
+                "location", "Write a file of a package as package:airportsdata/airports.csv."
+            )
+    elif not Path(location).is_absolute() or "\0" in location:
+        raise Invalid.field("location", "Give an absolute path, such as /srv/data/orders.csv.")
+    if not location.lower().endswith(SUFFIX):
+        raise Invalid.field("location", f"A CSV source is a file that ends in {SUFFIX}.")
+    return location
+
+
+def find_file(location: str) -> Path:
+    """Return the file that ``location`` means now; an :class:`OSError` says why there is none."""
+    check_location(location)
+    path = _in_package(location) if location.startswith(PACKAGE) else Path(location)
+    real = path.resolve(strict=True)
+    if real.suffix.lower() != SUFFIX or not real.is_file():
+        raise FileNotFoundError(
+            errno.ENOENT, f"There is no {SUFFIX} file behind this path", location
+        )
+    return real
+
+
+def _in_package(location: str) -> Path:
+    """Find the package without importing it: looking for a file must not run its code."""
+    package, _, inside = location.removeprefix(PACKAGE).partition("/")
+    spec = PathFinder.find_spec(package)
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        path = Path(folder, inside)
+        if path.exists():
+            return path
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), location)

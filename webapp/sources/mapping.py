@@ -1,0 +1,101 @@
+"""Turning rows into records, and comparing them with what stands.  Pure.
+
+Decides a record's key and content hash, why a row is refused, and what is new, changed or the
+same.  It must not know where rows come from or how records are kept.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from webapp.errors import Invalid
+from webapp.sources.values import Rejection, Row
+
+KEY_LENGTH = 255
+
+
+@dataclass(frozen=True, slots=True)
+class MappedRow:
+    """What becomes a record."""
+
+    key: str
+    content_hash: str
+    raw: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A record that stands already."""
+
+    id: int
+    content_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What a batch means for the records that stand.
+
+    The counts are those of writing its rows one by one, so they do not depend on where a batch
+    is cut: of a key that stands twice in a batch the last row wins, and both are counted.
+    """
+
+    inserted: int
+    updated: int
+    unchanged: int
+    write: Sequence[MappedRow]
+    touch: Sequence[int]
+
+
+def check_columns(columns: Sequence[str], key_field: str) -> None:
+    """Refuse a source without its key column: it would be rejected row by row."""
+    if key_field not in columns:
+        raise Invalid(f"There is no column {key_field!r} for the key; there are {list(columns)}.")
+
+
+def map_row(row: Row, key_field: str) -> MappedRow | Rejection:
+    """Return the record that a row means, or why it means none."""
+    key = row.fields[key_field].strip()
+    problem = _problem(row, key, key_field)
+    if problem:
+        return Rejection.of(row.line, problem, row.text)
+    return MappedRow(key, content_hash(row.fields), row.fields)
+
+
+def _problem(row: Row, key: str, key_field: str) -> str | None:
+    if not key:
+        return f"has no key: {key_field} is empty"
+    if len(key) > KEY_LENGTH:
+        return f"has a key of {len(key)} characters, {KEY_LENGTH} are the limit"
+    if "\0" in row.text:
+        return "holds a NUL character"
+    return None
+
+
+def content_hash(fields: Mapping[str, str]) -> str:
+    """Return 128 bits of BLAKE2b over the fields as canonical JSON; their order does not count."""
+    text = json.dumps(fields, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def compare(rows: Iterable[MappedRow], standing: Mapping[str, Standing]) -> Comparison:
+    """Compare rows with the records that stand, by key; ``touch`` names records by id."""
+    hashes = {key: record.content_hash for key, record in standing.items()}
+    write: dict[str, MappedRow] = {}
+    touch: dict[str, int] = {}
+    inserted = updated = unchanged = 0
+    for row in rows:
+        before = hashes.get(row.key)
+        if before == row.content_hash:
+            unchanged += 1
+            if row.key not in write:
+                touch[row.key] = standing[row.key].id
+            continue
+        if before is None:
+            inserted += 1
+        else:
+            updated += 1
+        hashes[row.key] = row.content_hash
+        write[row.key] = row
+        touch.pop(row.key, None)
+    return Comparison(inserted, updated, unchanged, list(write.values()), list(touch.values()))

@@ -1,0 +1,79 @@
+"""The tables of sources: sources, their runs, their records, and the rows that became none."""
+
+from datetime import datetime
+
+from sqlalchemy import ForeignKey, Index, String, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from webapp.db import Base, BigId, Json, UtcTime
+
+
+class Source(Base):
+    """Where records come from; ``location`` is as in ``locations``."""
+
+    __tablename__ = "sources"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), unique=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    location: Mapped[str] = mapped_column(String(1000))
+    key_field: Mapped[str] = mapped_column(String(255))
+    # Kept by each batch in its own transaction, since counting a million rows is not free.
+    record_count: Mapped[int] = mapped_column(BigId, default=0)
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class EtlRun(Base):
+    """One reading of a source by one job, however many attempts that takes.
+
+    ``status`` is only what the run found of itself: succeeded or failed at its end, else running.
+    What is shown is in ``queries``: an unfinished run stands where its job stands.
+    """
+
+    __tablename__ = "etl_runs"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    source_id: Mapped[int] = mapped_column(ForeignKey("sources.id"))
+    job_id: Mapped[int | None] = mapped_column(
+        BigId, ForeignKey("jobs.id", ondelete="SET NULL"), unique=True
+    )
+    started_at: Mapped[datetime] = mapped_column(UtcTime, index=True)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    status: Mapped[str] = mapped_column(String(16))
+    processed: Mapped[int] = mapped_column(BigId, default=0)
+    inserted: Mapped[int] = mapped_column(BigId, default=0)
+    updated: Mapped[int] = mapped_column(BigId, default=0)
+    unchanged: Mapped[int] = mapped_column(BigId, default=0)
+    rejected: Mapped[int] = mapped_column(BigId, default=0)
+    checkpoint: Mapped[dict[str, int]] = mapped_column(Json)
+
+    __table_args__ = (Index("ix_etl_runs_source_id_id", "source_id", "id"),)
+
+
+class Record(Base):
+    """The newest row of one key; ``run_id`` is the run that saw it last."""
+
+    __tablename__ = "records"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    source_id: Mapped[int] = mapped_column(ForeignKey("sources.id"))
+    key: Mapped[str] = mapped_column(String(255))
+    content_hash: Mapped[str] = mapped_column(String(32))
+    raw: Mapped[dict[str, str]] = mapped_column(Json)
+    first_seen_at: Mapped[datetime] = mapped_column(UtcTime)
+    last_seen_at: Mapped[datetime] = mapped_column(UtcTime)
+    run_id: Mapped[int] = mapped_column(BigId, ForeignKey("etl_runs.id"))
+
+    __table_args__ = (Index("uq_records_source_id_key", "source_id", "key", unique=True),)
+
+
+class RejectedRecord(Base):
+    """A row that could not become a record, as it was read."""
+
+    __tablename__ = "rejected_records"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    run_id: Mapped[int] = mapped_column(BigId, ForeignKey("etl_runs.id"), index=True)
+    line: Mapped[int] = mapped_column(BigId)
+    error: Mapped[str] = mapped_column(String(500))
+    text: Mapped[str] = mapped_column(Text)

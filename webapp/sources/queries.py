@@ -1,0 +1,177 @@
+"""What pages show of sources and runs.
+
+An unfinished run stands where its job stands: so a run whose worker was killed is never shown as
+running for ever, whoever failed to say so.  Jobs are known here by the name of their table only.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, Select, String, case, column, func, select, table
+from sqlalchemy.orm import aliased
+
+from webapp.db import BigId, DbSession, UtcTime
+from webapp.jobs.lifecycle import WAITING
+from webapp.jobs.values import JobState
+from webapp.paging import Cursor, Page, fetch_page
+from webapp.sources.models import EtlRun, Record, RejectedRecord, Source
+from webapp.sources.values import RunStatus
+
+RUNS = 20
+
+_jobs = table("jobs", column("id", BigId), column("state", String), column("finished_at", UtcTime))
+_status: ColumnElement[str] = case(
+    (EtlRun.status != RunStatus.RUNNING, EtlRun.status),
+    (_jobs.c.state == JobState.RUNNING, RunStatus.RUNNING.value),
+    (_jobs.c.state.in_(WAITING), RunStatus.WAITING.value),
+    (_jobs.c.state == JobState.CANCELED, RunStatus.CANCELED.value),
+    else_=RunStatus.FAILED.value,
+)
+_ended_at = func.coalesce(EtlRun.ended_at, _jobs.c.finished_at, type_=UtcTime())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunView:
+    """One run as it is shown; sizes in bytes."""
+
+    id: int
+    source: str
+    job_id: int | None
+    status: RunStatus
+    started_at: datetime
+    ended_at: datetime | None
+    processed: int
+    inserted: int
+    updated: int
+    unchanged: int
+    rejected: int
+    bytes_read: int
+    bytes_total: int
+
+    @property
+    def share_read(self) -> float:
+        """Return how much of the file it has read, in percent."""
+        return round(100 * self.bytes_read / self.bytes_total, 1) if self.bytes_total else 0.0
+
+    def duration(self, now: datetime) -> float:
+        """Return the seconds from its start to its end, or until ``now``."""
+        return ((self.ended_at or now) - self.started_at).total_seconds()
+
+    def rows_per_second(self, now: datetime) -> float | None:
+        """Return its speed, pauses included; None where no time has passed."""
+        seconds = self.duration(now)
+        return round(self.processed / seconds) if seconds > 0 else None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceView:
+    """One source and its last run."""
+
+    source: Source
+    last_run: RunView | None
+
+
+def list_sources(session: DbSession, *, text: str = "") -> list[SourceView]:
+    """Return the sources whose name holds ``text``, by name, each with its last run."""
+    newest = aliased(EtlRun)
+    last = select(func.max(newest.id)).where(newest.source_id == Source.id).scalar_subquery()
+    found = session.execute(
+        select(Source, *_run_columns())
+        .outerjoin(EtlRun, EtlRun.id == last)
+        .outerjoin(_jobs, _jobs.c.id == EtlRun.job_id)
+        .where(Source.name.contains(text, autoescape=True))
+        .order_by(Source.name)
+    )
+    return [SourceView(row.Source, _view(row) if row.id is not None else None) for row in found]
+
+
+def runs_of(session: DbSession, source: Source, cursor: Cursor) -> Page[RunView]:
+    """Return a page of a source's runs, newest first."""
+    wanted = select(EtlRun).where(EtlRun.source_id == source.id)
+    page = fetch_page(session, wanted, EtlRun.id, cursor, present=lambda run: run.id, size=RUNS)
+    found = session.execute(_runs().where(EtlRun.id.in_(page.rows)).order_by(EtlRun.id.desc()))
+    return Page([_view(row) for row in found], page.newer, page.older, page.total, page.capped)
+
+
+def latest_run(session: DbSession, source: Source) -> RunView | None:
+    """Return the newest run of a source."""
+    newest = _runs().where(EtlRun.source_id == source.id).order_by(EtlRun.id.desc()).limit(1)
+    row = session.execute(newest).one_or_none()
+    return _view(row) if row is not None else None
+
+
+def recent_runs(session: DbSession, limit: int) -> list[RunView]:
+    """Return the newest runs of all sources."""
+    found = session.execute(_runs().order_by(EtlRun.id.desc()).limit(limit))
+    return [_view(row) for row in found]
+
+
+def success_rate(session: DbSession, since: datetime) -> float | None:
+    """Return the percentage of the runs begun since then, and ended by themselves, that succeeded.
+
+    None where there is none yet.  Canceled runs say nothing about the source.
+    """
+    decided = (RunStatus.SUCCEEDED.value, RunStatus.FAILED.value)
+    total, good = session.execute(
+        select(func.count(), func.sum(case((_status == RunStatus.SUCCEEDED.value, 1), else_=0)))
+        .select_from(EtlRun)
+        .outerjoin(_jobs, _jobs.c.id == EtlRun.job_id)
+        .where(EtlRun.started_at >= since, _status.in_(decided))
+    ).one()
+    return 100 * good / total if total else None
+
+
+def first_records(session: DbSession, source: Source, limit: int) -> Sequence[Record]:
+    """Return the first records of a source by key."""
+    return session.scalars(
+        select(Record).where(Record.source_id == source.id).order_by(Record.key).limit(limit)
+    ).all()
+
+
+def rejected_rows(session: DbSession, run_id: int, limit: int) -> Sequence[RejectedRecord]:
+    """Return the first rows that a run rejected."""
+    return session.scalars(
+        select(RejectedRecord)
+        .where(RejectedRecord.run_id == run_id)
+        .order_by(RejectedRecord.id)
+        .limit(limit)
+    ).all()
+
+
+def _run_columns() -> tuple[ColumnElement[Any], ...]:
+    plain = (
+        EtlRun.id,
+        EtlRun.job_id,
+        EtlRun.started_at,
+        EtlRun.processed,
+        EtlRun.inserted,
+        EtlRun.updated,
+        EtlRun.unchanged,
+        EtlRun.rejected,
+        EtlRun.checkpoint,
+    )
+    return (
+        *(item.expression for item in plain),
+        Source.name.label("source"),
+        _status.label("status"),
+        _ended_at.label("ended_at"),
+    )
+
+
+def _runs() -> Select[Any]:
+    return (
+        select(*_run_columns())
+        .select_from(EtlRun)
+        .join(Source, Source.id == EtlRun.source_id)
+        .outerjoin(_jobs, _jobs.c.id == EtlRun.job_id)
+    )
+
+
+def _view(row: Row[Any]) -> RunView:
+    facts = dict(row._mapping)  # noqa: SLF001 - the public way to a row as a mapping
+    place = facts.pop("checkpoint")
+    facts.pop("Source", None)
+    facts["status"] = RunStatus(facts["status"])
+    return RunView(**facts, bytes_read=place["offset"], bytes_total=place["size"])

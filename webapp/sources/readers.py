@@ -1,0 +1,166 @@
+"""Reading a CSV file in batches, each from a known place, in memory that does not grow.
+
+A batch is read by a call of its own that opens the file and seeks: so a batch can be tried again
+as a whole, and a run goes on after a crash without reading what it has read already.  This module
+decides what a readable row is.  It must not know what becomes of one.
+"""
+
+import csv
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from webapp.errors import Invalid
+from webapp.sources.values import Batch, Checkpoint, Rejection, Row
+
+BOM = b"\xef\xbb\xbf"
+LINE_BYTES = 1024 * 1024
+# A batch ends early here, so that a file of huge rows fits into memory too.
+BATCH_BYTES = 8 * 1024 * 1024
+
+
+def start_of(file: Path) -> Checkpoint:
+    """Return the place before the first line of the file as it is now."""
+    return _place(file.stat(), offset=0, line=1)
+
+
+def read_batch(file: Path, at: Checkpoint, limit: int) -> Batch:
+    """Read up to ``limit`` rows from ``at``; the first line of the file names the columns.
+
+    A row that cannot be read is among ``rejected``.  :class:`Invalid` where the columns cannot be
+    told, :class:`OSError` where the file cannot be read.
+    """
+    with file.open("rb") as stream:
+        reader = _Reader(stream)
+        columns = _columns(reader)
+        if at.offset > reader.offset:
+            reader.seek(at.offset, at.line)
+        end_of_bytes = reader.offset + BATCH_BYTES
+        rows: list[Row] = []
+        rejected: list[Rejection] = []
+        last = False
+        while len(rows) + len(rejected) < limit and reader.offset < end_of_bytes:
+            item = reader.next_row(columns)
+            if item is None:
+                last = True
+                break
+            if isinstance(item, Row):
+                rows.append(item)
+            else:
+                rejected.append(item)
+        end = _place(os.fstat(stream.fileno()), offset=reader.offset, line=reader.line)
+    return Batch(columns, rows, rejected, end, last)
+
+
+def _place(stat: os.stat_result, *, offset: int, line: int) -> Checkpoint:
+    return Checkpoint(offset=offset, line=line, size=stat.st_size, modified=stat.st_mtime_ns)
+
+
+def _columns(reader: "_Reader") -> tuple[str, ...]:
+    """Read the header.  Two columns of one name could not be told apart, so they are refused."""
+    header = reader.next_fields()
+    if header is None:
+        raise Invalid("The file is empty: its first line must name the columns.")
+    if isinstance(header, Rejection):
+        raise Invalid(f"The first line, which names the columns, cannot be read: {header.error}.")
+    columns = tuple(name.strip() for name in header)
+    twice = sorted({name for name in columns if columns.count(name) > 1})
+    if twice or "\0" in "".join(columns):
+        raise Invalid(
+            f"The first line does not name each column once: {', '.join(twice) or 'NUL'}."
+        )
+    return columns
+
+
+class _LineTooLong(Exception):
+    """A line that is longer than may be held in memory."""
+
+
+class _Reader:
+    """The rows of a binary stream, with the place of the next one.
+
+    ``csv`` is handed lines one by one and asks for another only while a quoted field is open, so
+    after each row the place is exact, in bytes and in lines.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.offset = len(BOM) if stream.read(len(BOM)) == BOM else 0
+        self.line = 1
+        stream.seek(self.offset)
+        self._lines: list[bytes] = []
+        self._after_first = (self.offset, self.line)
+        # Strict, else a stray quote would swallow the rows up to the next one without a word.
+        self._rows = csv.reader(self, strict=True)
+
+    def seek(self, offset: int, line: int) -> None:
+        """Go to a place."""
+        self._stream.seek(offset)
+        self.offset, self.line = offset, line
+
+    def next_row(self, columns: tuple[str, ...]) -> Row | Rejection | None:
+        """Return the next row, or why it is none; None at the end."""
+        line = self.line
+        fields = self.next_fields()
+        while fields == []:  # A blank line is no row.
+            line = self.line
+            fields = self.next_fields()
+        if fields is None or isinstance(fields, Rejection):
+            return fields
+        text = b"".join(self._lines).decode()
+        if len(fields) != len(columns):
+            error = f"has {len(fields)} fields, the header names {len(columns)}"
+            return Rejection.of(line, error, text)
+        return Row(line, dict(zip(columns, fields, strict=True)), text)
+
+    def next_fields(self) -> list[str] | Rejection | None:
+        """Return the next row's fields, [] for a blank line, why it is unreadable, None at the end.
+
+        After an unreadable row reading goes on at its second line: a quote that was never closed
+        costs one row, not all the rows that it seems to hold.
+        """
+        line = self.line
+        self._lines = []
+        try:
+            return next(self._rows)
+        except StopIteration:
+            return None
+        except (csv.Error, UnicodeDecodeError, _LineTooLong) as error:
+            text = self._lines[0].decode("utf-8", "backslashreplace")
+            self.seek(*self._after_first)
+            return Rejection.of(line, _wording(error), text)
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        """Return the next line for ``csv``."""
+        data = self._stream.readline(LINE_BYTES)
+        if not data:
+            raise StopIteration
+        self.offset += len(data)
+        too_long = len(data) == LINE_BYTES and not data.endswith(b"\n")
+        if too_long:
+            self._skip_line()
+        self.line += 1
+        if not self._lines:
+            self._after_first = (self.offset, self.line)
+        self._lines.append(data)
+        if too_long:
+            raise _LineTooLong
+        return data.decode()
+
+    def _skip_line(self) -> None:
+        while data := self._stream.readline(LINE_BYTES):
+            self.offset += len(data)
+            if data.endswith(b"\n"):
+                return
+
+
+def _wording(error: Exception) -> str:
+    if isinstance(error, _LineTooLong):
+        return f"the line is longer than {LINE_BYTES} bytes"
+    if isinstance(error, UnicodeDecodeError):
+        return f"the text is not UTF-8: byte 0x{error.object[error.start]:02x}, {error.reason}"
+    return f"the CSV cannot be read: {error}"

@@ -1,0 +1,1 @@
+"""Flask code that belongs to no capability; it imports none of them."""

@@ -1,0 +1,32 @@
+"""Static files under a version, so that they can be cached for a year."""
+
+import hashlib
+from functools import cache
+from pathlib import Path
+
+from flask import Flask, Response, current_app, request, url_for
+
+ONE_YEAR = 31_536_000
+
+
+def register_assets(app: Flask) -> None:
+    """Let templates call ``asset('css/app.css')``."""
+    app.jinja_env.globals["asset"] = asset
+    app.after_request(_cache)
+
+
+def asset(path: str) -> str:
+    """Return the URL of a static file, with the hash of its content as version."""
+    root = Path(current_app.static_folder or "")
+    return url_for("static", filename=path, v=_digest(root / path))
+
+
+@cache
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12] if path.is_file() else "0"
+
+
+def _cache(response: Response) -> Response:
+    if request.endpoint == "static" and "v" in request.args and response.status_code in {200, 304}:
+        response.headers["Cache-Control"] = f"public, max-age={ONE_YEAR}, immutable"
+    return response

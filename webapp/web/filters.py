@@ -1,0 +1,185 @@
+"""How times, numbers and tracebacks read on a page.
+
+Decides the wording of every format that the templates use. It must not know the clock, the
+request or the database: "now" is an argument, and only ``register_filters`` binds it to the clock.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final, Literal
+
+from flask import Flask
+from markupsafe import Markup
+
+from webapp import clock
+
+NOTHING: Final = "—"
+
+_MINUTE: Final = 60
+_HOUR: Final = 60 * _MINUTE
+_DAY: Final = 24 * _HOUR
+_MONTH: Final = 30 * _DAY
+_YEAR: Final = 365 * _DAY
+
+# (below this many seconds, divided by, unit); the relative form names one unit only.
+_AGES: Final = (
+    (_HOUR, _MINUTE, "min"),
+    (_DAY, _HOUR, "h"),
+    (_MONTH, _DAY, "d"),
+    (_YEAR, _MONTH, "mo"),
+    (float("inf"), _YEAR, "y"),
+)
+# Seconds go in steps, so that a polled list does not differ from itself at every look.
+_SECONDS_STEP: Final = 10
+
+# A file under one of these is not the program's own.
+_FOREIGN_PATHS: Final = ("site-packages", "dist-packages", "/lib/python3", "<frozen ", "<string>")
+
+LineKind = Literal["own", "foreign", "plain", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class TracebackLine:
+    """One line of a traceback: its text and whose frame it belongs to."""
+
+    text: str
+    kind: LineKind
+
+
+def ago(when: datetime | None, now: datetime) -> Markup | str:
+    """Say how far ``when`` lies from ``now``, with the exact UTC time on hover.
+
+    Both must be aware. The text is written anew in the browser by ``static/js/times.js``, which
+    follows ``relative`` word for word.
+    """
+    if when is None:
+        return NOTHING
+    stamp = when.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return Markup('<time datetime="{}" title="{}" data-ago>{}</time>').format(
+        stamp, utc(when), relative((now - when).total_seconds())
+    )
+
+
+def relative(age: float) -> str:
+    """Word an age in seconds: "3 min ago", or "in 3 min" where it is negative, so ahead."""
+    seconds = int(abs(age))
+    if seconds < _SECONDS_STEP:
+        return "just now" if age >= 0 else "in a moment"
+    span = _span(seconds)
+    return f"{span} ago" if age >= 0 else f"in {span}"
+
+
+def _span(seconds: int) -> str:
+    if seconds < _MINUTE:
+        return f"{seconds // _SECONDS_STEP * _SECONDS_STEP} s"
+    divisor, unit = next((by, unit) for below, by, unit in _AGES if seconds < below)
+    return f"{seconds // divisor} {unit}"
+
+
+def utc(when: datetime | None) -> str:
+    """Write an aware time out in UTC, to the second."""
+    if when is None:
+        return NOTHING
+    if when.tzinfo is None:
+        raise ValueError("A time without a zone cannot be shown: which moment it means is unknown.")
+    return f"{when.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def number(value: float | None, capped: bool = False) -> str:  # noqa: FBT001, FBT002 - a filter takes its argument by position
+    """Write a count with thousands apart; a capped count is "at least this many"."""
+    if value is None:
+        return NOTHING
+    return _trimmed(value) + ("+" if capped else "")
+
+
+def percent(value: float | None) -> str:
+    """Write a share, given from 0 to 100, with up to two decimals."""
+    return NOTHING if value is None else f"{_trimmed(value)} %"
+
+
+def _trimmed(value: float) -> str:
+    text = f"{value:,.2f}".rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text
+
+
+def duration(seconds: float | None) -> str:
+    """Write a span of time in its two largest units; below a minute to a tenth of a second."""
+    if seconds is None:
+        return NOTHING
+    # Round before choosing the unit, else 59.97 s would read "60 s".
+    if round(seconds * 1000) < 1000:  # noqa: PLR2004 - milliseconds in a second
+        return f"{max(0, round(seconds * 1000))} ms"
+    if round(seconds, 1) < _MINUTE:
+        return f"{round(seconds, 1):g} s"
+    return _two_units(round(seconds))
+
+
+def _two_units(seconds: int) -> str:
+    if seconds < _HOUR:
+        large, small, units = *divmod(seconds, _MINUTE), ("min", "s")
+    elif seconds < _DAY:
+        large, small, units = seconds // _HOUR, seconds % _HOUR // _MINUTE, ("h", "min")
+    else:
+        large, small, units = seconds // _DAY, seconds % _DAY // _HOUR, ("d", "h")
+    return f"{large} {units[0]}" + (f" {small} {units[1]}" if small else "")
+
+
+def bytes_(size: float | None) -> str:
+    """Write a size in binary units: 512 B, 1.5 KiB, 20 MiB."""
+    if size is None:
+        return NOTHING
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if round(size, 1) < 1024:  # noqa: PLR2004 - the step of binary units
+            return f"{round(size, 1):g} {unit}"
+        size /= 1024
+    return f"{round(size, 1):,g} TiB"
+
+
+def plain(value: object) -> str:
+    """Write any stored value for a person: text as it is, nothing as a dash, the rest as JSON."""
+    if value is None or value in ("", [], {}):
+        return NOTHING
+    if isinstance(value, str):
+        return value
+    if isinstance(value, datetime):
+        return utc(value)
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def traceback_lines(text: str | None) -> Iterator[TracebackLine]:
+    """Tell the program's own frames from those of libraries, line by line."""
+    kind: LineKind = "plain"
+    for line in (text or "").rstrip("\n").split("\n"):
+        kind = _line_kind(line, kind)
+        yield TracebackLine(line, kind)
+
+
+def _line_kind(line: str, before: LineKind) -> LineKind:
+    stripped = line.lstrip(" |+-")
+    if stripped.startswith('File "'):
+        return "foreign" if any(path in line for path in _FOREIGN_PATHS) else "own"
+    if before in {"own", "foreign"} and line.startswith("    "):
+        return before
+    if line and not line.startswith((" ", "Traceback ", "During handling", "The above exception")):
+        return "error"
+    return "plain"
+
+
+def register_filters(app: Flask) -> None:
+    """Give the templates their formats, with the clock bound where a format needs it."""
+    formats: dict[str, Callable[..., object]] = {
+        "ago": lambda when: ago(when, clock.now()),
+        "utc": utc,
+        "number": number,
+        "percent": percent,
+        "duration": duration,
+        "bytes": bytes_,
+        "plain": plain,
+        "traceback_lines": traceback_lines,
+    }
+    for name, function in formats.items():
+        app.add_template_filter(function, name)

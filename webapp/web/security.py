@@ -1,0 +1,71 @@
+"""Headers, cookies and CSRF: what a browser may do with our answers."""
+
+from flask import Flask, Response, request
+from flask_wtf.csrf import CSRFProtect
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from webapp.settings import Settings
+from webapp.web.access import bearer_token
+from webapp.web.requests import SAFE_METHODS
+
+csrf = CSRFProtect()
+
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+ONE_YEAR = 31_536_000
+
+
+def register_security(app: Flask, settings: Settings) -> None:
+    """Set cookies, CSRF and the headers of every answer."""
+    app.config.update(
+        SECRET_KEY=settings.secret_key,
+        SESSION_COOKIE_NAME="switchyard",
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_COOKIE_SECURE=settings.https,
+        PERMANENT_SESSION_LIFETIME=settings.session_idle_seconds,
+        # A page that was left open over lunch must still work; the session's end is limit enough.
+        WTF_CSRF_TIME_LIMIT=None,
+        WTF_CSRF_CHECK_DEFAULT=False,
+        WTF_CSRF_SSL_STRICT=settings.https,
+        MAX_CONTENT_LENGTH=1024 * 1024,
+    )
+    if settings.trusted_hops:
+        hops = settings.trusted_hops
+        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+            app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops
+        )
+    csrf.init_app(app)
+    app.before_request(_check_csrf)
+    app.after_request(_harden)
+
+
+def _check_csrf() -> None:
+    """Demand the form token of every write, but of those that show a bearer token.
+
+    A browser never adds an Authorization header by itself, so such a request was meant.
+    """
+    if request.method not in SAFE_METHODS and bearer_token() is None:
+        csrf.protect()
+
+
+def _harden(response: Response) -> Response:
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    if request.is_secure:
+        response.headers["Strict-Transport-Security"] = (
+            f"max-age={ONE_YEAR}; includeSubDomains; preload"
+        )
+    if request.endpoint != "static":
+        response.headers.setdefault("Cache-Control", "no-cache, private")
+    return response

@@ -1,0 +1,1 @@
+"""Workers: the consumer processes that are alive, and what they do."""

@@ -1,0 +1,24 @@
+"""The table of workers: a row for each consumer process."""
+
+from datetime import datetime
+
+from sqlalchemy import String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from webapp.db import Base, UtcTime
+
+
+class Worker(Base):
+    """One consumer process and its last sign of life."""
+
+    __tablename__ = "workers"
+
+    name: Mapped[str] = mapped_column(String(255), primary_key=True)
+    host: Mapped[str] = mapped_column(String(255))
+    pid: Mapped[int]
+    kind: Mapped[str] = mapped_column(String(16))
+    processes: Mapped[int]
+    version: Mapped[str] = mapped_column(String(32))
+    started_at: Mapped[datetime] = mapped_column(UtcTime)
+    beat_at: Mapped[datetime] = mapped_column(UtcTime, index=True)
+    stopped_at: Mapped[datetime | None] = mapped_column(UtcTime)

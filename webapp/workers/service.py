@@ -1,0 +1,26 @@
+"""Signs of life of the consumer processes."""
+
+from dataclasses import asdict
+from datetime import datetime, timedelta
+
+from sqlalchemy import delete, insert, update
+
+from webapp.db import DbSession
+from webapp.workers.models import Worker
+from webapp.workers.values import WorkerIdentity
+
+#: Rows of workers that are gone are kept for so long, so that a crash can be looked into.
+KEPT = timedelta(days=1)
+
+
+def beat(session: DbSession, worker: WorkerIdentity, *, now: datetime) -> None:
+    """Say that a worker is alive, and forget those that have been gone for a day."""
+    seen = session.execute(update(Worker).where(Worker.name == worker.name).values(beat_at=now))
+    if not seen.rowcount:  # type: ignore[attr-defined]
+        session.execute(delete(Worker).where(Worker.beat_at < now - KEPT))
+        session.execute(insert(Worker).values(**asdict(worker), started_at=now, beat_at=now))
+
+
+def farewell(session: DbSession, name: str, *, now: datetime) -> None:
+    """Say that a worker has stopped in good order."""
+    session.execute(update(Worker).where(Worker.name == name).values(stopped_at=now, beat_at=now))
