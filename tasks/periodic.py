@@ -14,16 +14,25 @@ from flask import Flask
 from huey.consumer import Scheduler
 
 from tasks.application import application
+from tasks.places import process_exists
 from webapp.clock import now
-from webapp.db import db, transaction
+from webapp.db import db, reading, transaction
 from webapp.dead_letters.service import write
 from webapp.dead_letters.values import Cause, Reason
 from webapp.jobs.attempts import LOST
 from webapp.jobs.broker import WINDOW, current_broker
-from webapp.jobs.dispatch import Due, mark_due, settle_lost, unmark
+from webapp.jobs.dispatch import (
+    Due,
+    anything_due,
+    anything_lost,
+    end_leases,
+    mark_due,
+    settle_lost,
+    unmark,
+)
 from webapp.logs import get_logger
 from webapp.settings import Settings
-from webapp.workers.service import beat, farewell
+from webapp.workers.service import beat, farewell, neighbours
 from webapp.workers.values import WorkerIdentity
 
 log = get_logger(__name__)
@@ -46,7 +55,7 @@ class BeatScheduler(Scheduler):
         started = time.monotonic()
         app = application()
         with app.app_context():
-            for step in (self._show_life, rescue_lost, dispatch_due):
+            for step in (self._show_life, self._notice_dead, rescue_lost, dispatch_due):
                 try:
                     step(app)
                 except Exception as error:  # noqa: BLE001  # a beat must outlive any outage
@@ -79,10 +88,30 @@ class BeatScheduler(Scheduler):
             beat(session, self._identity, now=now())
         self._last_sign = time.monotonic()
 
+    def _notice_dead(self, app: Flask) -> None:
+        """End the leases of consumers of this machine whose process is gone.
+
+        A consumer that was killed and started again then goes on at once, instead of after the
+        lease.  Machines and containers cannot see each other's processes, so ``place`` keeps them
+        apart; for those the lease decides.
+        """
+        del app
+        with reading() as session:
+            others = neighbours(session, self._identity.place, now=now())
+        dead = [name for name, pid in others.items() if not process_exists(pid)]
+        if not dead:
+            return
+        with transaction() as session:
+            if end_leases(session, dead, now=now()):
+                log.warning("workers_gone", workers=dead)
+
 
 def rescue_lost(app: Flask) -> None:
     """Put back the jobs whose workers fell silent, and bury those that were lost too often."""
     settings: Settings = app.extensions["settings"]
+    with reading() as session:
+        if not anything_lost(session, now=now()):
+            return
     with transaction() as session:
         for lost in settle_lost(session, max_losses=settings.job_max_losses, now=now()):
             log.warning("job_lost", job_id=lost.job_id, losses=lost.losses, buried=lost.buried)
@@ -108,8 +137,12 @@ def dispatch_due(app: Flask) -> None:
     waiting = broker.size()
     if waiting >= WINDOW:
         return
+    idle = waiting == 0
+    with reading() as session:
+        if not anything_due(session, idle=idle, now=now()):
+            return
     with transaction() as session:
-        due = mark_due(session, room=WINDOW - waiting, idle=waiting == 0, now=now())
+        due = mark_due(session, room=WINDOW - waiting, idle=idle, now=now())
     sent = 0
     try:
         for item in due:

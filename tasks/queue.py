@@ -21,6 +21,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from tasks.periodic import BeatScheduler
+from tasks.places import this_place
 from webapp import __version__
 from webapp.settings import Settings
 from webapp.workers.values import WorkerIdentity
@@ -61,6 +62,7 @@ class LedgerConsumer(Consumer):
         # part tells two lives of one process id apart, as in a container that was restarted.
         huey.identity = WorkerIdentity(
             name=f"{host}:{pid}:{secrets.token_hex(2)}",
+            place=this_place(),
             host=host,
             pid=pid,
             kind=str(options.get("worker_type", "thread")),

@@ -156,8 +156,9 @@ def migrated_app(settings: Settings) -> Iterator[Flask]:
 
 @pytest.fixture
 def app(migrated_app: Flask) -> Iterator[Flask]:
-    """The application on empty tables."""
+    """The application on empty tables, with no flags in memory."""
     yield migrated_app
+    migrated_app.extensions["flag_store"].stop()
     with migrated_app.app_context():
         clear_tables()
 

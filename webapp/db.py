@@ -5,6 +5,7 @@ What must happen only after a commit (handing a job to the queue, swapping the f
 registered with :func:`after_commit`.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -14,7 +15,9 @@ from typing import Any
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import JSON, BigInteger, Connection, DateTime, Engine, Integer, MetaData, event
 from sqlalchemy.engine import Dialect, make_url
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.orm import DeclarativeBase, Session, scoped_session
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 from sqlalchemy.types import TypeDecorator
 
 # A request that only reads must not queue behind writers, so SQLite's write lock is taken at
@@ -108,6 +111,27 @@ def _prepare_sqlite(connection: Any, record: Any) -> None:
         "cache_size = -16000",
     ):
         connection.execute(f"PRAGMA {pragma}")
+
+
+@event.listens_for(Engine, "connect")
+def _note_process(connection: Any, record: ConnectionPoolEntry) -> None:
+    del connection
+    record.info["process"] = os.getpid()
+
+
+@event.listens_for(Engine, "checkout")
+def _refuse_inherited(
+    connection: Any, record: ConnectionPoolEntry, proxy: PoolProxiedConnection
+) -> None:
+    """Give a forked child connections of its own: two processes on one socket garble each other.
+
+    The parent's is let go without closing it, since the parent still uses it.
+    """
+    del connection
+    if record.info["process"] != os.getpid():
+        record.dbapi_connection = proxy.dbapi_connection = None  # type: ignore[misc]
+        message = "the connection belongs to the parent process"
+        raise DisconnectionError(message)
 
 
 @event.listens_for(Engine, "begin")

@@ -139,3 +139,19 @@ def test_a_job_that_kills_its_worker_ends_in_the_dead_letters(
             lambda: job(next_one).state == JobState.SUCCEEDED, seconds=30, what="the next job"
         )
         assert job(killer).losses == 2
+
+
+def test_a_consumer_that_is_started_again_goes_on_without_waiting_for_the_lease(
+    tmp_path: Path,
+) -> None:
+    environ = {"JOB_LEASE_SECONDS": "300", "JOB_HEARTBEAT_SECONDS": "10"}
+    with deployed(tmp_path, **environ) as deployment, deployment.looked_into():
+        with transaction() as session:
+            arguments = {"seconds": 3}
+            slow = service.enqueue(session, "test_echo", arguments, by=SYSTEM, now=now()).id
+        consumer = deployment.start_consumer()
+        wait_until(lambda: job(slow).state == JobState.RUNNING, seconds=30, what="its start")
+        deployment.kill(consumer)
+        deployment.start_consumer()
+        wait_until(lambda: job(slow).state == JobState.SUCCEEDED, seconds=60, what="its success")
+        assert job(slow).losses == 1

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 import httpx
 import pytest
@@ -54,6 +55,12 @@ class Program:
         )
         self.taken: list[int] = []
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
     def enqueue(self, count: int) -> None:
         """Enqueue so many jobs; each must be taken, whatever the broker does."""
         for _ in range(count):
@@ -82,19 +89,19 @@ def assert_all_done_once(program: Program) -> None:
 def test_redis_stopped_under_load_loses_nothing(deployment: Deployment, redis: RedisServer) -> None:
     deployment.start_web(port := redis.port + 1)
     deployment.start_consumer()
-    program = Program(deployment, port)
-    program.enqueue(BEFORE)
-    redis.kill()
-    program.enqueue(DURING)
-    redis.start()
-    program.enqueue(AFTER)
+    with Program(deployment, port) as program:
+        program.enqueue(BEFORE)
+        redis.kill()
+        program.enqueue(DURING)
+        redis.start()
+        program.enqueue(AFTER)
     assert_all_done_once(program)
 
 
 def test_an_emptied_redis_loses_nothing(deployment: Deployment, redis: RedisServer) -> None:
     deployment.start_web(port := redis.port + 1)
-    program = Program(deployment, port)
-    program.enqueue(BEFORE)
+    with Program(deployment, port) as program:
+        program.enqueue(BEFORE)
     redis.flush()
     deployment.start_consumer()
     assert_all_done_once(program)

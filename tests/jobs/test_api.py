@@ -37,6 +37,7 @@ def test_a_job_is_taken_with_its_address(app: Flask, client: ConsoleClient) -> N
         ({"priority": 101}, 422, "priority"),
         ({"unknown": 1}, 422, "unknown"),
         ({"unique_key": ""}, 422, "unique_key"),
+        ({"run_at": "2026-11-22T12:00:00"}, 422, "run_at"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_field(

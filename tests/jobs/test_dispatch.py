@@ -86,3 +86,15 @@ def test_a_job_that_loses_every_worker_is_buried(session: Session, now: datetime
         (lost,) = dispatch.settle_lost(session, max_losses=2, now=moment)
     assert lost.buried
     assert service.find_job(session, job.id).state == JobState.DEAD
+
+
+def test_the_leases_of_dead_workers_end_at_once_and_those_of_others_stay(
+    session: Session, now: datetime
+) -> None:
+    for worker in ("dead", "alive"):
+        job = queued(session, now)
+        attempts.claim(session, job.id, worker=worker, lease_seconds=30, now=now)
+    assert dispatch.end_leases(session, ["dead"], now=now) == 1
+    assert dispatch.end_leases(session, ["dead"], now=now) == 0
+    (lost,) = dispatch.settle_lost(session, max_losses=3, now=now)
+    assert lost.job_id == job.id - 1

@@ -66,7 +66,7 @@ def test_an_empty_installation_says_what_is_missing(viewer: ConsoleClient) -> No
 
 def test_figures_are_those_of_the_ledger(app: Flask, viewer: ConsoleClient) -> None:
     with app.app_context(), transaction() as session:
-        beat(session, WorkerIdentity("h:1:a", "h", 1, "process", 2, "0.1.0"), now=now())
+        beat(session, WorkerIdentity("h:1:a", "here", "h", 1, "process", 2, "0.1.0"), now=now())
         for _ in range(3):
             enqueue(session, "test_echo", {}, by=SYSTEM, now=now())
         done = enqueue(session, "test_echo", {}, by=SYSTEM, now=now(), priority=99)

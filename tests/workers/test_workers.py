@@ -11,7 +11,7 @@ from webapp.db import transaction
 from webapp.workers import queries, service
 from webapp.workers.values import WorkerIdentity
 
-WORKER = WorkerIdentity("host:7:ab12", "host", 7, "process", 2, "0.1.0")
+WORKER = WorkerIdentity("host:7:ab12", "here", "host", 7, "process", 2, "0.1.0")
 
 
 def states(session: Session, now: datetime) -> list[str]:
@@ -41,7 +41,7 @@ def test_a_worker_that_said_farewell_is_stopped_and_not_gone(
 
 def test_workers_of_yesterday_are_forgotten(session: Session, now: datetime) -> None:
     service.beat(session, WORKER, now=now)
-    newcomer = WorkerIdentity("host:8:cd34", "host", 8, "process", 2, "0.1.0")
+    newcomer = WorkerIdentity("host:8:cd34", "here", "host", 8, "process", 2, "0.1.0")
     service.beat(session, newcomer, now=now + timedelta(days=2))
     rows = queries.list_workers(session, now=now)
     assert [row.name for row in rows] == [newcomer.name]

@@ -1,6 +1,6 @@
 """Reads dead letters: the list, one letter, the figures by cause."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -102,8 +102,16 @@ class Trouble:
     last_failed_at: datetime
 
 
-def open_troubles(session: DbSession, limit: int = 5) -> list[Trouble]:
-    """Return the commonest troubles among the open letters."""
+@dataclass(frozen=True, slots=True)
+class Troubles:
+    """The commonest troubles among the open letters, and how many letters are open in all."""
+
+    commonest: Sequence[Trouble]
+    open_letters: int
+
+
+def open_troubles(session: DbSession, limit: int = 5) -> Troubles:
+    """Return the commonest troubles and the count of all open letters: one statement."""
     count = func.count().label("count")
     rows = session.execute(
         select(
@@ -113,13 +121,16 @@ def open_troubles(session: DbSession, limit: int = 5) -> list[Trouble]:
             func.max(DeadLetter.message).label("sample"),
             count,
             func.max(DeadLetter.failed_at).label("last_failed_at"),
+            # Taken over all groups, before the limit.
+            func.sum(func.count()).over().label("open_letters"),
         )
         .where(DeadLetter.resolved_at.is_(None))
         .group_by(DeadLetter.fingerprint, DeadLetter.type, DeadLetter.exception_type)
         .order_by(count.desc(), DeadLetter.fingerprint)
         .limit(limit)
-    )
-    return [Trouble(*row) for row in rows]
+    ).all()
+    commonest = [Trouble(*row[:-1]) for row in rows]
+    return Troubles(commonest, int(rows[0].open_letters) if rows else 0)
 
 
 def count_open(session: DbSession) -> int:

@@ -79,14 +79,14 @@ def change_flag(  # noqa: PLR0913  # all but the first three are named at the ca
     return flag
 
 
-def switch_flag(  # as above
+def switch_flag(
     session: DbSession, name: str, *, enabled: bool, by: Actor, now: datetime, reason: str
 ) -> FeatureFlag:
     """Work the kill switch: it holds whatever else was changed meanwhile."""
     return change_flag(session, name, FlagChanges(enabled=enabled), by=by, now=now, reason=reason)
 
 
-def archive_flag(  # as above
+def archive_flag(
     session: DbSession,
     name: str,
     *,
@@ -162,7 +162,7 @@ def _refuse(draft: FlagDraft, reason: str) -> None:
         raise Invalid(f"{field}: {messages[0]}", errors)
 
 
-def _set_archived(  # as above
+def _set_archived(
     session: DbSession,
     flag: FeatureFlag,
     archived_at: datetime | None,

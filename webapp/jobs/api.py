@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from flask import Blueprint, jsonify, url_for
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 from werkzeug.wrappers import Response
 
 from webapp.clock import now
@@ -23,7 +23,7 @@ class EnqueueRequest(Schema):
 
     arguments: dict[str, Any] = Field(default_factory=dict)
     priority: int | None = Field(default=None, ge=0, le=100)
-    run_at: datetime | None = None
+    run_at: AwareDatetime | None = None
     unique_key: str | None = Field(default=None, min_length=1, max_length=255)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import and_, or_, select, update
+from sqlalchemy import ColumnElement, or_, select, update
 
 from webapp.db import DbSession
 from webapp.jobs.attempts import lose
@@ -33,11 +33,16 @@ class Lost:
     buried: bool
 
 
+def anything_lost(session: DbSession, *, now: datetime) -> bool:
+    """Tell whether a lease has run out; a beat that finds none takes no write lock."""
+    return session.execute(select(Job.id).where(*_lost(now)).limit(1)).first() is not None
+
+
 def settle_lost(session: DbSession, *, max_losses: int, now: datetime) -> list[Lost]:
     """Settle up to a hundred jobs whose lease ran out, and return those that this call won."""
     expired = session.execute(
         select(Job.id, Job.type, Job.fence, Job.losses)
-        .where(Job.state == JobState.RUNNING, Job.lease_expires_at < now)
+        .where(*_lost(now))
         .order_by(Job.lease_expires_at)
         .limit(BATCH)
     ).all()
@@ -48,6 +53,28 @@ def settle_lost(session: DbSession, *, max_losses: int, now: datetime) -> list[L
     ]
 
 
+def _lost(now: datetime) -> tuple[ColumnElement[bool], ...]:
+    return Job.state == JobState.RUNNING, Job.lease_expires_at < now
+
+
+def end_leases(session: DbSession, workers: Sequence[str], *, now: datetime) -> int:
+    """End the leases of workers that are known to be dead, so that nobody waits for them to pass.
+
+    The jobs are then settled like every lost one.  Returns how many there are.
+    """
+    result = session.execute(
+        update(Job)
+        .where(
+            Job.state == JobState.RUNNING,
+            Job.worker.in_(workers),
+            Job.lease_expires_at >= now,
+        )
+        .values(lease_expires_at=now - timedelta(microseconds=1))
+        .execution_options(synchronize_session=False)
+    )
+    return int(result.rowcount)  # type: ignore[attr-defined]
+
+
 @dataclass(frozen=True, slots=True)
 class Due:
     """A job that is to be sent."""
@@ -56,17 +83,23 @@ class Due:
     priority: int
 
 
+def anything_due(session: DbSession, *, idle: bool, now: datetime) -> bool:
+    """Tell whether a job waits to be sent; a beat that finds none takes no write lock."""
+    return (
+        session.execute(select(Job.id).where(*_due(idle=idle, now=now)).limit(1)).first()
+        is not None
+    )
+
+
 def mark_due(session: DbSession, *, room: int, idle: bool, now: datetime) -> list[Due]:
     """Mark up to ``room`` due jobs as dispatched, most urgent first, and return them.
 
     ``idle`` says that the broker holds no message: whatever was sent a while ago, and still waits,
     is then lost and is sent again.
     """
-    patience = VANISHED if idle else FORGOTTEN
-    unsent = or_(Job.dispatched_at.is_(None), Job.dispatched_at < now - patience)
     candidates = session.execute(
         select(Job.id, Job.priority, Job.state, Job.dispatched_at)
-        .where(and_(Job.state.in_(WAITING), Job.run_at <= now, unsent))
+        .where(*_due(idle=idle, now=now))
         .order_by(Job.priority.desc(), Job.run_at, Job.id)
         .limit(room)
     ).all()
@@ -75,6 +108,12 @@ def mark_due(session: DbSession, *, room: int, idle: bool, now: datetime) -> lis
         for row in candidates
         if _mark(session, row.id, row.state, row.dispatched_at, now=now)
     ]
+
+
+def _due(*, idle: bool, now: datetime) -> tuple[ColumnElement[bool], ...]:
+    patience = VANISHED if idle else FORGOTTEN
+    unsent = or_(Job.dispatched_at.is_(None), Job.dispatched_at < now - patience)
+    return Job.state.in_(WAITING), Job.run_at <= now, unsent
 
 
 def unmark(session: DbSession, due: Sequence[Due]) -> None:

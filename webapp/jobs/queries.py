@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, String, case, cast, func, literal, or_, select, union_all
+from sqlalchemy import ColumnElement, ScalarSelect, String, case, cast, func, or_, select
 
 from webapp.db import DbSession
 from webapp.jobs.lifecycle import WAITING, may
@@ -112,11 +112,8 @@ def attempts_of(session: DbSession, job_id: int, limit: int = 50) -> Sequence[Jo
 
 def count_states(session: DbSession) -> dict[JobState, int]:
     """Count the jobs of each state, each up to one past the cap: one statement."""
-    parts = []
-    for state in JobState:
-        some = select(Job.id).where(Job.state == state).limit(COUNT_CAP + 1).subquery()
-        parts.append(select(literal(state.value), func.count()).select_from(some))
-    return {JobState(state): count for state, count in session.execute(union_all(*parts))}
+    counts = session.execute(select(*(_counted(state) for state in JobState))).one()
+    return dict(zip(JobState, counts, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,17 +132,22 @@ class QueueFigures:
 
 
 def queue_figures(session: DbSession, *, now: datetime) -> QueueFigures:
-    """Return the queue's depth and the age of the job that has been due for longest."""
-    counts = count_states(session)
-    oldest = session.scalar(
-        select(func.min(Job.run_at)).where(Job.state.in_(WAITING), Job.run_at <= now)
-    )
-    return QueueFigures(
-        waiting=counts[JobState.QUEUED],
-        running=counts[JobState.RUNNING],
-        retrying=counts[JobState.RETRYING],
-        oldest_seconds=max(0.0, (now - oldest).total_seconds()) if oldest else None,
-    )
+    """Return the queue's depth and the age of the job that has been due for longest: one statement.
+
+    Each state is counted up to one past the cap.
+    """
+    counts = (_counted(state) for state in (JobState.QUEUED, JobState.RUNNING, JobState.RETRYING))
+    due = select(func.min(Job.run_at)).where(Job.state.in_(WAITING), Job.run_at <= now)
+    waiting, running, retrying, oldest = session.execute(
+        select(*counts, due.scalar_subquery())
+    ).one()
+    age = max(0.0, (now - oldest).total_seconds()) if oldest else None
+    return QueueFigures(waiting, running, retrying, age)
+
+
+def _counted(state: JobState) -> ScalarSelect[int]:
+    some = select(Job.id).where(Job.state == state).limit(COUNT_CAP + 1).subquery()
+    return select(func.count()).select_from(some).scalar_subquery()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from webapp.audit.queries import recent_entries
 from webapp.audit.values import Entry
 from webapp.breakers.queries import open_breakers
 from webapp.db import DbSession
-from webapp.dead_letters.queries import Trouble, count_open, open_troubles
+from webapp.dead_letters.queries import Troubles, open_troubles
 from webapp.flags.snapshot import flag_store
 from webapp.jobs.queries import QueueFigures, TypeHealth, queue_figures, type_health
 from webapp.overview.health import (
@@ -33,8 +33,7 @@ class Overview:
     queue: QueueFigures
     types: Sequence[TypeHealth]
     workers_alive: int
-    open_letters: int
-    troubles: Sequence[Trouble]
+    troubles: Troubles
     open_breakers: int
     runs: Sequence[RunView]
     run_success_rate: float | None
@@ -53,16 +52,16 @@ class Overview:
 
 
 def get_overview(session: DbSession, *, now: datetime) -> Overview:
-    """Return the overview: ten statements, however much there is."""
+    """Return the overview: eight statements, however much there is."""
     types = type_health(session, now=now)
     queue = queue_figures(session, now=now)
     alive = count_alive(session, now=now)
-    letters = count_open(session)
+    troubles = open_troubles(session)
     breakers = open_breakers(session)
     signs = Signs(
         workers_alive=alive,
         open_breakers=breakers,
-        open_letters=letters,
+        open_letters=troubles.open_letters,
         oldest_seconds=queue.oldest_seconds,
         failing=[item.type for item in types if _fails(item)],
         flags_stale=flag_store().status().stale,
@@ -72,8 +71,7 @@ def get_overview(session: DbSession, *, now: datetime) -> Overview:
         queue=queue,
         types=types,
         workers_alive=alive,
-        open_letters=letters,
-        troubles=open_troubles(session) if letters else (),
+        troubles=troubles,
         open_breakers=breakers,
         runs=recent_runs(session, RUNS_SHOWN),
         run_success_rate=success_rate(session, now - timedelta(days=1)),

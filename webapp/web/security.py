@@ -1,11 +1,11 @@
 """Headers, cookies and CSRF: what a browser may do with our answers."""
 
-from flask import Flask, Response, request
+from flask import Flask, Response, current_app, request
 from flask_wtf.csrf import CSRFProtect
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from webapp.settings import Settings
-from webapp.web.access import bearer_token
+from webapp.web.access import bearer_token, is_api_request
 from webapp.web.requests import SAFE_METHODS
 
 csrf = CSRFProtect()
@@ -23,6 +23,7 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
 }
 ONE_YEAR = 31_536_000
+MOST_BYTES = 1024 * 1024
 
 
 def register_security(app: Flask, settings: Settings) -> None:
@@ -38,7 +39,9 @@ def register_security(app: Flask, settings: Settings) -> None:
         WTF_CSRF_TIME_LIMIT=None,
         WTF_CSRF_CHECK_DEFAULT=False,
         WTF_CSRF_SSL_STRICT=settings.https,
-        MAX_CONTENT_LENGTH=1024 * 1024,
+        MAX_CONTENT_LENGTH=MOST_BYTES,
+        # A form may hold two lists of 10,000 subject ids.
+        MAX_FORM_MEMORY_SIZE=MOST_BYTES,
     )
     if settings.trusted_hops:
         hops = settings.trusted_hops
@@ -51,12 +54,16 @@ def register_security(app: Flask, settings: Settings) -> None:
 
 
 def _check_csrf() -> None:
-    """Demand the form token of every write, but of those that show a bearer token.
+    """Demand the form token of every write that a browser could have been tricked into.
 
-    A browser never adds an Authorization header by itself, so such a request was meant.
+    A browser adds a cookie by itself and an Authorization header never: a request that shows a
+    token was meant, and so was one to the API that brings no session.
     """
-    if request.method not in SAFE_METHODS and bearer_token() is None:
-        csrf.protect()
+    if request.method in SAFE_METHODS or bearer_token() is not None:
+        return
+    if is_api_request() and current_app.config["SESSION_COOKIE_NAME"] not in request.cookies:
+        return
+    csrf.protect()
 
 
 def _harden(response: Response) -> Response:

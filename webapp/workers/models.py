@@ -14,6 +14,7 @@ class Worker(Base):
     __tablename__ = "workers"
 
     name: Mapped[str] = mapped_column(String(255), primary_key=True)
+    place: Mapped[str] = mapped_column(String(255))
     host: Mapped[str] = mapped_column(String(255))
     pid: Mapped[int]
     kind: Mapped[str] = mapped_column(String(16))

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, insert, update
+from sqlalchemy import delete, insert, select, update
 
 from webapp.db import DbSession
 from webapp.workers.models import Worker
@@ -19,6 +19,16 @@ def beat(session: DbSession, worker: WorkerIdentity, *, now: datetime) -> None:
     if not seen.rowcount:  # type: ignore[attr-defined]
         session.execute(delete(Worker).where(Worker.beat_at < now - KEPT))
         session.execute(insert(Worker).values(**asdict(worker), started_at=now, beat_at=now))
+
+
+def neighbours(session: DbSession, place: str, *, now: datetime) -> dict[str, int]:
+    """Return the process id of each worker of this place that has not said farewell."""
+    rows = session.execute(
+        select(Worker.name, Worker.pid).where(
+            Worker.place == place, Worker.stopped_at.is_(None), Worker.beat_at > now - KEPT
+        )
+    )
+    return {row.name: row.pid for row in rows}
 
 
 def farewell(session: DbSession, name: str, *, now: datetime) -> None:

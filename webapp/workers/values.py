@@ -9,9 +9,14 @@ GONE_AFTER = timedelta(seconds=60)
 
 @dataclass(frozen=True, slots=True)
 class WorkerIdentity:
-    """Which consumer process this is; ``kind`` is process, thread or greenlet."""
+    """Which consumer process this is; ``kind`` is process, thread or greenlet.
+
+    ``place`` names the space of process ids that ``pid`` belongs to: one running system, and one
+    container in it.
+    """
 
     name: str
+    place: str
     host: str
     pid: int
     kind: str

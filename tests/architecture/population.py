@@ -1,0 +1,197 @@
+"""Rows of every kind, so that pages have something to show and migrations something to keep."""
+
+from datetime import datetime, timedelta
+
+from sqlalchemy.orm import Session
+
+from webapp.accounts.models import ApiToken, SignInThrottle
+from webapp.actors import COMMAND
+from webapp.audit.service import record
+from webapp.audit.values import Change
+from webapp.breakers.models import CircuitBreakerEvent, CircuitBreakerState
+from webapp.dead_letters.service import write
+from webapp.dead_letters.values import Cause, Reason
+from webapp.flags.service import create_flag
+from webapp.flags.values import FlagDraft
+from webapp.jobs.models import Job, JobAttempt
+from webapp.jobs.values import JobState, Outcome
+from webapp.sources.models import EtlRun, Record, RejectedRecord
+from webapp.sources.service import create_source
+from webapp.sources.values import RunStatus
+from webapp.workers.models import Worker
+
+# One after the other; the first few hold whatever a page shows in a way of its own.
+STATES = (
+    JobState.DEAD,
+    JobState.SUCCEEDED,
+    JobState.RUNNING,
+    JobState.QUEUED,
+    JobState.RETRYING,
+    JobState.SCHEDULED,
+    JobState.CANCELED,
+)
+OUTCOMES = {
+    JobState.SUCCEEDED: Outcome.SUCCEEDED,
+    JobState.DEAD: Outcome.FAILED,
+    JobState.CANCELED: Outcome.CANCELED,
+}
+
+
+def populate(session: Session, numbers: range, *, now: datetime) -> None:
+    """Add a thing of each kind for each number, with what hangs on it."""
+    for number in numbers:
+        moment = now - timedelta(minutes=number)
+        _add_flag(session, number, moment)
+        job = _add_job(session, number, moment)
+        _add_source(session, number, job, moment)
+        _add_breaker(session, number, moment)
+        _add_worker(session, number, moment)
+        _add_credentials(session, number, moment)
+    session.flush()
+
+
+def _add_flag(session: Session, number: int, now: datetime) -> None:
+    draft = FlagDraft(
+        name=f"flag.number{number}",
+        description="A flag among others.",
+        enabled=number % 2 == 0,
+        percentage=number % 101,
+        environment_overrides={"staging": True},
+        tags=("example",),
+    )
+    create_flag(session, draft, by=COMMAND, now=now, reason="Needed")
+
+
+def _add_job(session: Session, number: int, now: datetime) -> Job:
+    state = STATES[number % len(STATES)]
+    ended = now + timedelta(seconds=2) if state in OUTCOMES else None
+    job = Job(
+        type="etl",
+        queue="default",
+        priority=50,
+        state=state,
+        arguments={"source": f"source{number}"},
+        run_at=now,
+        created_at=now,
+        created_by="command line",
+        started_at=now if ended else None,
+        finished_at=ended,
+        worker=f"host:{number}:a" if state == JobState.RUNNING else None,
+    )
+    session.add(job)
+    session.flush()
+    if ended:
+        attempt = JobAttempt(
+            job_id=job.id,
+            type=job.type,
+            fence=1,
+            started_at=now,
+            ended_at=ended,
+            outcome=OUTCOMES[state],
+            worker="host:1:a",
+        )
+        session.add(attempt)
+    if state == JobState.DEAD:
+        _add_letter(session, job, now)
+    return job
+
+
+def _add_letter(session: Session, job: Job, now: datetime) -> None:
+    cause = Cause(
+        reason=Reason.ATTEMPTS_SPENT,
+        error_class="network",
+        exception_type="ConnectionError",
+        message=f"Host {job.id} does not answer",
+        traceback="Traceback (most recent call last):\nConnectionError",
+    )
+    write(session, job.id, cause, now=now)
+
+
+def _add_source(session: Session, number: int, job: Job, now: datetime) -> None:
+    source = create_source(
+        session,
+        f"source{number}",
+        location=f"/srv/data/{number}.csv",
+        key_field="id",
+        by=COMMAND,
+        now=now,
+    )
+    run = EtlRun(
+        source_id=source.id,
+        job_id=job.id,
+        started_at=now,
+        ended_at=now + timedelta(seconds=2),
+        status=RunStatus.SUCCEEDED,
+        processed=2,
+        inserted=1,
+        rejected=1,
+        checkpoint={"offset": 0, "line": 1, "size": 1, "modified": 1},
+    )
+    session.add(run)
+    session.flush()
+    row = Record(
+        source_id=source.id,
+        key="1",
+        content_hash="0" * 32,
+        raw={"id": "1"},
+        first_seen_at=now,
+        last_seen_at=now,
+        run_id=run.id,
+    )
+    session.add_all((row, RejectedRecord(run_id=run.id, line=3, error="No key", text=",x")))
+
+
+def _add_breaker(session: Session, number: int, now: datetime) -> None:
+    name = f"source:source{number}"
+    state = CircuitBreakerState(
+        name=name,
+        state="open" if number % 2 else "closed",
+        opened_at=now if number % 2 else None,
+        open_seconds=30.0,
+        failures=number % 6,
+        failure_threshold=5,
+        last_error="ConnectionError: no answer",
+        updated_at=now,
+        version=1,
+    )
+    event = CircuitBreakerEvent(
+        name=name, at=now, old_state="closed", new_state="open", error=None, actor="switchyard"
+    )
+    session.add_all((state, event))
+
+
+def _add_worker(session: Session, number: int, now: datetime) -> None:
+    worker = Worker(
+        name=f"host:{number}:a",
+        place="here",
+        host="host",
+        pid=number,
+        kind="process",
+        processes=2,
+        version="0",
+        started_at=now,
+        beat_at=now,
+    )
+    session.add(worker)
+
+
+def _add_credentials(session: Session, number: int, now: datetime) -> None:
+    token = ApiToken(
+        name=f"program {number}",
+        prefix="swy_0000",
+        token_hash=f"{number:064}",
+        role="viewer",
+        created_by="command line",
+        created_at=now,
+    )
+    throttle = SignInThrottle(key=f"account:somebody{number}", failures=1, last_try_at=now)
+    session.add_all((token, throttle))
+    record(
+        session,
+        by=COMMAND,
+        at=now,
+        action="token.created",
+        subject="token",
+        name=token.name,
+        changes={"role": Change(None, "viewer")},
+    )

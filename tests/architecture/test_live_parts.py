@@ -1,0 +1,93 @@
+"""What a page asks for again and again: the part alone, and nothing where nothing is new."""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+import pytest
+from flask import Flask
+from werkzeug.test import TestResponse
+
+from tests.architecture.markup import Element, elements_of
+from tests.architecture.population import populate
+from tests.architecture.test_statements import PAGES
+from tests.conftest import ConsoleClient
+from webapp.db import db, will_write
+
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True, scope="session")
+
+# Every page that shows something, with the things that populate() makes.
+SHOWN = (*PAGES, "/flags/flag.number0", "/sources/source0", "/account")
+EDITED = ("/flags/new", "/flags/flag.number0/edit", "/sources/new", "/patterns")
+
+
+@pytest.fixture
+def populated(app: Flask, now: datetime) -> None:
+    with app.app_context(), will_write():
+        populate(db.session(), range(7), now=now)
+        db.session.commit()
+
+
+def live_parts(html: str) -> Iterator[Element]:
+    return (element for element in elements_of(html) if "data-live" in element.attributes)
+
+
+@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.usefixtures("populated")
+def test_a_live_part_is_answered_alone_and_once(path: str, admin: ConsoleClient) -> None:
+    parts = list(live_parts(admin.get(path).text))
+    assert parts
+    for part in parts:
+        url, target = part.get("hx-get"), part.get("id")
+        answer = admin.htmx(url, target)
+        assert answer.status_code == 200
+        first = elements_of(answer.text)[0]
+        assert (first.get("id"), first.get("hx-get")) == (target, url)
+        assert "csrf" not in answer.text
+        again = admin.htmx(url, target, headers={"If-None-Match": answer.headers["ETag"]})
+        assert (again.status_code, again.data) == (304, b"")
+
+
+@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"HX-Request": "true", "HX-Boosted": "true"},
+        {"HX-Request": "true", "HX-History-Restore-Request": "true"},
+    ],
+    ids=["plain", "boosted", "history"],
+)
+def test_whoever_wants_the_page_gets_the_page(
+    path: str, headers: dict[str, str], admin: ConsoleClient
+) -> None:
+    answer = admin.get(path, headers=headers)
+    assert answer.status_code == 200
+    assert "<html" in answer.text
+    assert {"HX-Request", "HX-Target"} <= set(answer.vary)
+
+
+@pytest.mark.parametrize("path", [*SHOWN, *EDITED])
+@pytest.mark.usefixtures("populated")
+def test_a_page_holds_nothing_inline_and_names_each_thing_once(
+    path: str, admin: ConsoleClient
+) -> None:
+    assert_plain(admin.get(path))
+
+
+def test_so_does_the_page_of_whoever_is_not_signed_in(client: ConsoleClient) -> None:
+    assert_plain(client.get("/sign-in"))
+
+
+def assert_plain(answer: TestResponse) -> None:
+    assert answer.status_code == 200
+    elements = elements_of(answer.text)
+    inline = [
+        element
+        for element in elements
+        if element.tag == "style"
+        or (element.tag == "script" and not element.get("src"))
+        or any(name == "style" or name.startswith("on") for name in element.attributes)
+    ]
+    assert inline == []
+    ids = [element.get("id") for element in elements if "id" in element.attributes]
+    assert sorted({name for name in ids if ids.count(name) > 1}) == []

@@ -1,0 +1,75 @@
+"""What a page costs: so many statements, however long its list is."""
+
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import event
+
+from tests.architecture.population import populate
+from tests.conftest import ConsoleClient
+from webapp.db import db, will_write
+
+# The most that a page may cost, its session and the navigation's counts included.
+MOST = 12
+PAGES = (
+    "/",
+    "/flags",
+    "/jobs",
+    "/dead-letters",
+    "/workers",
+    "/breakers",
+    "/sources",
+    "/audit",
+)
+# As long as the list is; SQLite and PostgreSQL write its places each in their own way.
+IN_LIST = re.compile(r"\bIN \((?:\?|%\(\w+\)s(?:::\w+)?|, )*\)")
+FEW = range(5)
+REST = range(5, 60)
+
+
+@contextmanager
+def statements(app: Flask) -> Iterator[list[str]]:
+    """Collect what this thread asks the database; the flags' own thread asks beside it."""
+    seen: list[str] = []
+    mine = threading.get_ident()
+
+    def note(connection: Any, cursor: Any, statement: str, *ignored: object) -> None:
+        if threading.get_ident() == mine and not statement.startswith("BEGIN"):
+            seen.append(IN_LIST.sub("IN (...)", statement))
+
+    with app.app_context():
+        engine = db.engine
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield seen
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_long_list_costs_as_few_statements_as_a_short_one(
+    path: str, app: Flask, admin: ConsoleClient, now: datetime
+) -> None:
+    few = cost(app, admin, path, FEW, now)
+    many = cost(app, admin, path, REST, now)
+    assert len(few) <= MOST, "\n\n".join(few)
+    assert many == few
+
+
+def cost(app: Flask, admin: ConsoleClient, path: str, more: range, now: datetime) -> list[str]:
+    """Return the statements of the page once there are more things of each kind."""
+    with app.app_context(), will_write():
+        populate(db.session(), more, now=now)
+        db.session.commit()
+    # The first request of a process reads the flags and loads templates.
+    assert admin.get(path).status_code == 200
+    with statements(app) as seen:
+        answer = admin.get(path)
+    assert answer.status_code == 200
+    return seen
