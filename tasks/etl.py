@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import Field
 
 from webapp.clock import now
-from webapp.db import reading, transaction
+from webapp.db import transaction
 from webapp.errors import Invalid
 from webapp.guards import Guard, guard
 from webapp.jobs.registry import JobArguments, job
@@ -15,7 +15,14 @@ from webapp.retries.values import RetryConfig
 from webapp.sources.locations import find_file
 from webapp.sources.models import EtlRun, Source
 from webapp.sources.readers import read_batch, start_of
-from webapp.sources.service import begin_run, cancel_run, find_source, finish_run, ingest_batch
+from webapp.sources.service import (
+    begin_run,
+    cancel_run,
+    find_source,
+    finish_run,
+    ingest_batch,
+    register_run,
+)
 from webapp.sources.values import Batch, Checkpoint, RunStatus
 
 ONE_HOUR = 3600.0
@@ -40,8 +47,9 @@ class EtlArguments(JobArguments):
 )
 def ingest(context: JobContext, arguments: EtlArguments) -> dict[str, Any]:
     """Ingest one source: read it in batches and keep each row as a record by its key."""
-    with reading() as session:
+    with transaction() as session:
         source = find_source(session, arguments.source)
+        register_run(session, source, job_id=context.claim.job_id, now=now())
     place = _start(source).resumed(context.claim.checkpoint)
     with transaction() as session:
         run = begin_run(session, source, job_id=context.claim.job_id, at=place, now=now())

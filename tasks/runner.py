@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -28,7 +29,7 @@ from webapp.errors import DomainError
 from webapp.jobs import attempts
 from webapp.jobs.attempts import Failure
 from webapp.jobs.registry import JobType, Result, find_job_type, parse_arguments
-from webapp.jobs.values import Claim, Deferred, JobCancelled, LeaseLost, RetryPolicy
+from webapp.jobs.values import Claim, Deferred, JobCancelled, LeaseLost, Outcome, RetryPolicy
 from webapp.logs import get_logger, mask_text
 from webapp.retries.classification import classify
 from webapp.retries.policy import Bury, Defer, Retry, decide_attempt
@@ -42,7 +43,13 @@ SETTLE_WAIT_SECONDS = 0.5
 PROGRESS_EVERY_SECONDS = 1.0
 RESULT_BYTES = 65_536
 
-Settlement = Callable[[Session], bool]
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What is to be written of an attempt's end; ``write`` tells whether it was this worker's."""
+
+    outcome: Outcome
+    write: Callable[[Session], bool]
 
 
 class RunningJob:
@@ -124,11 +131,14 @@ def _attempt(app: Flask, settings: Settings, claim: Claim) -> None:
     except KeyboardInterrupt:
         # The consumer's grace is over.  The job goes back whole, and so does the interrupt.
         with suppress(DBAPIError):
-            _settle(lambda session: attempts.release(session, claim, now=now()))
+            _settle(_put_back(claim))
         log.info("job_released", attempt=claim.attempt)
         raise
-    settled = _settle(settlement)
-    log.info("job_settled", won=settled, seconds=round(time.monotonic() - started, 3))
+    log.info(
+        "job_settled" if _settle(settlement) else "job_lease_lost",
+        outcome=settlement.outcome,
+        seconds=round(time.monotonic() - started, 3),
+    )
 
 
 def _execute(settings: Settings, context: RunningJob) -> Settlement:
@@ -142,13 +152,19 @@ def _execute(settings: Settings, context: RunningJob) -> Settlement:
         with time_limit(kind.timeout or settings.default_job_timeout):
             result = _as_json(kind, kind.function(context, arguments))
     except JobCancelled:
-        return lambda session: attempts.stop(session, claim, now=now())
+        return Settlement(
+            Outcome.CANCELED, lambda session: attempts.stop(session, claim, now=now())
+        )
     except JobTimeout as alarm:
         error = TimeoutError(str(alarm)).with_traceback(alarm.__traceback__)
         return _after_failure(claim, policy, error)
     except Exception as error:  # noqa: BLE001  # every failure of a job is classified and decided here
         return _after_failure(claim, policy, error)
-    return lambda session: _write_success(session, claim, result)
+    return Settlement(Outcome.SUCCEEDED, lambda session: _write_success(session, claim, result))
+
+
+def _put_back(claim: Claim) -> Settlement:
+    return Settlement(Outcome.RELEASED, lambda session: attempts.release(session, claim, now=now()))
 
 
 def _as_json(kind: JobType, result: Result) -> Result:
@@ -197,16 +213,24 @@ def _after_failure(claim: Claim, policy: RetryPolicy, error: Exception) -> Settl
     )
     match decision:
         case Defer(at):
-            return lambda session: attempts.defer(
-                session, claim, reason=failure.summary, at=at, now=moment
+            return Settlement(
+                Outcome.DEFERRED,
+                lambda session: attempts.defer(
+                    session, claim, reason=failure.summary, at=at, now=moment
+                ),
             )
         case Retry(at, strategy, delay):
-            return lambda session: attempts.retry_later(
-                session, claim, failure, at=at, strategy=strategy, delay=delay, now=moment
+            return Settlement(
+                Outcome.FAILED,
+                lambda session: attempts.retry_later(
+                    session, claim, failure, at=at, strategy=strategy, delay=delay, now=moment
+                ),
             )
         case Bury():
             reason = _reason(claim, classification.error_class, policy)
-            return lambda session: _bury(session, claim, failure, reason)
+            return Settlement(
+                Outcome.FAILED, lambda session: _bury(session, claim, failure, reason)
+            )
 
 
 def _reason(claim: Claim, error_class: str, policy: RetryPolicy) -> Reason:
@@ -250,7 +274,7 @@ def _settle(settlement: Settlement) -> bool:
     for left in reversed(range(SETTLE_TRIES)):
         try:
             with transaction() as session:
-                return settlement(session)
+                return settlement.write(session)
         except DBAPIError as error:
             log.warning("settle_failed", error=type(error).__name__, tries_left=left)
             if not left:

@@ -123,7 +123,7 @@ def leave() -> BaseResponse:
         end_session(db.session, current_user.session_id)
         db.session.commit()
     _forget()
-    return done("You are signed out.", url=url_for("accounts.sign_in"))
+    return _parted(done("You are signed out.", url=url_for("accounts.sign_in")))
 
 
 @blueprint.get("/account")
@@ -162,7 +162,13 @@ def leave_everywhere() -> BaseResponse:
     sign_out_everywhere(db.session, person.id, by=actor(), now=clock.now())
     db.session.commit()
     _forget()
-    return done("You are signed out everywhere.", url=url_for("accounts.sign_in"))
+    return _parted(done("You are signed out everywhere.", url=url_for("accounts.sign_in")))
+
+
+def _parted(answer: BaseResponse) -> BaseResponse:
+    """Have the browser drop its copies of our pages, so that Back shows none of them."""
+    answer.headers["Clear-Site-Data"] = '"cache"'
+    return answer
 
 
 def _tried(username: str, password: str, *, field: str = "password") -> Try:

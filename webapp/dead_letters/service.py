@@ -27,8 +27,6 @@ def write(session: DbSession, job_id: int, cause: Cause, *, now: datetime) -> De
     if letter is None:
         letter = DeadLetter(job_id=job_id, retry_count=0)
         session.add(letter)
-    else:
-        letter.retry_count += 1
     for name, value in asdict(cause).items():
         setattr(letter, name, value)
     letter.type = job.type
@@ -66,6 +64,7 @@ def retry(session: DbSession, letter_id: int, *, by: Actor, now: datetime) -> De
         message = f"Dead letter {letter_id} is resolved already."
         raise Conflict(message)
     retry_job(session, letter.job_id, by=by, now=now)
+    letter.retry_count += 1
     return letter
 
 

@@ -52,10 +52,10 @@ class JobRow:
 
     @property
     def share_done(self) -> float | None:
-        """Return how much is done, 0-100, None where nobody knows."""
+        """Return how much is done in whole percent, None where nobody knows."""
         if self.progress_done is None or not self.progress_total:
             return None
-        return min(100.0, 100 * self.progress_done / self.progress_total)
+        return float(min(100, 100 * self.progress_done // self.progress_total))
 
     @property
     def seconds(self) -> float | None:

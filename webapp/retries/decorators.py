@@ -48,7 +48,7 @@ def retry_on_transient(function: Function) -> Function:
 
 
 def _waits(config: RetryConfig, name: str) -> Generator[float, Any, None]:
-    """Be sent each error and yield the wait before the next attempt; end where it is to be raised.
+    """Be sent each error and yield the wait before the next attempt; raise the last error.
 
     backoff makes one of these for each call, so its counts are those of one call.
     """
@@ -69,7 +69,9 @@ def _waits(config: RetryConfig, name: str) -> Generator[float, Any, None]:
         if isinstance(decision, Stop):
             if decision.wait is not None:
                 postpone(error, decision.wait)
-            return
+            # Raised here and not by backoff, which would put the end of this generator in the place
+            # of what the error was raised from.
+            raise error
         log.warning(
             "call_retried",
             function=name,

@@ -79,6 +79,15 @@ def find_source(session: DbSession, name: str) -> Source:
     return source
 
 
+def register_run(session: DbSession, source: Source, *, job_id: int, now: datetime) -> None:
+    """Make the job's run, if it has none, before its file is opened.
+
+    So a file that cannot be opened shows as a failed run of its source, and not as none.
+    """
+    if session.scalar(select(EtlRun.id).where(EtlRun.job_id == job_id)) is None:
+        begin_run(session, source, job_id=job_id, at=Checkpoint.unopened(), now=now)
+
+
 def begin_run(
     session: DbSession, source: Source, *, job_id: int, at: Checkpoint, now: datetime
 ) -> EtlRun:

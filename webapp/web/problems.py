@@ -36,6 +36,14 @@ STATUS: dict[type[DomainError], HTTPStatus] = {
     Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
+# Where werkzeug's own words speak of servers and URLs.
+_DETAILS: dict[int, str] = {
+    HTTPStatus.NOT_FOUND: "There is nothing at this address.",
+    HTTPStatus.METHOD_NOT_ALLOWED: "This address does not take requests of this kind.",
+    HTTPStatus.UNAUTHORIZED: "This needs a valid token, sent as a bearer token.",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The request is too large: 1 MiB is the most.",
+}
+
 
 def register_problems(app: Flask) -> None:
     """Answer every error in one form."""
@@ -88,7 +96,8 @@ def _csrf_error(error: CSRFError) -> Response:
 def _http_error(error: HTTPException) -> Response:
     if error.response is not None or error.code is None or error.code < HTTPStatus.BAD_REQUEST:
         return make_response(error.get_response())
-    response = problem(error.code, error.description or HTTPStatus(error.code).phrase)
+    detail = _DETAILS.get(error.code) or error.description or HTTPStatus(error.code).phrase
+    response = problem(error.code, detail)
     if error.code == HTTPStatus.UNAUTHORIZED:
         response.headers["WWW-Authenticate"] = "Bearer"
     if error.code == HTTPStatus.METHOD_NOT_ALLOWED:

@@ -1,0 +1,72 @@
+"""Every page of the console, each with something on it to look at."""
+
+import re
+from pathlib import Path
+
+from tests.browser.console import Account
+from tests.processes import wait_until
+
+FLAG = "checkout.express"
+SOURCE = "airports"
+BROKEN = "orders.lost"
+
+
+def furnish(account: Account, folder: Path) -> dict[str, str]:
+    """Fill the console; returns the path of each page under its name."""
+    make_flag(account, FLAG, percentage="25", tags="shop mobile", environments="production")
+    account.post(f"/flags/{FLAG}/rollout", version="1", percentage="40", reason="It went well")
+    wait_until(
+        lambda: "Succeeded" in account.get(f"/sources/{SOURCE}"), seconds=60, what="a first run"
+    )
+    file = make_source(account, BROKEN, folder)
+    letter = lose_job(account, BROKEN, file)
+    job = re.search(r'href="/jobs/(\d+)"', account.get(f"/sources/{SOURCE}"))
+    assert job, "the run names its job"
+    return {
+        "overview": "/",
+        "flags": "/flags",
+        "flag": f"/flags/{FLAG}?subject=user-7",
+        "flag form": f"/flags/{FLAG}/edit",
+        "new flag": "/flags/new",
+        "jobs": "/jobs",
+        "job": f"/jobs/{job[1]}",
+        "no job": "/jobs?q=nothing-goes-by-this-name",
+        "dead letters": "/dead-letters",
+        "dead letter": letter,
+        "workers": "/workers",
+        "breakers": "/breakers",
+        "sources": "/sources",
+        "source": f"/sources/{SOURCE}",
+        "new source": "/sources/new?location=package:airportsdata/airports.csv",
+        "audit": "/audit",
+        "account": "/account",
+        "patterns": "/patterns",
+    }
+
+
+def make_flag(account: Account, name: str, **fields: str) -> None:
+    """Make a flag that is switched on."""
+    account.post("/flags", name=name, **({"enabled": "1", "reason": "For a test"} | fields))
+
+
+def make_source(account: Account, name: str, folder: Path, rows: int = 20) -> Path:
+    """Make a source over a file of its own; returns the file."""
+    file = folder / f"{name}.csv"
+    lines = (f"order-{number},{number % 97},EUR\n" for number in range(rows))
+    file.write_text("id,amount,currency\n" + "".join(lines))
+    account.post("/sources", name=name, location=str(file), key_field="id")
+    return file
+
+
+def lose_job(account: Account, source: str, file: Path) -> str:
+    """Run a source whose file is gone, until its job is given up; returns the letter's path."""
+    file.unlink()
+    account.post(f"/sources/{source}/runs")
+    listed = f"/dead-letters?q={source}"
+    wait_until(lambda: bool(_letter(account.get(listed))), seconds=60, what=f"{source} is given up")
+    return _letter(account.get(listed))
+
+
+def _letter(page: str) -> str:
+    found = re.search(r'href="(/dead-letters/\d+)"', page)
+    return found[1] if found else ""
