@@ -6,13 +6,15 @@ once, SHUTDOWN_GRACE how long requests may take to finish when the server is tol
 
 import os
 from pathlib import Path
-from typing import Any
 
 bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '8000')}"
 
 worker_class = "gthread"
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
 threads = int(os.environ.get("WEB_THREADS", "8"))
+
+# Whose X-Forwarded-* headers count is the application's setting TRUSTED_PROXIES alone.
+forwarded_allow_ips = ""
 
 timeout = 60
 graceful_timeout = int(os.environ.get("SHUTDOWN_GRACE", "30"))
@@ -27,12 +29,3 @@ worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
 
 # Nobody steers a running server by socket here, and a file in the home folder surprises.
 control_socket_disable = True
-
-
-def child_exit(_server: Any, worker: Any) -> None:
-    """Take the gauges of a worker that is gone out of the figures of all processes."""
-    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-        # Imported late: the library reads that variable when it is imported.
-        from prometheus_client import multiprocess  # noqa: PLC0415
-
-        multiprocess.mark_process_dead(worker.pid)

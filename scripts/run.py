@@ -8,7 +8,6 @@ import http
 import http.client
 import multiprocessing
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -103,12 +102,13 @@ def _flask(environment: dict[str, str], *words: str) -> str:
 
 def _serve(environment: dict[str, str], port: int, first_account: str) -> int:
     """Run the Procfile's processes until one ends or a signal comes; then end them all."""
-    shared = environment | {"PROMETHEUS_MULTIPROC_DIR": str(_empty_metrics_folder(environment))}
     # honcho's own patience is 5 seconds after the first process has ended.
     honcho.manager.KILL_WAIT = _grace_seconds() + EXTRA_SECONDS
     manager = Supervisor(TerminalPrinter(sys.stdout))
     for name, command in parse_procfile(Path("Procfile").read_text()).processes.items():
-        manager.add_process(name, command, env=shared)
+        if name == "worker" and _has_no_queue(environment):
+            continue
+        manager.add_process(name, command, env=environment)
     welcome = multiprocessing.get_context("fork").Process(
         target=_welcome, args=(manager, port, first_account), daemon=True
     )
@@ -118,6 +118,13 @@ def _serve(environment: dict[str, str], port: int, first_account: str) -> int:
     manager.loop()
     stopped_by_signal = manager.returncode in {128 + signal.SIGINT, 128 + signal.SIGTERM}
     return 0 if stopped_by_signal else manager.returncode or 0
+
+
+def _has_no_queue(environment: dict[str, str]) -> bool:
+    """Tell whether jobs run in the web process, so that there is nothing for a worker to do."""
+    enabled = environment.get("REDIS_QUEUE_ENABLED", "").strip().lower()
+    backend = environment.get("QUEUE_BACKEND", "").strip()
+    return backend == "immediate" or enabled in {"false", "0", "no", "off"}
 
 
 class Supervisor(Manager):  # type: ignore[misc]
@@ -142,14 +149,6 @@ class TerminalPrinter(Printer):  # type: ignore[misc]
         except OSError:
             self.output = Path(os.devnull).open("w")  # noqa: SIM115
             os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _empty_metrics_folder(environment: dict[str, str]) -> Path:
-    """Return the folder where web and worker add up their figures, without those of dead ones."""
-    folder = Path(environment["INSTANCE_DIR"]) / "metrics"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    return folder
 
 
 def _welcome(manager: Manager, port: int, first_account: str) -> None:

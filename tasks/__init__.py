@@ -8,8 +8,8 @@ from functools import partial
 from importlib import import_module
 
 from tasks.application import application
-from tasks.periodic import prepare_child
-from tasks.queue import CallerBroker, HueyBroker, build_huey
+from tasks.periodic import due_now, prepare_child, rescue_lost
+from tasks.queue import REDIS_SEND_SECONDS, CallerBroker, HueyBroker, build_huey
 from tasks.runner import run
 from webapp.jobs.broker import provide_broker
 from webapp.settings import Settings
@@ -31,7 +31,16 @@ huey.on_startup(name="prepare_child")(prepare_child)
 for _module in ("tasks.etl", *_settings.job_modules):
     import_module(_module)
 
+
+def _catch_up() -> list[int]:
+    with _app.app_context():
+        rescue_lost(_app)
+        return due_now()
+
+
 if _settings.queue_backend == "immediate":
-    provide_broker(CallerBroker(partial(run, _app, worker="caller", early=True)))
+    provide_broker(CallerBroker(partial(run, _app, worker="caller", early=True), _catch_up))
 else:
-    provide_broker(HueyBroker(huey, run_job))
+    # Connections of its own: whoever enqueues must not wait as long as an idle worker may.
+    _sender = build_huey(_settings, answer_seconds=REDIS_SEND_SECONDS)
+    provide_broker(HueyBroker(_sender, _sender.task(name="run_job")(run_job.func)))

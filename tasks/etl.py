@@ -60,8 +60,8 @@ def ingest(context: JobContext, arguments: EtlArguments) -> dict[str, Any]:
         run = _commit(context, run, batch)
         place, last = batch.end, batch.last
         if not last and context.cancelled():
-            _cancel(run)
-    return _finish(run)
+            _cancel(context, run, place)
+    return _finish(context, run, place)
 
 
 def _start(source: Source) -> Checkpoint:
@@ -97,14 +97,17 @@ def _expected_rows(processed: int, place: Checkpoint) -> int:
     return round(processed * place.size / place.offset)
 
 
-def _cancel(run: EtlRun) -> None:
+def _cancel(context: JobContext, run: EtlRun, place: Checkpoint) -> None:
     with transaction() as session:
+        save_checkpoint(session, context.claim, place.to_json())
         cancel_run(session, run.id, now=now())
     raise JobCancelled
 
 
-def _finish(run: EtlRun) -> dict[str, Any]:
+def _finish(context: JobContext, run: EtlRun, place: Checkpoint) -> dict[str, Any]:
+    """Settle the run; saving the place once more keeps out a worker that lost the job."""
     with transaction() as session:
+        save_checkpoint(session, context.claim, place.to_json())
         run = finish_run(session, run.id, now=now())
     if run.status == RunStatus.FAILED:
         raise Invalid(

@@ -6,6 +6,7 @@ write is conditional.
 
 import ctypes
 import multiprocessing
+import os
 import signal
 import sys
 import time
@@ -26,7 +27,9 @@ from webapp.jobs.dispatch import (
     anything_due,
     anything_lost,
     end_leases,
+    hold_leases,
     mark_due,
+    release_all,
     settle_lost,
     unmark,
 )
@@ -38,6 +41,8 @@ from webapp.workers.values import WorkerIdentity
 log = get_logger(__name__)
 
 WORKER_BEAT_SECONDS = 10.0
+# Jobs that one enqueue runs besides its own, where there is no queue.
+CALLER_ROOM = 10
 _PR_SET_PDEATHSIG = 1
 
 
@@ -66,15 +71,6 @@ class BeatScheduler(Scheduler):
                     )
         self.sleep_for_interval(started, self.interval)
 
-    def shutdown(self) -> None:
-        """Say farewell, so that the console tells a stop from a crash."""
-        with application().app_context():
-            try:
-                with transaction() as session:
-                    farewell(session, self._identity.name, now=now())
-            except Exception as error:  # noqa: BLE001  # nothing may hold up the end
-                log.warning("farewell_failed", error=type(error).__name__)
-
     @property
     def _identity(self) -> WorkerIdentity:
         identity: WorkerIdentity = self.huey.identity
@@ -98,9 +94,9 @@ class BeatScheduler(Scheduler):
         del app
         with reading() as session:
             others = neighbours(session, self._identity.place, now=now())
-        dead = [name for name, pid in others.items() if not process_exists(pid)]
-        if not dead:
-            return
+            dead = [name for name, pid in others.items() if not process_exists(pid)]
+            if not (dead and hold_leases(session, dead, now=now())):
+                return
         with transaction() as session:
             if end_leases(session, dead, now=now()):
                 log.warning("workers_gone", workers=dead)
@@ -134,15 +130,13 @@ def dispatch_due(app: Flask) -> None:
     broker = current_broker()
     if broker is None:
         return
-    waiting = broker.size()
-    if waiting >= WINDOW:
-        return
-    idle = waiting == 0
     with reading() as session:
-        if not anything_due(session, idle=idle, now=now()):
+        if not anything_due(session, now=now()):
             return
+    waiting = broker.waiting()
     with transaction() as session:
-        due = mark_due(session, room=WINDOW - waiting, idle=idle, now=now())
+        room = max(0, WINDOW - len(waiting))
+        due = mark_due(session, room=room, waiting=waiting, now=now())
     sent = 0
     try:
         for item in due:
@@ -158,13 +152,39 @@ def _take_back(unsent: list[Due]) -> None:
             unmark(session, unsent)
 
 
+def due_now() -> list[int]:
+    """Return the jobs that are due, marked as sent, for a set-up that has no queue."""
+    with transaction() as session:
+        due = mark_due(session, room=CALLER_ROOM, waiting=(), now=now())
+    return [item.job_id for item in due]
+
+
+def say_farewell(worker: str) -> None:
+    """Put back what a stopping consumer still holds, and let the console tell a stop from a crash.
+
+    Called in its main process, once its workers have ended or cannot be waited for any longer.
+    """
+    with application().app_context():
+        try:
+            with transaction() as session:
+                if left := release_all(session, worker, now=now()):
+                    log.warning("jobs_put_back", jobs=left)
+                farewell(session, worker, now=now())
+        except Exception as error:  # noqa: BLE001  # nothing may hold up the end; leases run out
+            log.warning("farewell_failed", error=type(error).__name__)
+
+
 def prepare_child() -> None:
     """Make a forked child safe: no connection shared with the parent, no life after it."""
-    if multiprocessing.parent_process() is None:
+    parent = multiprocessing.parent_process()
+    if parent is None:
         return
     if sys.platform == "linux":
         # A killed consumer would leave its children working and beating for ever.
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent.pid:
+            # It died before the kernel was told to tell.
+            os._exit(1)
     app = application()
     with app.app_context():
         db.engine.dispose(close=False)

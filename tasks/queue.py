@@ -9,7 +9,8 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from huey import Huey, PriorityRedisHuey, SqliteHuey
@@ -20,17 +21,24 @@ from redis import ConnectionPool
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tasks.periodic import BeatScheduler
+from tasks.periodic import BeatScheduler, say_farewell
 from tasks.places import this_place
 from webapp import __version__
+from webapp.logs import get_logger
 from webapp.settings import Settings
 from webapp.workers.values import WorkerIdentity
+
+log = get_logger(__name__)
 
 QUEUE_NAME = "switchyard"
 # A broker that is away must be noticed in a moment: the ledger keeps the job meanwhile.
 REDIS_CONNECT_SECONDS = 0.5
 # Longer than the second for which an idle worker waits for a message.
-REDIS_ANSWER_SECONDS = 3.0
+REDIS_WAIT_SECONDS = 3.0
+# Whoever only sends is answered at once, or the job is sent later.
+REDIS_SEND_SECONDS = 0.5
+# For so long a worker that was interrupted may take to put its job back, before it is killed.
+KILL_SECONDS = 5.0
 # More attempts and deferrals than any policy allows; no job may hold its caller for ever.
 MOST_RUNS = 200
 
@@ -72,6 +80,26 @@ class LedgerConsumer(Consumer):
         self._leave_logs_to_the_root()
         super().__init__(huey, **options)
 
+    def stop(self, graceful: bool = False) -> None:  # noqa: FBT001, FBT002 - Huey's signature
+        """Stop the workers; then put back what they still hold, and say farewell.
+
+        Threads cannot be interrupted, and a job may swallow its interrupt: whatever is left after
+        the grace is put back from here, in the name of this consumer.
+        """
+        super().stop(graceful=graceful)
+        self._kill_children()
+        say_farewell(self.huey.identity.name)
+
+    def _kill_children(self) -> None:
+        if not self.environment.forks:
+            return
+        deadline = time.monotonic() + KILL_SECONDS
+        for _, process in self.worker_threads:
+            process.join(max(0.0, deadline - time.monotonic()))
+            if process.is_alive():
+                process.kill()
+                process.join()
+
     @staticmethod
     def _leave_logs_to_the_root() -> None:
         """Drop the handler that ``huey_consumer`` adds: each line would be written twice."""
@@ -98,14 +126,17 @@ class LedgerRedisHuey(LedgerHuey, PriorityRedisHuey):
     """The queue in Redis, with priorities."""
 
 
-def build_huey(settings: Settings) -> Huey:
-    """Return the Huey object that these settings ask for."""
+def build_huey(settings: Settings, *, answer_seconds: float = REDIS_WAIT_SECONDS) -> Huey:
+    """Return the Huey object that these settings ask for.
+
+    ``answer_seconds`` is how long Redis may take to answer.
+    """
     options: dict[str, Any] = {"results": False, "serializer": JsonSerializer()}
     if settings.queue_backend == "redis":
         pool = ConnectionPool.from_url(
             settings.redis_url,
             socket_connect_timeout=REDIS_CONNECT_SECONDS,
-            socket_timeout=REDIS_ANSWER_SECONDS,
+            socket_timeout=answer_seconds,
             retry=Retry(NoBackoff(), 0),
         )
         return LedgerRedisHuey(QUEUE_NAME, connection_pool=pool, **options)
@@ -116,14 +147,29 @@ def build_huey(settings: Settings) -> Huey:
 
 
 class CallerBroker:
-    """Runs each job in the process that enqueues it, its retries at once: no queue, no waiting."""
+    """Runs each job in the process that enqueues it, its retries at once: no queue, no waiting.
 
-    def __init__(self, run_early: Callable[[int], bool]) -> None:
+    There is no consumer either, so ``catch_up`` is called each time: it puts back what a process
+    that was killed has left, and returns the jobs that have come due.  Nothing here raises: the
+    job stands, and the caller's own work is done.
+    """
+
+    def __init__(
+        self, run_early: Callable[[int], bool], catch_up: Callable[[], Iterable[int]]
+    ) -> None:
         self._run_early = run_early
+        self._catch_up = catch_up
 
     def send(self, job_id: int, priority: int) -> None:
-        """Run the job until it has ended."""
+        """Run the job until it has ended, and whatever else is due."""
         del priority
+        try:
+            for due in (job_id, *self._catch_up()):
+                self._run(due)
+        except Exception:
+            log.exception("job_not_run", job_id=job_id)
+
+    def _run(self, job_id: int) -> None:
         for _ in range(MOST_RUNS):
             if not self._run_early(job_id):
                 return
@@ -132,12 +178,16 @@ class CallerBroker:
         """Return 0: nothing ever waits."""
         return 0
 
+    def waiting(self) -> set[int]:
+        """Return nothing, for the same reason."""
+        return set()
+
     def ping(self) -> None:
         """Return: the caller is always there."""
 
 
 class HueyBroker:
-    """The web side's port to the queue, over one Huey task that takes a job's id."""
+    """The port to the queue, over one Huey task that takes a job's id."""
 
     def __init__(self, huey: Huey, run_job: TaskWrapper) -> None:
         self._huey = huey
@@ -150,6 +200,10 @@ class HueyBroker:
     def size(self) -> int:
         """Return the number of messages that wait."""
         return int(self._huey.storage.queue_size())
+
+    def waiting(self) -> set[int]:
+        """Return the jobs whose messages wait."""
+        return {int(task.args[0]) for task in self._huey.pending()}
 
     def ping(self) -> None:
         """Return if the queue answers."""

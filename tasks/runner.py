@@ -17,12 +17,19 @@ from typing import Any
 import structlog
 from flask import Flask
 from pydantic_core import PydanticSerializationError, to_jsonable_python
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import (
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    SQLAlchemyError,
+    StatementError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
-from tasks.clocks import Heartbeat, JobTimeout, time_limit
+from tasks.clocks import Heartbeat, JobTimeout, time_limit, timed_out
 from webapp.clock import now
-from webapp.db import transaction
+from webapp.db import storable, transaction
 from webapp.dead_letters.service import resolve_by_success, write
 from webapp.dead_letters.values import Cause, Reason
 from webapp.errors import DomainError
@@ -33,13 +40,14 @@ from webapp.jobs.values import Claim, Deferred, JobCancelled, LeaseLost, Outcome
 from webapp.logs import get_logger, mask_text
 from webapp.retries.classification import classify
 from webapp.retries.policy import Bury, Defer, Retry, decide_attempt
-from webapp.retries.values import DEFERRED
+from webapp.retries.values import DEFERRED, ErrorClass
 from webapp.settings import Settings
 
 log = get_logger(__name__)
 
-SETTLE_TRIES = 5
 SETTLE_WAIT_SECONDS = 0.5
+# For so long an interrupted worker tries to write; its consumer waits no longer.
+INTERRUPTED_SECONDS = 2.0
 PROGRESS_EVERY_SECONDS = 1.0
 RESULT_BYTES = 65_536
 
@@ -67,13 +75,13 @@ class RunningJob:
 
     def progress(self, done: int, total: int | None = None, message: str = "") -> None:
         """Show how far the job has come, at most once a second and at its end."""
-        self._stop_if_lost()
+        self._stop_if_over()
         if time.monotonic() - self._shown < PROGRESS_EVERY_SECONDS and done != total:
             return
         self._shown = time.monotonic()
         with transaction() as session:
             held = attempts.show_progress(
-                session, self._claim, done=done, total=total, message=message
+                session, self._claim, done=done, total=total, message=storable(message)
             )
         if not held:
             raise LeaseLost
@@ -84,12 +92,14 @@ class RunningJob:
 
     def cancelled(self) -> bool:
         """Tell whether somebody asked the job to stop."""
-        self._stop_if_lost()
+        self._stop_if_over()
         return self._heartbeat.cancelled.is_set()
 
-    def _stop_if_lost(self) -> None:
+    def _stop_if_over(self) -> None:
         if self._heartbeat.lost.is_set():
             raise LeaseLost
+        if self._heartbeat.overdue.is_set():
+            raise timed_out(self._heartbeat.limit)
 
 
 def run(app: Flask, job_id: int, *, worker: str, early: bool = False) -> bool:
@@ -117,31 +127,35 @@ def _attempt(app: Flask, settings: Settings, claim: Claim) -> None:
     """Run a claimed job and settle it, whatever comes of it."""
     log.info("job_started", attempt=claim.attempt)
     started = time.monotonic()
-    try:
-        with Heartbeat(
-            app,
-            claim,
-            every=settings.job_heartbeat_seconds,
-            lease_seconds=settings.job_lease_seconds,
-        ) as heartbeat:
-            settlement = _execute(settings, RunningJob(claim, heartbeat))
-    except LeaseLost:
-        log.warning("job_lease_lost", attempt=claim.attempt)
-        return
-    except KeyboardInterrupt:
-        # The consumer's grace is over.  The job goes back whole, and so does the interrupt.
-        with suppress(DBAPIError):
-            _settle(_put_back(claim))
-        log.info("job_released", attempt=claim.attempt)
-        raise
+    settlement = _put_back(claim)
+    # The lease is renewed until the end is written, so that a database that is away for a while
+    # does not make another worker do again what is done.
+    with Heartbeat(
+        app,
+        claim,
+        every=settings.job_heartbeat_seconds,
+        lease_seconds=settings.job_lease_seconds,
+    ) as heartbeat:
+        try:
+            settlement = _execute(settings, RunningJob(claim, heartbeat), heartbeat)
+            settled = _settle(claim, settlement, settings.job_lease_seconds)
+        except LeaseLost:
+            settled = False
+        except KeyboardInterrupt:
+            # The consumer's grace is over.  What is done is written, what is not goes back whole,
+            # and the interrupt goes on; that it may be written twice is settled by the fence.
+            with suppress(SQLAlchemyError):
+                _settle(claim, settlement, INTERRUPTED_SECONDS)
+            log.info("job_interrupted", outcome=settlement.outcome)
+            raise
     log.info(
-        "job_settled" if _settle(settlement) else "job_lease_lost",
+        "job_settled" if settled else "job_lease_lost",
         outcome=settlement.outcome,
         seconds=round(time.monotonic() - started, 3),
     )
 
 
-def _execute(settings: Settings, context: RunningJob) -> Settlement:
+def _execute(settings: Settings, context: RunningJob, heartbeat: Heartbeat) -> Settlement:
     """Run the job's function; return what is to be written of its end."""
     claim = context.claim
     policy = RetryPolicy()
@@ -149,8 +163,11 @@ def _execute(settings: Settings, context: RunningJob) -> Settlement:
         kind = find_job_type(claim.type)
         policy = kind.policy
         arguments = parse_arguments(kind, claim.arguments)
-        with time_limit(kind.timeout or settings.default_job_timeout):
+        heartbeat.limit = kind.timeout or settings.default_job_timeout
+        with time_limit(heartbeat.limit):
             result = _as_json(kind, kind.function(context, arguments))
+    except (LeaseLost, KeyboardInterrupt):
+        raise
     except JobCancelled:
         return Settlement(
             Outcome.CANCELED, lambda session: attempts.stop(session, claim, now=now())
@@ -158,7 +175,7 @@ def _execute(settings: Settings, context: RunningJob) -> Settlement:
     except JobTimeout as alarm:
         error = TimeoutError(str(alarm)).with_traceback(alarm.__traceback__)
         return _after_failure(claim, policy, error)
-    except Exception as error:  # noqa: BLE001  # every failure of a job is classified and decided here
+    except BaseException as error:  # noqa: BLE001  # every end of a job is classified and decided here, sys.exit() too
         return _after_failure(claim, policy, error)
     return Settlement(Outcome.SUCCEEDED, lambda session: _write_success(session, claim, result))
 
@@ -174,7 +191,11 @@ def _as_json(kind: JobType, result: Result) -> Result:
     except PydanticSerializationError as error:
         message = f"{kind.name} returned what is not JSON: {error}"
         raise TypeError(message) from None
-    size = len(json.dumps(plain))
+    try:
+        size = len(json.dumps(plain, allow_nan=False))
+    except ValueError as error:
+        message = f"{kind.name} returned what is not JSON: {error}"
+        raise TypeError(message) from None
     if size > RESULT_BYTES:
         message = f"{kind.name} returned {size} bytes of JSON; a result may have {RESULT_BYTES}"
         raise TypeError(message)
@@ -189,7 +210,7 @@ def _write_success(session: Session, claim: Claim, result: Result) -> bool:
     return won
 
 
-def _after_failure(claim: Claim, policy: RetryPolicy, error: Exception) -> Settlement:
+def _after_failure(claim: Claim, policy: RetryPolicy, error: BaseException) -> Settlement:
     """Classify an error and decide: again later, put back, or dead."""
     moment = now()
     if isinstance(error, Deferred):
@@ -256,28 +277,41 @@ def _bury(session: Session, claim: Claim, failure: Failure, reason: Reason) -> b
     return True
 
 
-def _failure(error: Exception, error_class: str) -> Failure:
+def _failure(error: BaseException, error_class: str) -> Failure:
     text = "".join(traceback.format_exception(error))
     return Failure(
         error_class=error_class,
         exception_type=type(error).__name__,
-        message=mask_text(error.detail if isinstance(error, DomainError) else str(error)),
-        traceback=mask_text(text),
+        message=storable(mask_text(_words_of(error))),
+        traceback=storable(mask_text(text)),
     )
 
 
-def _settle(settlement: Settlement) -> bool:
-    """Write the end of an attempt; a database that blinks is waited for.
+def _words_of(error: BaseException) -> str:
+    """Return what an error says; one that fails at that must not keep its job from ending."""
+    try:
+        return error.detail if isinstance(error, DomainError) else str(error)
+    except Exception as fault:  # noqa: BLE001  # whatever its __str__ does
+        return f"(its text cannot be had: {type(fault).__name__})"
 
-    If it stays away, the lease runs out and the job runs again.
+
+def _settle(claim: Claim, settlement: Settlement, seconds: float) -> bool:
+    """Write the end of an attempt; a database that is away is waited for, so many seconds.
+
+    If it stays away, the lease runs out and the job runs again.  An end that the database refuses
+    to hold would be refused for ever: such a job is buried with the refusal.
     """
-    for left in reversed(range(SETTLE_TRIES)):
+    deadline = time.monotonic() + seconds
+    while True:
         try:
             with transaction() as session:
                 return settlement.write(session)
-        except DBAPIError as error:
-            log.warning("settle_failed", error=type(error).__name__, tries_left=left)
-            if not left:
+        except (OperationalError, InterfaceError, InternalError, PoolTimeout) as error:
+            log.warning("settle_failed", error=type(error).__name__)
+            if time.monotonic() > deadline:
                 raise
             time.sleep(SETTLE_WAIT_SECONDS)
-    return False
+        except StatementError as error:
+            failure = _failure(error, ErrorClass.BUG)
+            with transaction() as session:
+                return _bury(session, claim, failure, Reason.NOT_RETRYABLE)

@@ -23,7 +23,7 @@ from webapp.db import db
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
-CONSUMER = "-w {workers} -k process -g TERM -t 10 -c 1 -d .05 -m .25 -n"
+CONSUMER = "-w {workers} -k {kind} -g TERM -t 4 -c 1 -d .05 -m .25 -n"
 END_SECONDS = 20.0
 
 
@@ -91,9 +91,9 @@ class Deployment:
         assert done.returncode == 0, f"flask {' '.join(words)}:\n{done.stdout}{done.stderr}"
         return done.stdout
 
-    def start_consumer(self, workers: int = 2) -> subprocess.Popen[bytes]:
+    def start_consumer(self, workers: int = 2, kind: str = "process") -> subprocess.Popen[bytes]:
         """Start ``huey_consumer tasks.huey`` in a process group of its own."""
-        options = CONSUMER.format(workers=workers).split()
+        options = CONSUMER.format(workers=workers, kind=kind).split()
         return self._start("worker", [str(BIN / "huey_consumer"), "tasks.huey", *options])
 
     def start_web(self, port: int) -> subprocess.Popen[bytes]:

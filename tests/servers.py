@@ -105,7 +105,7 @@ class Server(ABC):
         self.folder = Path(tempfile.mkdtemp(prefix="switchyard-test-", dir="/tmp"))
         # pytest's own folders are closed to the ordinary user, this one belongs to him.
         _give_to_ordinary_user(self.folder)
-        self.port = _free_port()
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._started_before = False
 
@@ -147,7 +147,7 @@ class Server(ABC):
             except RuntimeError:
                 if not attempts:
                     raise
-                self.port = _free_port()  # somebody else was quicker: nobody knows ours yet
+                self.port = free_port()  # somebody else was quicker: nobody knows ours yet
         self._started_before = True
 
     def _start_once(self) -> None:
@@ -347,7 +347,7 @@ def _identifier(name: str) -> psycopg.sql.Identifier:
 # --- the operating system's part ----------------------------------------------------------------
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """A port that is free just now, below the range that outgoing connections take theirs from.
 
     Within that range a client that keeps knocking while its server is down can be given the very

@@ -21,6 +21,7 @@ from webapp.sources.capability import sources
 from webapp.web.access import register_access
 from webapp.web.assets import register_assets
 from webapp.web.capability import register_capabilities
+from webapp.web.cursors import register_cursors
 from webapp.web.filters import register_filters
 from webapp.web.htmx import register_htmx
 from webapp.web.masking import register_masking
@@ -67,6 +68,7 @@ def create_app(settings: Settings) -> Flask:
     register_security(app, settings)
     register_access(app)
     register_htmx(app)
+    register_cursors(app)
     register_assets(app)
     register_filters(app)
     register_masking(app)

@@ -20,6 +20,10 @@ from sqlalchemy.orm import DeclarativeBase, Session, scoped_session
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 from sqlalchemy.types import TypeDecorator
 
+from webapp.logs import get_logger
+
+log = get_logger(__name__)
+
 # A request that only reads must not queue behind writers, so SQLite's write lock is taken at
 # BEGIN only where the caller says that it will write.
 _writing: ContextVar[bool] = ContextVar("writing", default=False)
@@ -80,8 +84,13 @@ db = SQLAlchemy(model_class=Base, session_options={"expire_on_commit": False})
 def engine_options(database_url: str) -> dict[str, Any]:
     """Return the options of ``create_engine`` for one database; no wait is without a limit."""
     if make_url(database_url).get_backend_name() == "sqlite":
-        return {"connect_args": {"timeout": SQLITE_BUSY_SECONDS, "isolation_level": None}}
+        return {
+            "hide_parameters": True,
+            "connect_args": {"timeout": SQLITE_BUSY_SECONDS, "isolation_level": None},
+        }
     return {
+        # An error's text goes into the log, and parameters may be secret.
+        "hide_parameters": True,
         "pool_pre_ping": True,
         "pool_size": 8,
         "max_overflow": 8,
@@ -89,6 +98,11 @@ def engine_options(database_url: str) -> dict[str, Any]:
         "pool_recycle": 1800,
         "connect_args": {
             "connect_timeout": POSTGRES_CONNECT_SECONDS,
+            # A server behind a cut cable is noticed in seconds, and not in a quarter of an hour.
+            "keepalives_idle": 5,
+            "keepalives_interval": 2,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 10_000,
             "options": (
                 f"-c statement_timeout={POSTGRES_STATEMENT_MS} -c lock_timeout={POSTGRES_LOCK_MS}"
                 " -c timezone=UTC"
@@ -105,7 +119,8 @@ def _prepare_sqlite(connection: Any, record: Any) -> None:
         return
     for pragma in (
         "journal_mode = WAL",
-        "synchronous = NORMAL",
+        # NORMAL may lose the last transactions with the machine's power.
+        "synchronous = FULL",
         "foreign_keys = ON",
         f"busy_timeout = {SQLITE_BUSY_SECONDS * 1000}",
         "cache_size = -16000",
@@ -167,6 +182,9 @@ def transaction() -> Iterator[Session]:
     For tasks, beats and commands; a request uses ``db.session`` and commits at its edge.
     """
     with will_write(), Session(db.engine, expire_on_commit=False) as session, session.begin():
+        # SQLite's write lock is waited for here, so that a time that is taken inside is not old
+        # by the time it is written.
+        session.connection()
         yield session
 
 
@@ -181,6 +199,11 @@ def reading() -> Iterator[Session]:
         _writing.reset(token)
 
 
+def storable(text: str) -> str:
+    """Return a text as every database can hold it: without NUL and without half a character."""
+    return text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
+
+
 def after_commit(session: DbSession, action: Callable[[], None]) -> None:
     """Run ``action`` once when this session's transaction has been committed, else never."""
     real = session() if isinstance(session, scoped_session) else session
@@ -193,9 +216,16 @@ def _run_actions(session: Session) -> None:
     if session.in_nested_transaction():
         return
     for action in session.info.pop("after_commit", []):
-        action()
+        try:
+            action()
+        except Exception:
+            # What was committed stands: the caller must not take it for failed.
+            log.exception("after_commit_failed")
 
 
 @event.listens_for(Session, "after_rollback")
 def _drop_actions(session: Session) -> None:
+    if session.in_nested_transaction():
+        # Only a savepoint: the transaction, and what waits for its commit, goes on.
+        return
     session.info.pop("after_commit", None)

@@ -3,14 +3,18 @@
 import logging
 import re
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 import click
 import structlog
 
-_SECRET_KEY = re.compile(r"password|secret|token|authorization|cookie|api_key", re.IGNORECASE)
-_SECRET_TEXT = re.compile(r"(?i)(bearer\s+|://[^:/\s]+:)[^@\s\"']+")
+_SECRET_KEY = re.compile(
+    r"passw|pwd|secret|token|authorization|cookie|api[-_]?key|private[-_]?key|credential",
+    re.IGNORECASE,
+)
+# A bearer token, or the password between a URL's colon and its @.
+_SECRET_TEXT = re.compile(r"(bearer\s+)[^\s\"',]+|(://[^:/@\s]*:)[^/\s\"']+(?=@)", re.IGNORECASE)
 MASK = "[masked]"
 
 
@@ -20,16 +24,24 @@ def mask_secrets(
     """Replace the value of every field whose name speaks of a secret, and passwords in URLs."""
     del logger, method
     for key, value in event.items():
-        if _SECRET_KEY.search(key):
-            event[key] = MASK
-        elif isinstance(value, str):
-            event[key] = mask_text(value)
+        event[key] = MASK if _SECRET_KEY.search(key) else masked(value)
     return event
+
+
+def masked(value: Any) -> Any:
+    """Return a copy of a value in which whatever a name or a URL calls secret is masked."""
+    if isinstance(value, str):
+        return mask_text(value)
+    if isinstance(value, Mapping):
+        return dict(mask_secrets(None, "", {str(key): item for key, item in value.items()}))
+    if isinstance(value, list | tuple):
+        return [masked(item) for item in value]
+    return value
 
 
 def mask_text(text: str) -> str:
     """Replace bearer tokens and the passwords of URLs in a text."""
-    return _SECRET_TEXT.sub(rf"\g<1>{MASK}", text)
+    return _SECRET_TEXT.sub(lambda found: (found[1] or found[2]) + MASK, text)
 
 
 def configure_logs(level: str) -> None:

@@ -4,6 +4,7 @@ This module decides what a valid configuration is.  It opens no connection; ``we
 asks whether what is configured can be reached.
 """
 
+import math
 import os
 import secrets
 from collections.abc import Callable, Mapping
@@ -212,9 +213,14 @@ def _complaints(settings: Settings) -> list[str]:
         if value not in allowed
     ]
     problems += [
-        f"{spec.metadata['name']}: must be more than 0"
+        f"{spec.metadata['name']}: must be a number above 0"
         for spec in fields(settings)
-        if isinstance(spec.default, float) and not getattr(settings, spec.name) > 0
+        if isinstance(spec.default, float) and not 0 < getattr(settings, spec.name) < math.inf
+    ]
+    problems += [
+        f"{spec.metadata['name']}: must be 0 or more"
+        for spec in fields(settings)
+        if type(spec.default) is int and getattr(settings, spec.name) < 0
     ]
     if settings.job_lease_seconds < 2 * settings.job_heartbeat_seconds:
         problems.append("JOB_LEASE_SECONDS: must be at least twice JOB_HEARTBEAT_SECONDS")

@@ -17,22 +17,25 @@ from webapp.roles import Role
 
 PASSWORD = "correct horse battery"
 NEW_PASSWORD = "another long passphrase"
-COOKIE = "switchyard"
 
 
 def sign_in(browser: FlaskClient, password: str = PASSWORD, **more: str) -> Any:
     return browser.post("/sign-in", data={"username": "viewer", "password": password} | more)
 
 
+def cookie_name(app: Flask) -> str:
+    return str(app.config["SESSION_COOKIE_NAME"])
+
+
 def cookie_of(browser: FlaskClient) -> str:
-    cookie = browser.get_cookie(COOKIE)
+    cookie = browser.get_cookie(cookie_name(browser.application))
     assert cookie is not None
     return cookie.value
 
 
 def with_cookie(app: Flask, value: str) -> FlaskClient:
     browser = app.test_client()
-    browser.set_cookie(COOKIE, value)
+    browser.set_cookie(cookie_name(app), value)
     return browser
 
 
@@ -58,7 +61,10 @@ def test_htmx_is_sent_to_the_door_as_a_whole_page(client: Any) -> None:
     assert answer.headers["HX-Redirect"].startswith("/sign-in")
 
 
-@pytest.mark.parametrize("target", ["//evil.example", "/\\evil.example", "https://evil.example"])
+@pytest.mark.parametrize(
+    "target",
+    ["//evil.example", "/\\evil.example", "https://evil.example", "//[", "//\u2100.com"],
+)
 def test_the_door_leads_nowhere_else(viewer: Any, app: Flask, target: str) -> None:
     browser = app.test_client()
     assert sign_in(browser, next=target).headers["Location"] == "/"
@@ -119,6 +125,13 @@ def test_signing_in_keeps_nothing_of_the_session_before(viewer: Any, app: Flask)
         assert session.get("csrf_token") != "0" * 40
 
 
+def test_signing_in_again_ends_the_session_before(viewer: Any, app: Flask) -> None:
+    copied = cookie_of(viewer)
+    assert sign_in(viewer).status_code == 303
+    assert "You are signed in at 1 place." in viewer.get("/account").text
+    assert not is_signed_in(with_cookie(app, copied))
+
+
 def test_each_sign_in_has_a_session_of_its_own(viewer: Any, app: Flask) -> None:
     names = set()
     for _ in range(2):
@@ -148,7 +161,7 @@ def test_a_dead_cookie_is_taken_back(viewer: Any, app: Flask) -> None:
     copied = cookie_of(viewer)
     viewer.post("/sign-out")
     answer = with_cookie(app, copied).get("/audit")
-    assert f"{COOKIE}=;" in answer.headers["Set-Cookie"]
+    assert f"{cookie_name(app)}=;" in answer.headers["Set-Cookie"]
 
 
 def test_signing_out_everywhere_ends_every_place(viewer: Any, app: Flask) -> None:
@@ -254,6 +267,13 @@ def test_a_refused_password_changes_nothing(
 def test_guessing_the_present_password_locks(viewer: Any) -> None:
     codes = [change(viewer, current="wrong").status_code for _ in range(6)]
     assert codes == [422, 422, 422, 422, 429, 429]
+
+
+def test_a_new_password_that_does_not_do_is_no_try(viewer: Any, app: Flask) -> None:
+    refused = [change(viewer, password="short", repeated="short") for _ in range(6)]
+    assert {answer.status_code for answer in refused} == {422}
+    assert sign_in(app.test_client()).status_code == 303
+    assert change(viewer).status_code == 303
 
 
 @pytest.mark.parametrize(

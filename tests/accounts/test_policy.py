@@ -20,6 +20,11 @@ from webapp.accounts.policy import (
         ("/flags?q=beta&after=3", "/flags?q=beta&after=3"),
         ("/", "/"),
         ("/a//b", "/a//b"),
+        ("/[", "/["),
+        ("/" + "a" * 1999, "/" + "a" * 1999),
+        ("/" + "a" * 2000, "/"),
+        ("//[", "/"),
+        ("//\u2100.com", "/"),
         ("/flags?next=https://evil.example/", "/flags?next=https://evil.example/"),
         (None, "/"),
         ("", "/"),
@@ -102,6 +107,11 @@ def test_a_password_is_long_and_not_the_username(password: str, right: bool) -> 
         ("::ffff:192.0.2.7", "192.0.2.7"),
         ("", ""),
         ("unix:", "unix:"),
+        ("192.0.2.7:55", "192.0.2.7"),
+        ("[2001:db8:1:2::9]:55", "2001:db8:1:2::/64"),
+        ("[2001:db8:1:2::9]", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::9:55", "2001:db8:1:2::/64"),
+        ("[::ffff:192.0.2.7]:55", "192.0.2.7"),
     ],
 )
 def test_tries_count_against_what_a_visitor_cannot_step_out_of(address: str, counted: str) -> None:

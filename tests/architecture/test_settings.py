@@ -27,7 +27,7 @@ READ = re.compile(
 )
 READ_FROM_MAPPING = re.compile(r"(?:source|environ)\.get\(\"([A-Z_]+)\"")
 # Set by one of our processes for another, or by the system.
-NOT_SETTINGS = {"PATH", "PROMETHEUS_MULTIPROC_DIR"}
+NOT_SETTINGS = {"PATH"}
 
 
 def section(title: str) -> dict[str, str]:

@@ -98,11 +98,15 @@ def test_a_reset_closes_the_circuit_and_stands_in_the_audit(
     ]
 
 
-@pytest.mark.parametrize("reason", ["", "   "])
-def test_a_reset_wants_a_reason(session: Session, now: datetime, reason: str) -> None:
+@pytest.mark.parametrize("reason", ["", "   ", "r" * 501])
+def test_a_reset_wants_a_reason_of_at_most_500_characters(
+    session: Session, now: datetime, reason: str
+) -> None:
     add(session, "mail", now)
-    with pytest.raises(Invalid):
+    with pytest.raises(Invalid) as refused:
         reset(session, "mail", by=OPERATOR, now=now, reason=reason)
+    assert set(refused.value.errors) == {"reason"}
+    reset(session, "mail", by=OPERATOR, now=now, reason=f" {'r' * 500} ")
 
 
 def test_an_unknown_circuit_cannot_be_reset(session: Session, now: datetime) -> None:

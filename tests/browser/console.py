@@ -5,12 +5,9 @@ hold through `Account`, by the same forms as the pages; it never reaches into th
 nothing of the browser.
 """
 
-import contextlib
 import html
 import os
 import re
-import secrets
-import socket
 import subprocess
 from pathlib import Path
 from typing import Self
@@ -18,6 +15,7 @@ from typing import Self
 import httpx
 
 from tests.processes import Deployment, wait_until
+from tests.servers import free_port
 
 LOOPBACK = "127.0.0.1"
 PASSWORD = "correct horse battery"
@@ -65,7 +63,7 @@ class Console(Deployment):
             LOG_LEVEL="WARNING",
             SHUTDOWN_GRACE="5",
         )
-        self._port = _free_port()
+        self._port = free_port()
         self.url = f"http://{LOOPBACK}:{self._port}"
         self._web: subprocess.Popen[bytes] | None = None
         self._accounts: dict[str, Account] = {}
@@ -126,17 +124,3 @@ def _lives(group: int) -> bool:
     except ProcessLookupError:
         return False
     return True
-
-
-def _free_port() -> int:
-    """A port that is free just now, below those that outgoing connections are given.
-
-    Among those a browser that knocks at a server which is down can be given the very port it
-    knocks at, and the server cannot come back.
-    """
-    numbers = secrets.SystemRandom()  # the tests' own random numbers repeat from run to run
-    while True:
-        port = numbers.randrange(20_000, 32_000)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind((LOOPBACK, port))
-            return port

@@ -93,6 +93,14 @@ def test_resolving_needs_notes_and_keeps_them_in_the_audit(
     assert f'id="letter-{letter_id}"' in operator.get("/dead-letters?status=resolved").text
 
 
+def test_notes_have_at_most_500_characters(operator: ConsoleClient, write: Write) -> None:
+    url = f"/dead-letters/{write()}/resolve"
+    refused = operator.post(url, data={"notes": "n" * 501})
+    assert refused.status_code == 422
+    assert "Use at most 500 characters, not 501." in refused.text
+    assert operator.post(url, data={"notes": "n" * 500}).status_code == 303
+
+
 def test_a_resolved_letter_is_not_resolved_again(operator: ConsoleClient, write: Write) -> None:
     letter_id = write()
     operator.post(f"/dead-letters/{letter_id}/resolve", data={"notes": "Once."})

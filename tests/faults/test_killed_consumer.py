@@ -1,13 +1,11 @@
 """A consumer that is killed in the middle of its work: every row arrives exactly once."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select
 
 from tests.processes import Deployment, deployed, wait_until
-from tests.servers import PostgresServer, RedisServer
 from webapp.actors import SYSTEM
 from webapp.clock import now
 from webapp.db import reading, transaction
@@ -22,23 +20,6 @@ pytestmark = pytest.mark.fault
 ROWS = 28_298
 # Small, so that the run is long enough to be killed in the middle.
 BATCH = 100
-
-
-@pytest.fixture(
-    params=["sqlite", pytest.param("servers", marks=[pytest.mark.postgres, pytest.mark.redis])]
-)
-def deployment(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Deployment]:
-    """The embedded set-up, and that of production."""
-    environ = {}
-    if request.param == "servers":
-        postgres: PostgresServer = request.getfixturevalue("postgres")
-        redis: RedisServer = request.getfixturevalue("redis_server")
-        environ = {
-            "DATABASE_URL": postgres.create_database(f"faults_{now():%H%M%S%f}"),
-            "REDIS_URL": redis.url,
-        }
-    with deployed(tmp_path, **environ) as deployment, deployment.looked_into():
-        yield deployment
 
 
 def enqueue_etl() -> int:
@@ -114,10 +95,11 @@ def test_a_stop_in_good_order_costs_nothing(deployment: Deployment) -> None:
     assert (finished.state, finished.losses) == (JobState.SUCCEEDED, 0)
 
 
-def test_a_job_that_outlasts_the_grace_is_put_back(deployment: Deployment) -> None:
+@pytest.mark.parametrize("kind", ["process", "thread"])
+def test_a_job_that_outlasts_the_grace_is_put_back(deployment: Deployment, kind: str) -> None:
     with transaction() as session:
         slow = service.enqueue(session, "test_echo", {"seconds": 40}, by=SYSTEM, now=now()).id
-    consumer = deployment.start_consumer()
+    consumer = deployment.start_consumer(kind=kind)
     wait_until(lambda: job(slow).state == JobState.RUNNING, seconds=30, what="the job's start")
     deployment.end(consumer)
     back = job(slow)

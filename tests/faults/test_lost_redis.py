@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import func, select
 
 from tests.processes import Deployment, deployed, wait_until
-from tests.servers import PostgresServer, RedisServer, find_redis, missing_server
+from tests.servers import PostgresServer, RedisServer, find_redis, free_port, missing_server
 from webapp.clock import now
 from webapp.db import reading
 from webapp.jobs.models import Job, JobAttempt
@@ -61,11 +61,12 @@ class Program:
     def __exit__(self, *_: object) -> None:
         self._client.close()
 
-    def enqueue(self, count: int) -> None:
+    def enqueue(self, count: int, *, seconds: float = 0.0) -> None:
         """Enqueue so many jobs; each must be taken, whatever the broker does."""
         for _ in range(count):
+            arguments = {"value": len(self.taken), "seconds": seconds}
             answer = self._client.post(
-                "/api/v1/queue/jobs/test_echo", json={"arguments": {"value": len(self.taken)}}
+                "/api/v1/queue/jobs/test_echo", json={"arguments": arguments}
             )
             assert answer.status_code == httpx.codes.ACCEPTED, answer.text
             self.taken.append(answer.json()["id"])
@@ -87,7 +88,7 @@ def assert_all_done_once(program: Program) -> None:
 
 
 def test_redis_stopped_under_load_loses_nothing(deployment: Deployment, redis: RedisServer) -> None:
-    deployment.start_web(port := redis.port + 1)
+    deployment.start_web(port := free_port())
     deployment.start_consumer()
     with Program(deployment, port) as program:
         program.enqueue(BEFORE)
@@ -98,10 +99,17 @@ def test_redis_stopped_under_load_loses_nothing(deployment: Deployment, redis: R
     assert_all_done_once(program)
 
 
-def test_an_emptied_redis_loses_nothing(deployment: Deployment, redis: RedisServer) -> None:
-    deployment.start_web(port := redis.port + 1)
+@pytest.mark.parametrize("busy", [False, True])
+def test_an_emptied_redis_loses_nothing(
+    deployment: Deployment, redis: RedisServer, *, busy: bool
+) -> None:
+    deployment.start_web(port := free_port())
+    if busy:
+        deployment.start_consumer()
     with Program(deployment, port) as program:
-        program.enqueue(BEFORE)
-    redis.flush()
-    deployment.start_consumer()
+        program.enqueue(BEFORE, seconds=0.2)
+        redis.flush()
+        program.enqueue(DURING)
+    if not busy:
+        deployment.start_consumer()
     assert_all_done_once(program)

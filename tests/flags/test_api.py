@@ -108,7 +108,7 @@ def test_a_question_may_be_empty(flag: None, send: Send) -> None:
         (b"[]", 400),
         (b'{"user_id": 7}', 422),
         (b'{"user": "vera"}', 422),
-        (b'{"user_id": "\\ud800"}', 422),
+        (b'{"user_id": "\\ud800"}', 400),
         (b'{"attributes": []}', 422),
         (b'{"attributes": {"plan": "pro"}}', 200),
     ],
@@ -216,3 +216,63 @@ def test_roles_decide_who_may_do_what(  # noqa: PLR0917  # columns of the table
 ) -> None:
     data = {} if body is None else {"data": json.dumps(body), "content_type": "application/json"}
     assert send(method, path, role, **data).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("metadata", '{"a": 99999999999999999999}'),
+        ("metadata", '{"a":' * 50 + "1" + "}" * 50),
+        ("metadata", '{"a":' * 255 + "1" + "}" * 255),
+        ("metadata", '{"a":' * 700 + "1" + "}" * 700),
+        ("starts_at", '"0001-01-01T00:00:00+14:00"'),
+        ("expires_at", '"9999-12-31T23:59:00-14:00"'),
+    ],
+)
+def test_what_could_not_be_written_back_is_refused(
+    flag: None, send: Send, field: str, value: str
+) -> None:
+    for method, path, more in (
+        ("POST", "", '"name": "odd", '),
+        ("PUT", "/ui.beta", '"reason": "r", '),
+    ):
+        body = "{" + more + f'"{field}": {value}' + "}"
+        answer = send(method, path, data=body, content_type="application/json")
+        # JSON that is too deep to be read at all is a bad request.
+        assert answer.status_code == (400 if len(value) > 1000 else 422), answer.text
+    assert send("GET").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ("limit=500&skip=1000000", 200),
+        ("limit=0000500", 200),
+        ("limit=501", 422),
+        ("limit=00000000599999", 422),
+        ("skip=00000001", 422),
+        ("limit=" + "9" * 5000, 422),
+        ("limit=-1", 422),
+        ("limit=%D9%A3", 422),
+    ],
+)
+def test_a_page_of_the_list_is_asked_for_in_plain_numbers(
+    send: Send, query: str, status: int
+) -> None:
+    assert send("GET", f"?{query}", Role.VIEWER).status_code == status
+
+
+def test_a_token_of_one_environment_tries_a_flag_there_only(
+    flag: None, send: Send, app: Flask
+) -> None:
+    with app.app_context(), transaction() as session:
+        token = make_token(session, Role.VIEWER, "staging")
+    program = FlaskClient(app, use_cookies=False)
+
+    def page(query: str) -> TestResponse:
+        url = f"/flags/ui.beta?subject=u{query}"
+        return program.get(url, headers={"Authorization": f"Bearer {token}"})
+
+    assert "environment_override" in page("").text.replace(" ", "_")
+    assert page("&environment=staging").status_code == 200
+    assert page("&environment=production").status_code == 403

@@ -26,6 +26,14 @@ GOOD = FlagDraft(
 )
 
 
+def nested(levels: int) -> Any:
+    """Return that many objects and lists, one in the other."""
+    value: Any = {}
+    for level in range(levels - 1):
+        value = {"a": value} if level % 2 else [value]
+    return {"a": value} if isinstance(value, list) else value
+
+
 def test_a_flag_in_order_has_no_complaint() -> None:
     assert complaints_about(GOOD) == {}
 
@@ -65,6 +73,8 @@ def test_a_flag_in_order_has_no_complaint() -> None:
         ("environment_overrides", {"staging": 1.001}),
         ("environment_overrides", {"St aging": True}),
         ("expires_at", NOON),
+        ("starts_at", datetime.fromisoformat("0001-01-01T00:00+14:00")),
+        ("expires_at", datetime.fromisoformat("9999-12-31T23:59-14:00")),
         ("stickiness", "s" * 256),
         ("tags", ("a b",)),
         ("tags", tuple(f"t{n}" for n in range(21))),
@@ -72,6 +82,10 @@ def test_a_flag_in_order_has_no_complaint() -> None:
         ("metadata", {"nul": "\x00"}),
         ("metadata", {"half": "\udfff"}),
         ("metadata", {"long": "x" * 16_384}),
+        ("metadata", {"number": 2**64}),
+        ("metadata", {"number": -(2**63) - 1}),
+        ("metadata", nested(21)),
+        ("metadata", nested(5_000)),
     ],
 )
 def test_a_broken_rule_names_its_field(field: str, value: Any) -> None:
@@ -80,7 +94,16 @@ def test_a_broken_rule_names_its_field(field: str, value: Any) -> None:
 
 def test_the_limits_themselves_are_allowed() -> None:
     ids = tuple(f"id-{n}" for n in range(10_000))
-    limit = replace(GOOD, name="n" * 255, percentage=100.0, whitelist=ids, blacklist=("x" * 255,))
+    limit = replace(
+        GOOD,
+        name="n" * 255,
+        percentage=100.0,
+        whitelist=ids,
+        blacklist=("x" * 255,),
+        starts_at=datetime.min.replace(tzinfo=UTC),
+        expires_at=datetime.max.replace(tzinfo=UTC),
+        metadata={"most": 2**64 - 1, "least": -(2**63), "deep": nested(19)},
+    )
     assert complaints_about(limit) == {}
 
 

@@ -27,6 +27,9 @@ class Queue:
     def size(self) -> int:
         raise NotImplementedError
 
+    def waiting(self) -> set[int]:
+        raise NotImplementedError
+
     def ping(self) -> None:
         if self.error:
             raise self.error

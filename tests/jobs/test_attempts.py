@@ -155,3 +155,28 @@ def test_progress_is_refused_to_who_lost_the_job(session: Session, now: datetime
     assert attempts.show_progress(session, held, done=5, total=10, message="half")
     attempts.release(session, held, now=now)
     assert not attempts.show_progress(session, held, done=6, total=10, message="")
+
+
+@pytest.mark.parametrize("name", ["retry", "defer", "release"])
+def test_a_wish_to_stop_outlives_the_attempt(session: Session, now: datetime, name: str) -> None:
+    settle, *_ = SETTLEMENTS[name]
+    job = queued(session, now)
+    held = taken(session, job, now)
+    service.cancel(session, job.id, by=SYSTEM, now=now)
+    assert settle(session, held, now)
+    ended = service.find_job(session, job.id)
+    assert (ended.state, ended.finished_at) == (JobState.CANCELED, now)
+
+
+def test_a_wish_to_stop_outlives_the_worker(session: Session, now: datetime) -> None:
+    job = queued(session, now)
+    held = taken(session, job, now)
+    service.cancel(session, job.id, by=SYSTEM, now=now)
+    later = now + timedelta(seconds=LEASE + 1)
+    assert attempts.lose(session, job.id, held.fence, give_up=False, now=later)
+    assert service.find_job(session, job.id).state == JobState.CANCELED
+
+
+def test_a_queued_job_is_due_whatever_this_clock_says(session: Session, now: datetime) -> None:
+    job = queued(session, now)
+    assert take(session, job, now - timedelta(seconds=2)) is not None

@@ -80,6 +80,16 @@ def slow(context: JobContext, arguments: NoArguments) -> Result:
     return None
 
 
+@job("test_slow_asking", NoArguments, policy=QUICK, timeout=0.2)
+def slow_asking(context: JobContext, arguments: NoArguments) -> Result:
+    """Run longer than its type allows, and ask now and then whether it may."""
+    del arguments
+    for _ in range(500):
+        context.cancelled()
+        time.sleep(0.02)
+    return None
+
+
 @job("test_kill_worker", NoArguments, policy=QUICK)
 def kill_worker(context: JobContext, arguments: NoArguments) -> Result:
     """Kill the process that runs it."""

@@ -11,7 +11,16 @@ from webapp.sources.locations import check_location, find_file
 AIRPORTS = "package:airportsdata/airports.csv"
 
 
-@pytest.mark.parametrize("location", [AIRPORTS, "/srv/data/orders.csv", "/srv/DATA/ORDERS.CSV"])
+@pytest.mark.parametrize(
+    "location",
+    [
+        AIRPORTS,
+        "/srv/data/orders.csv",
+        "/srv/DATA/ORDERS.CSV",
+        "/srv/\u00e9t\u00e9.csv",
+        "/" + "a" * 995 + ".csv",
+    ],
+)
 def test_paths_and_files_of_packages_are_locations(location: str) -> None:
     assert check_location(location) == location
 
@@ -30,6 +39,11 @@ def test_paths_and_files_of_packages_are_locations(location: str) -> None:
         "package:airportsdata/__init__.py",
         "package:airportsdata/../secret.csv",
         "package:os.path/a.csv",
+        "package:airportsdata/\0.csv",
+        "package:airportsdata//srv/data/orders.csv",
+        "/srv/data/\ud800.csv",
+        "/srv/data/a\nb.csv",
+        "/" + "a" * 996 + ".csv",
     ],
 )
 def test_anything_else_is_refused_by_name(location: str) -> None:

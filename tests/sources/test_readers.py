@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from webapp.errors import Invalid
-from webapp.sources.readers import LINE_BYTES, read_batch, start_of
+from webapp.sources.readers import LINE_BYTES, MAX_COLUMNS, read_batch, start_of
 from webapp.sources.values import REJECTED_CHARACTERS, Batch, Rejection, Row
 
 Write = Callable[[bytes], Path]
@@ -171,3 +171,24 @@ def test_a_change_of_the_file_shows_in_the_place(write: Write) -> None:
 def test_a_row_knows_its_text(write: Write) -> None:
     (batch,) = read_all(write(b'a,b\n"1\n",2\n'), 10)
     assert batch.rows == [Row(2, {"a": "1\n", "b": "2"}, '"1\n",2\n')]
+
+
+def named(columns: int) -> bytes:
+    return ",".join(f"c{n}" for n in range(columns)).encode() + b"\n"
+
+
+def test_a_file_may_have_two_thousand_columns(write: Write) -> None:
+    (batch,) = read_all(write(named(MAX_COLUMNS)), 10)
+    assert len(batch.columns) == MAX_COLUMNS
+
+
+def test_a_file_of_more_columns_is_refused_with_their_number(write: Write) -> None:
+    file = write(named(60_000))
+    with pytest.raises(Invalid, match=r"names 60,000 columns; 2,000 are the limit"):
+        read_batch(file, start_of(file), 10)
+
+
+def test_columns_that_stand_twice_are_named_but_not_all_of_them(write: Write) -> None:
+    file = write(b",".join([b"a,b,c,d,e,f,g"] * 2) + b"\n")
+    with pytest.raises(Invalid, match=r"each column once: a, b, c, d, e\.$"):
+        read_batch(file, start_of(file), 10)

@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Iterator
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from huey.registry import Message
 from redis.exceptions import RedisError
 
 import tasks
+from tasks.periodic import due_now, rescue_lost
 from tasks.queue import CallerBroker, HueyBroker, JsonSerializer, build_huey
 from tasks.runner import run
 from tests.conftest import make_settings
@@ -18,7 +21,7 @@ from tests.servers import RedisServer
 from webapp.actors import SYSTEM
 from webapp.clock import now
 from webapp.db import reading, transaction
-from webapp.jobs import service
+from webapp.jobs import attempts, service
 from webapp.jobs.broker import WINDOW, provide_broker
 from webapp.jobs.models import Job
 from webapp.jobs.values import JobState
@@ -51,6 +54,12 @@ def queue(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Queue]:
     huey.storage.close()
     if request.param == "redis":
         huey.storage.pool.disconnect()
+
+
+def test_the_queue_tells_which_jobs_wait(queue: Queue) -> None:
+    for job_id in (3, 5):
+        queue.broker.send(job_id, 50)
+    assert queue.broker.waiting() == {3, 5}
 
 
 def test_messages_come_by_priority_and_then_in_order(queue: Queue) -> None:
@@ -109,6 +118,9 @@ class FakeBroker:
         self.ping()
         return self._size
 
+    def waiting(self) -> set[int]:
+        return set(self.sent)
+
     def ping(self) -> None:
         if self._away:
             raise ConnectionError("away")
@@ -163,9 +175,44 @@ def enqueue_and_fail() -> None:
         raise ZeroDivisionError
 
 
+def caller_broker(app: Flask) -> CallerBroker:
+    def catch_up() -> list[int]:
+        rescue_lost(app)
+        return due_now()
+
+    return CallerBroker(partial(run, app, worker="caller", early=True), catch_up)
+
+
+@pytest.mark.usefixtures("provided")
+def test_without_a_queue_the_next_enqueue_runs_what_came_due_or_was_left_behind(
+    app: Flask,
+) -> None:
+    past = now() - timedelta(hours=1)
+    with transaction() as session:
+        killed = service.enqueue(session, "test_echo", {}, by=SYSTEM, now=past).id
+        attempts.claim(session, killed, worker="caller", lease_seconds=30, now=past)
+        ahead = past + timedelta(minutes=1)
+        came_due = service.enqueue(session, "test_echo", {}, by=SYSTEM, now=past, run_at=ahead).id
+    provide_broker(caller_broker(app))
+    enqueue()
+    with reading() as session:
+        states = service.states_of(session, [killed, came_due])
+    assert set(states.values()) == {JobState.SUCCEEDED}
+
+
+@pytest.mark.usefixtures("provided")
+def test_a_savepoint_that_fails_does_not_forget_what_is_to_be_sent() -> None:
+    broker = FakeBroker()
+    provide_broker(broker)
+    with transaction() as session:
+        for key in ("a", "b", "a"):
+            service.enqueue(session, "test_echo", {}, by=SYSTEM, now=now(), unique_key=key)
+    assert len(broker.sent) == 2
+
+
 @pytest.mark.usefixtures("provided")
 def test_without_a_queue_jobs_run_in_their_caller_and_collapse_their_delays(app: Flask) -> None:
-    provide_broker(CallerBroker(lambda job_id: run(app, job_id, worker="caller", early=True)))
+    provide_broker(caller_broker(app))
     done = enqueue()
     with transaction() as session:
         failing = service.enqueue(session, "test_fail", {}, by=SYSTEM, now=now()).id

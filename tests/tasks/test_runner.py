@@ -1,8 +1,9 @@
 """Running jobs for real, in this process: every way an attempt can end."""
 
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -231,3 +232,53 @@ def test_a_worker_that_lost_its_job_writes_nothing(
     run(app, job_id, worker="w1")
     assert job(job_id).result == {"by": "w2"}
     assert [item.outcome for item in outcomes(job_id)] == [Outcome.LOST, Outcome.SUCCEEDED]
+
+
+class Unspeakable(Exception):
+    """An error that fails when it is asked what it says."""
+
+    def __str__(self) -> str:
+        raise ZeroDivisionError
+
+
+ODD_ENDS: dict[str, Callable[[], object]] = {
+    "exit": lambda: sys.exit(3),
+    "nul": lambda: fail_with(ValueError("a\0b")),
+    "surrogate": lambda: fail_with(ValueError("\ud800")),
+    "unspeakable": lambda: fail_with(Unspeakable()),
+    "not a number": lambda: {"x": float("nan")},
+    "infinite": lambda: [float("inf")],
+}
+
+
+def fail_with(error: Exception) -> None:
+    raise error
+
+
+@pytest.mark.parametrize("name", ODD_ENDS)
+def test_an_end_that_cannot_be_written_as_it_is_buries_the_job_with_the_reason(
+    app: Flask, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    job_id = enqueue("test_echo")
+    kind = _types["test_echo"]
+
+    def end_oddly(context: Any, arguments: Any) -> Any:
+        del context, arguments
+        return ODD_ENDS[name]()
+
+    odd = type(kind)("test_echo", end_oddly, kind.arguments, "ends oddly", kind.policy)
+    monkeypatch.setitem(_types, "test_echo", odd)
+    run_to_the_end(app, job_id)
+    assert job(job_id).state == JobState.DEAD
+    (letter,) = letters()
+    assert letter.error_class == "bug"
+    assert (letter.reason, letter.exception_type != "WorkerLost") == ("not_retryable", True)
+
+
+def test_a_job_in_a_thread_is_told_of_its_limit_when_it_asks(app: Flask) -> None:
+    job_id = enqueue("test_slow_asking")
+    thread = threading.Thread(target=run, args=(app, job_id), kwargs={"worker": "w1"})
+    thread.start()
+    thread.join(20)
+    (attempt,) = outcomes(job_id)
+    assert (attempt.outcome, attempt.error_class) == (Outcome.FAILED, "timeout")

@@ -19,7 +19,7 @@ from flask_login import LoginManager, UserMixin, current_user, login_user, logou
 from werkzeug.wrappers import Response as BaseResponse
 
 from webapp import clock
-from webapp.accounts.policy import local_path
+from webapp.accounts.policy import local_path, password_problem
 from webapp.accounts.queries import count_sessions, session_account
 from webapp.accounts.service import (
     begin_session,
@@ -140,8 +140,7 @@ def set_password() -> BaseResponse:
     person = _person()
     new = request.form.get("password", "")
     try:
-        if new != request.form.get("repeated", ""):
-            raise Invalid.field("repeated", "The two are not the same.")
+        _check_new_password(new, request.form.get("repeated", ""), person.username)
         attempt = _tried(person.username, request.form.get("current", ""), field="current")
         change_password(db.session, person.id, new, by=actor(), now=clock.now())
     except (Invalid, Throttled) as error:
@@ -163,6 +162,14 @@ def leave_everywhere() -> BaseResponse:
     db.session.commit()
     _forget()
     return _parted(done("You are signed out everywhere.", url=url_for("accounts.sign_in")))
+
+
+def _check_new_password(new: str, repeated: str, username: str) -> None:
+    """Refuse what cannot become the password, before a try is counted that would lock its owner."""
+    if new != repeated:
+        raise Invalid.field("repeated", "The two are not the same.")
+    if problem := password_problem(new, username):
+        raise Invalid.field("password", problem)
 
 
 def _parted(answer: BaseResponse) -> BaseResponse:
@@ -193,6 +200,9 @@ def _tried(username: str, password: str, *, field: str = "password") -> Try:
 def _open_session(attempt: Try) -> None:
     """Begin a session with a cookie of its own: nothing of the one before it is kept."""
     assert attempt.user is not None  # noqa: S101 - a good try has one
+    if current_user.is_authenticated:
+        # Else its row would stand, and a copy of its cookie with it, until it is too old.
+        end_session(db.session, current_user.session_id)
     user = attempt.user
     session_id = begin_session(db.session, user.id, now=clock.now())
     cookie.clear()

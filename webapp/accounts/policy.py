@@ -8,7 +8,6 @@ import math
 import re
 from datetime import timedelta
 from ipaddress import IPv6Address, ip_address, ip_network
-from urllib.parse import urlsplit
 
 FREE_TRIES = 5
 FIRST_LOCK_SECONDS = 30
@@ -22,12 +21,15 @@ SESSION_LIFETIME = timedelta(days=30)
 MIN_PASSWORD = 12
 MAX_PASSWORD = 1024
 MAX_USERNAME = 64
+# Longer than any address of ours, and short enough for the headers that a proxy lets through.
+MAX_PATH = 2000
 
 _USERNAME = re.compile(r"[a-z0-9][a-z0-9._@+-]*\Z")
 _CONTROL = re.compile(r"[\x00-\x20\x7f\\]")
 # A provider gives each customer at least this much of IPv6, so one address says nothing.
 _IPV6_NETWORK = 64
 _TWO_MINUTES = 120
+_WITH_PORT = re.compile(r"\[(?P<ipv6>[^\]]*)\](?::[0-9]*)?|(?P<other>[^:]*):[0-9]+")
 
 
 def normal_username(text: str) -> str:
@@ -73,6 +75,7 @@ def throttle_keys(username: str, address: str) -> tuple[str, str]:
 
 def network(address: str) -> str:
     """Return what one visitor cannot step out of: an IPv4 address, or a /64 of IPv6."""
+    address = _without_port(address)
     try:
         ip = ip_address(address.partition("%")[0])
     except ValueError:
@@ -80,6 +83,12 @@ def network(address: str) -> str:
     if isinstance(ip, IPv6Address):
         return str(ip.ipv4_mapped or ip_network((ip, _IPV6_NETWORK), strict=False))
     return str(ip)
+
+
+def _without_port(address: str) -> str:
+    """Drop the port that some proxies append: it changes with each connection of one visitor."""
+    found = _WITH_PORT.fullmatch(address)
+    return (found["ipv6"] or found["other"] or "") if found else address
 
 
 def lock_seconds(tries: int) -> int:
@@ -105,9 +114,6 @@ def local_path(target: str | None) -> str:
     Browsers take ``//host`` and ``/\host`` for other sites, and drop tabs and line ends before
     they look, so whatever holds a control character or a backslash is no path of ours.
     """
-    if not target or not target.startswith("/") or _CONTROL.search(target):
+    if not target or not target.startswith("/") or target.startswith("//"):
         return "/"
-    parts = urlsplit(target)
-    if target.startswith("//") or parts.scheme or parts.netloc:
-        return "/"
-    return target
+    return "/" if len(target) > MAX_PATH or _CONTROL.search(target) else target

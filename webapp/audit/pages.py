@@ -10,7 +10,7 @@ from webapp.audit.values import Entry, Filters
 from webapp.db import db
 from webapp.roles import Role
 from webapp.web.access import requires
-from webapp.web.cursors import neighbours, read_cursor
+from webapp.web.cursors import neighbours, read_cursor, read_search
 from webapp.web.htmx import render
 
 blueprint = Blueprint("audit", __name__, url_prefix="/audit")
@@ -65,7 +65,7 @@ def _filters() -> Filters:
         name=given.get("name", ""),
         actor=given.get("actor", ""),
         action=given.get("action", ""),
-        text=given.get("q", "").strip(),
+        text=read_search(),
         since=_day(given.get("from", "")),
         until=_day(given.get("to", ""), days=1),
     )

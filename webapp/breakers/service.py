@@ -21,6 +21,7 @@ from webapp.db import DbSession
 from webapp.errors import Invalid, NotFound
 
 PROGRAM = "switchyard"
+MAX_REASON = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,8 +92,11 @@ def record_failures(session: DbSession, count: FailureCount, *, now: datetime) -
 
 def reset(session: DbSession, name: str, *, by: Actor, now: datetime, reason: str) -> None:
     """Close a circuit and forget its failures; every process follows within two seconds."""
-    if not reason.strip():
+    reason = reason.strip()
+    if not reason:
         raise Invalid.field("reason", "Say why the circuit is reset.")
+    if len(reason) > MAX_REASON:
+        raise Invalid.field("reason", f"Use at most {MAX_REASON} characters, not {len(reason):,}.")
     row = session.get(CircuitBreakerState, name, with_for_update=True)
     if row is None:
         raise NotFound(f"There is no circuit breaker {name!r}.")

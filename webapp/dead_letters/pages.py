@@ -10,7 +10,7 @@ from webapp.errors import Invalid
 from webapp.jobs.registry import job_types
 from webapp.roles import Role
 from webapp.web.access import actor, requires
-from webapp.web.cursors import neighbours, read_cursor
+from webapp.web.cursors import neighbours, read_cursor, read_search
 from webapp.web.htmx import done, render
 
 blueprint = Blueprint("dead_letters", __name__, url_prefix="/dead-letters")
@@ -24,7 +24,7 @@ def index() -> Response:
         status=request.args.get("status") or "open",
         type=request.args.get("type", ""),
         fingerprint=request.args.get("fingerprint", ""),
-        text=request.args.get("q", "").strip(),
+        text=read_search(),
     )
     page = queries.list_letters(db.session, filters, read_cursor())
     return render(

@@ -9,6 +9,7 @@ from sqlalchemy import func, or_, select
 
 from webapp.db import DbSession
 from webapp.dead_letters.models import DeadLetter
+from webapp.jobs.lifecycle import may
 from webapp.jobs.service import states_of
 from webapp.jobs.values import JobState
 from webapp.paging import Cursor, Page, count_up_to_cap, fetch_page
@@ -58,7 +59,7 @@ class LetterRow:
     @property
     def retryable(self) -> bool:
         """Tell whether the job can be run again now."""
-        return self.open and self.job_state == JobState.DEAD
+        return self.open and may("revive", self.job_state)
 
 
 def list_letters(session: DbSession, filters: LetterFilters, cursor: Cursor) -> Page[LetterRow]:

@@ -16,6 +16,8 @@ from webapp.errors import Conflict, Invalid, NotFound
 from webapp.jobs.service import find_job
 from webapp.jobs.service import retry as retry_job
 
+MAX_NOTES = 500
+
 
 def write(session: DbSession, job_id: int, cause: Cause, *, now: datetime) -> DeadLetter:
     """Write the letter of a job that has just been given up, or open its old one again.
@@ -23,7 +25,8 @@ def write(session: DbSession, job_id: int, cause: Cause, *, now: datetime) -> De
     Called in the transaction that buries the job, so that only one caller can be here for it.
     """
     job = find_job(session, job_id)
-    letter = session.scalar(select(DeadLetter).where(DeadLetter.job_id == job_id))
+    # Locked, so that an operator who resolves it at this moment comes before or after.
+    letter = session.scalar(select(DeadLetter).where(DeadLetter.job_id == job_id).with_for_update())
     if letter is None:
         letter = DeadLetter(job_id=job_id, retry_count=0)
         session.add(letter)
@@ -72,8 +75,11 @@ def resolve(
     session: DbSession, letter_id: int, *, by: Actor, now: datetime, notes: str
 ) -> DeadLetter:
     """Close a letter by hand; ``notes`` say why that is right."""
-    if not notes.strip():
+    notes = notes.strip()
+    if not notes:
         raise Invalid.field("notes", "say why this needs no retry")
+    if len(notes) > MAX_NOTES:
+        raise Invalid.field("notes", f"Use at most {MAX_NOTES} characters, not {len(notes):,}.")
     letter = find_letter(session, letter_id)
     # Conditional, so that of two operators one resolves it and the other is told.
     won = session.execute(
@@ -83,7 +89,7 @@ def resolve(
             resolved_at=now,
             resolved_by=by.name,
             resolution=Resolution.RESOLVED,
-            notes=notes.strip(),
+            notes=notes,
         )
     )
     if not won.rowcount:  # type: ignore[attr-defined]
@@ -96,7 +102,7 @@ def resolve(
         action="dead_letter.resolved",
         subject="dead_letter",
         name=str(letter_id),
-        reason=notes.strip(),
+        reason=notes,
         changes={"resolution": Change(None, Resolution.RESOLVED.value)},
     )
     return find_letter(session, letter_id)

@@ -12,7 +12,8 @@ from webapp.db import db
 from webapp.errors import Forbidden, Invalid, Unavailable
 from webapp.flags import service
 from webapp.flags.decorators import evaluate
-from webapp.flags.queries import FlagFilters, get_flag, list_flags, load_flags
+from webapp.flags.environments import environment_to_ask
+from webapp.flags.queries import MAX_SKIP, FlagFilters, get_flag, list_flags, load_flags
 from webapp.flags.schemas import FlagUpdate, NewFlag, Question, flag_as_json
 from webapp.flags.snapshot import flag_store
 from webapp.flags.values import OPERATOR_FIELDS, FlagState
@@ -24,6 +25,7 @@ blueprint = Blueprint("flags_api", __name__, url_prefix="/api/v1/feature-flags")
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 500
+_MOST_DIGITS = len(str(MAX_SKIP))
 
 
 @blueprint.post("/<name>/evaluate")
@@ -58,7 +60,7 @@ def index() -> Response:
         environment=request.args.get("environment", ""),
         tag=request.args.get("tag", ""),
     )
-    skip, limit = _whole("skip", 0, 0, 10**6), _whole("limit", DEFAULT_LIMIT, 1, MAX_LIMIT)
+    skip, limit = _whole("skip", 0, 0, MAX_SKIP), _whole("limit", DEFAULT_LIMIT, 1, MAX_LIMIT)
     found = list_flags(db.session, filters, now=now(), skip=skip, limit=limit)
     flags = load_flags(db.session, [row.name for row in found.rows])
     return _json({"items": [flag_as_json(flag) for flag in flags], "total": found.total})
@@ -110,7 +112,7 @@ def _answer(name: str, question: Question) -> Response:
     decision = evaluate(
         name,
         question.user_id,
-        environment=_environment(question.environment),
+        environment=environment_to_ask(question.environment, bound=principal().environment),
         attributes=question.attributes,
     )
     return _json(
@@ -122,14 +124,6 @@ def _answer(name: str, question: Question) -> Response:
             "evaluation_time_ms": round((perf_counter() - started) * 1000, 4),
         }
     )
-
-
-def _environment(asked: str | None) -> str | None:
-    """Return the environment to decide in; a token that is bound to one asks in no other."""
-    bound = principal().environment
-    if bound and asked and asked != bound:
-        raise Forbidden(f"This token evaluates in {bound} only.")
-    return asked or bound
 
 
 def _refuse_beyond_role(changes: Mapping[str, Any]) -> None:
@@ -148,7 +142,9 @@ def _wanted_state() -> str:
 
 def _whole(name: str, default: int, least: int, most: int) -> int:
     raw = request.args.get(name, str(default))
-    if not raw.isascii() or not raw.isdigit() or not least <= int(raw[:9]) <= most:
+    # The length first: reading thousands of digits is work, and beyond some it is an error.
+    is_whole = len(raw) <= _MOST_DIGITS and raw.isascii() and raw.isdigit()
+    if not is_whole or not least <= int(raw) <= most:
         raise Invalid.field(name, f"A whole number from {least} to {most}.")
     return int(raw)
 

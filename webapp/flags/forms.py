@@ -15,8 +15,6 @@ from webapp.errors import FieldErrors, Invalid
 from webapp.flags.values import OPERATOR_FIELDS, FlagChanges, FlagDraft, Override
 
 _SWITCHES: Final = {"on": True, "off": False}
-# As <input type="datetime-local"> writes and reads it.
-_LOCAL: Final = "%Y-%m-%dT%H:%M"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +112,8 @@ def _lines(items: Iterable[str]) -> str:
 
 
 def _local(when: datetime | None) -> str:
-    return when.astimezone(UTC).strftime(_LOCAL) if when else ""
+    """Write a time as ``<input type="datetime-local">`` reads it."""
+    return when.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="minutes") if when else ""
 
 
 def _items(text: str) -> tuple[str, ...]:
@@ -139,7 +138,7 @@ def _moment(text: str) -> datetime | None:
         when = datetime.fromisoformat(text.strip())
     except ValueError:
         raise ValueError("Must be a date and a time, such as 2026-11-22T09:30.") from None
-    return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
+    return when.replace(tzinfo=UTC) if when.tzinfo is None else when
 
 
 def _overrides(text: str) -> dict[str, Override]:

@@ -18,15 +18,17 @@ from webapp.clock import now
 from webapp.db import db
 from webapp.errors import Conflict, DomainError, FieldErrors, Invalid
 from webapp.flags import service
+from webapp.flags.environments import environment_to_ask
 from webapp.flags.evaluation import NOT_FOUND, compile_flag, state_of
 from webapp.flags.forms import FlagForm, form_of
 from webapp.flags.models import FeatureFlag
 from webapp.flags.presentation import choices_of, overrides_of, shortened, some_of
-from webapp.flags.queries import PAGE_SIZE, FlagFilters, get_flag, list_flags
+from webapp.flags.queries import MAX_SKIP, PAGE_SIZE, FlagFilters, get_flag, list_flags
 from webapp.flags.snapshot import flag_store
 from webapp.flags.values import Decision, EvaluationContext, FlagState, subject_id
 from webapp.roles import Role
 from webapp.web.access import actor, principal, requires
+from webapp.web.cursors import read_search
 from webapp.web.htmx import done, render, wants_part
 
 blueprint = Blueprint("flags", __name__, url_prefix="/flags")
@@ -61,14 +63,14 @@ class Confirmation:
 def index() -> Response:
     """List the flags that the filters in the URL ask for."""
     filters = FlagFilters(
-        q=request.args.get("q", ""),
+        q=read_search(),
         state=request.args.get("state", ""),
         environment=request.args.get("environment", ""),
         tag=request.args.get("tag", ""),
         sort=request.args.get("sort", "name"),
     )
     skip = request.args.get("skip", 0, type=int)
-    found = list_flags(db.session, filters, now=now(), skip=max(0, skip))
+    found = list_flags(db.session, filters, now=now(), skip=min(max(0, skip), MAX_SKIP))
     return render(
         "flags/index.html",
         "flags/_table.html",
@@ -337,7 +339,9 @@ def _with_toast(response: Response, text: str) -> Response:
 def _tried(flag: FeatureFlag) -> Question:
     """Answer the question in the URL from the flag as it is stored."""
     subject = request.args.get("subject", "")
-    environment = request.args.get("environment") or flag_store().environment
+    asked = request.args.get("environment")
+    bound = principal().environment
+    environment = environment_to_ask(asked, bound=bound) or flag_store().environment
     if "subject" not in request.args:
         return Question(subject="", environment=environment, decision=None)
     context = EvaluationContext(subject_id(subject.strip()), environment, now())

@@ -20,6 +20,8 @@ from webapp.flags.models import REVISION_ROW, FeatureFlag, FlagRevision
 from webapp.flags.values import FlagDefinition, FlagState, Override
 
 PAGE_SIZE: Final = 50
+# More flags than anybody has.
+MAX_SKIP: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

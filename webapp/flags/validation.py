@@ -7,7 +7,10 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
+
+import orjson
 
 from webapp.flags.values import (
     MAX_DESCRIPTION,
@@ -15,6 +18,7 @@ from webapp.flags.values import (
     MAX_ID,
     MAX_IDS,
     MAX_METADATA,
+    MAX_METADATA_LEVELS,
     MAX_NAME,
     MAX_REASON,
     MAX_TAGS,
@@ -40,7 +44,8 @@ def complaints_about(draft: FlagDraft) -> Complaints:
         "blacklist": _ids(draft.blacklist) + _in_both(draft.whitelist, draft.blacklist),
         "environments": _words(draft.environments, MAX_ENVIRONMENTS),
         "environment_overrides": _overrides(draft.environment_overrides),
-        "expires_at": _window(draft),
+        "starts_at": _moment(draft.starts_at),
+        "expires_at": _moment(draft.expires_at) or _window(draft),
         "stickiness": _text(draft.stickiness, MAX_ID),
         "tags": _words(draft.tags, MAX_TAGS),
         "metadata": _metadata(draft.metadata),
@@ -114,6 +119,16 @@ def _overrides(overrides: Mapping[str, bool | float]) -> list[str]:
     return messages
 
 
+def _moment(when: datetime | None) -> list[str]:
+    """Refuse a time that its zone carries out of the calendar: UTC is what is kept of it."""
+    if when is not None:
+        try:
+            when.astimezone(UTC)
+        except OverflowError:
+            return ["Lies outside the years 1 to 9999 in UTC."]
+    return []
+
+
 def _window(draft: FlagDraft) -> list[str]:
     if draft.starts_at and draft.expires_at and draft.expires_at <= draft.starts_at:
         return ["Must be later than the start."]
@@ -121,6 +136,9 @@ def _window(draft: FlagDraft) -> list[str]:
 
 
 def _metadata(metadata: Mapping[str, Any]) -> list[str]:
+    # Before anything walks down into it: whatever writes JSON has a depth at which it fails.
+    if _has_more_levels(metadata, MAX_METADATA_LEVELS):
+        return [f"At most {MAX_METADATA_LEVELS} levels deep."]
     try:
         text = json.dumps(dict(metadata), allow_nan=False, ensure_ascii=False)
     except (TypeError, ValueError):
@@ -128,7 +146,25 @@ def _metadata(metadata: Mapping[str, Any]) -> list[str]:
     # JSON writes the null character as an escape; PostgreSQL stores it in no form.
     if "\\u0000" in text or _UNFIT_TEXT.search(text):
         return ["Holds characters that cannot be shown."]
-    return [f"At most {MAX_METADATA:,} characters."] if len(text) > MAX_METADATA else []
+    if len(text) > MAX_METADATA:
+        return [f"At most {MAX_METADATA:,} characters."]
+    return _unwritable(metadata)
+
+
+def _has_more_levels(value: Any, levels: int) -> bool:
+    if not isinstance(value, Mapping | list | tuple):
+        return False
+    inside = value.values() if isinstance(value, Mapping) else value
+    return levels == 0 or any(_has_more_levels(item, levels - 1) for item in inside)
+
+
+def _unwritable(metadata: Mapping[str, Any]) -> list[str]:
+    """Say where the API could not write it back: one such flag would break every list of flags."""
+    try:
+        orjson.dumps(dict(metadata))
+    except TypeError:
+        return ["Holds a whole number of more than 64 bits."]
+    return []
 
 
 def _repeated(items: tuple[str, ...]) -> list[str]:

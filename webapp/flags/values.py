@@ -19,6 +19,7 @@ MAX_ENVIRONMENTS: Final = 50
 MAX_TAGS: Final = 20
 MAX_WORD: Final = 64
 MAX_METADATA: Final = 16_384
+MAX_METADATA_LEVELS: Final = 20
 
 # What an operator may change; everything else about a flag is an admin's.
 OPERATOR_FIELDS: Final = frozenset({"enabled", "percentage"})

@@ -4,16 +4,17 @@ from datetime import datetime
 from typing import Any
 
 from flask import Blueprint, jsonify, url_for
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 from werkzeug.wrappers import Response
 
 from webapp.clock import now
 from webapp.db import db
 from webapp.jobs import queries, service
 from webapp.jobs.models import Job, JobAttempt
+from webapp.logs import masked
 from webapp.roles import Role
 from webapp.web.access import actor, requires
-from webapp.web.schemas import Schema, read_json
+from webapp.web.schemas import Moment, Schema, Text, read_json
 
 blueprint = Blueprint("jobs_api", __name__, url_prefix="/api/v1/queue")
 
@@ -23,8 +24,8 @@ class EnqueueRequest(Schema):
 
     arguments: dict[str, Any] = Field(default_factory=dict)
     priority: int | None = Field(default=None, ge=0, le=100)
-    run_at: AwareDatetime | None = None
-    unique_key: str | None = Field(default=None, min_length=1, max_length=255)
+    run_at: Moment | None = None
+    unique_key: Text | None = Field(default=None, min_length=1, max_length=255)
 
 
 @blueprint.post("/jobs/<type_name>")
@@ -68,11 +69,11 @@ def _job(job: Job) -> dict[str, Any]:
         "type": job.type,
         "state": job.state,
         "priority": job.priority,
-        "arguments": job.arguments,
+        "arguments": masked(job.arguments),
         "unique_key": job.unique_key,
         "attempt": job.attempts,
         "progress": {"done": job.progress_done, "total": job.progress_total},
-        "result": job.result,
+        "result": masked(job.result),
         "error": job.error,
         "run_at": _time(job.run_at),
         "created_at": _time(job.created_at),

@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Update, insert, select, update
+from sqlalchemy import Update, case, insert, literal, or_, select, update
 
-from webapp.db import DbSession
-from webapp.jobs.lifecycle import sources_of, target_of
+from webapp.db import DbSession, UtcTime
+from webapp.jobs.lifecycle import WAITING, sources_of, target_of
 from webapp.jobs.models import Job, JobAttempt
 from webapp.jobs.values import Claim, JobState, Outcome
 
@@ -48,7 +48,8 @@ def claim(
 
     ``early`` takes it before its time, for the set-up that runs jobs in the caller.
     """
-    due = [] if early else [Job.run_at <= now]
+    # A queued job was due by the clock of whoever queued it, which may be ahead of this one's.
+    due = [] if early else [or_(Job.state == JobState.QUEUED, Job.run_at <= now)]
     row = session.execute(
         update(Job)
         .where(Job.id == job_id, Job.state.in_(sources_of("claim")), *due)
@@ -168,7 +169,20 @@ def defer(session: DbSession, held: Claim, *, reason: str, at: datetime, now: da
 
 def release(session: DbSession, held: Claim, *, now: datetime) -> bool:
     """Put back a job whose worker is told to stop: neither an attempt nor a loss."""
-    return _settle(session, held, _End("release", Outcome.RELEASED, {"run_at": now}), now=now)
+    return put_back(session, held.job_id, held.fence, now=now)
+
+
+def put_back(session: DbSession, job_id: int, fence: int, *, now: datetime) -> bool:
+    """Do the same in the name of a worker that cannot any more."""
+    won = _won(
+        session,
+        update(Job)
+        .where(Job.id == job_id, Job.fence == fence, Job.state == JobState.RUNNING)
+        .values(**(_unless_canceled("release", now) | _UNHELD | {"run_at": now})),
+    )
+    if won:
+        _close(session, job_id, fence, Outcome.RELEASED, now=now, facts={})
+    return won
 
 
 def stop(session: DbSession, held: Claim, *, now: datetime) -> bool:
@@ -185,7 +199,7 @@ def lose(session: DbSession, job_id: int, fence: int, *, give_up: bool, now: dat
     if give_up:
         values |= {"state": target_of("bury"), "finished_at": now}
     else:
-        values |= {"state": target_of("release"), "run_at": now}
+        values |= _unless_canceled("release", now) | {"run_at": now}
     won = _won(
         session,
         update(Job)
@@ -229,11 +243,28 @@ class _End:
 
 
 def _settle(session: DbSession, held: Claim, end: _End, *, now: datetime) -> bool:
-    statement = _own(held).values(state=target_of(end.event), **_UNHELD, **end.values)
+    values = _unless_canceled(end.event, now) | _UNHELD | dict(end.values)
+    statement = _own(held).values(**values)
     if not _won(session, statement):
         return False
     _close(session, held.job_id, held.fence, end.outcome, now=now, facts=end.facts)
     return True
+
+
+def _unless_canceled(event: str, now: datetime) -> dict[str, Any]:
+    """Return the state that an event leads to.
+
+    A job that was asked to stop while it ran, and would wait again, ends here instead: the wish
+    must not be forgotten because its worker was lost or its attempt failed.
+    """
+    target = target_of(event)
+    if target not in WAITING:
+        return {"state": target}
+    asked = Job.cancel_requested_at.is_not(None)
+    return {
+        "state": case((asked, JobState.CANCELED.value), else_=target.value),
+        "finished_at": case((asked, literal(now, UtcTime)), else_=None),
+    }
 
 
 def _close(

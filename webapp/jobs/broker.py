@@ -21,8 +21,10 @@ log = get_logger(__name__)
 #: Messages that may wait in the broker; the rest stays in the ledger, where priority and due time
 #: decide who is next, and where an emptied broker costs nothing.
 WINDOW = 500
-#: For so many seconds a broker that was full or away is not asked again by an enqueue.
+#: For so many seconds a broker that was full or away is not asked again by an enqueue; each further
+#: failure doubles the pause up to the longest.
 PAUSE_SECONDS = 1.0
+LONGEST_PAUSE_SECONDS = 15.0
 
 
 class Broker(Protocol):
@@ -34,6 +36,9 @@ class Broker(Protocol):
     def size(self) -> int:
         """Return the number of messages that wait."""
 
+    def waiting(self) -> set[int]:
+        """Return the jobs whose messages wait."""
+
     def ping(self) -> None:
         """Return if the queue answers."""
 
@@ -44,12 +49,15 @@ class _Port:
     def __init__(self) -> None:
         self.broker: Broker | None = None
         self.paused_until = 0.0
+        self.failures = 0
 
     def ready(self) -> bool:
         return self.broker is not None and time.monotonic() >= self.paused_until
 
-    def pause(self) -> None:
-        self.paused_until = time.monotonic() + PAUSE_SECONDS
+    def pause(self, *, failed: bool) -> None:
+        self.failures = self.failures + 1 if failed else 0
+        seconds = PAUSE_SECONDS * 2 ** min(max(self.failures - 1, 0), 10)
+        self.paused_until = time.monotonic() + min(seconds, LONGEST_PAUSE_SECONDS)
 
 
 _port = _Port()
@@ -59,6 +67,7 @@ def provide_broker(broker: Broker | None) -> None:
     """Set the broker of this process."""
     _port.broker = broker
     _port.paused_until = 0.0
+    _port.failures = 0
 
 
 def current_broker() -> Broker | None:
@@ -85,12 +94,13 @@ def _send(job_id: int, priority: int, stamp: datetime) -> None:
     broker = _port.broker
     try:
         if broker is None or broker.size() >= WINDOW:
-            _port.pause()
+            _port.pause(failed=False)
         else:
             broker.send(job_id, priority)
+            _port.failures = 0
             return
     except Exception as error:  # noqa: BLE001  # each broker has errors of its own; the job is safe
-        _port.pause()
+        _port.pause(failed=True)
         log.warning("broker_away", job_id=job_id, error=f"{type(error).__name__}: {error}")
     _take_back(job_id, stamp)
 

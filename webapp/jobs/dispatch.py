@@ -4,23 +4,22 @@ However many consumers beat, each lost job is put back once and each due job is 
 the updates are conditional, and their row counts decide.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, or_, select, update
 
 from webapp.db import DbSession
-from webapp.jobs.attempts import lose
+from webapp.jobs.attempts import lose, put_back
 from webapp.jobs.lifecycle import WAITING, target_of
 from webapp.jobs.models import Job
 from webapp.jobs.values import JobState
 
 BATCH = 100
-#: A message that an empty broker should still have, and has not, is sent again after this.
+#: A message is sent again where the broker no longer holds it so long after it was sent, and its
+#: job still waits: it was lost, or its worker died before the claim.
 VANISHED = timedelta(seconds=3)
-#: A message that was not acted on for so long is sent again whatever the broker holds.
-FORGOTTEN = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,7 @@ def settle_lost(session: DbSession, *, max_losses: int, now: datetime) -> list[L
     expired = session.execute(
         select(Job.id, Job.type, Job.fence, Job.losses)
         .where(*_lost(now))
-        .order_by(Job.lease_expires_at)
+        .order_by(Job.lease_expires_at, Job.id)
         .limit(BATCH)
     ).all()
     return [
@@ -57,6 +56,12 @@ def _lost(now: datetime) -> tuple[ColumnElement[bool], ...]:
     return Job.state == JobState.RUNNING, Job.lease_expires_at < now
 
 
+def hold_leases(session: DbSession, workers: Sequence[str], *, now: datetime) -> bool:
+    """Tell whether one of these workers holds a job by a lease that has not run out."""
+    held = select(Job.id).where(*_held(workers, now)).limit(1)
+    return session.execute(held).first() is not None
+
+
 def end_leases(session: DbSession, workers: Sequence[str], *, now: datetime) -> int:
     """End the leases of workers that are known to be dead, so that nobody waits for them to pass.
 
@@ -64,15 +69,23 @@ def end_leases(session: DbSession, workers: Sequence[str], *, now: datetime) -> 
     """
     result = session.execute(
         update(Job)
-        .where(
-            Job.state == JobState.RUNNING,
-            Job.worker.in_(workers),
-            Job.lease_expires_at >= now,
-        )
+        .where(*_held(workers, now))
         .values(lease_expires_at=now - timedelta(microseconds=1))
         .execution_options(synchronize_session=False)
     )
     return int(result.rowcount)  # type: ignore[attr-defined]
+
+
+def _held(workers: Sequence[str], now: datetime) -> tuple[ColumnElement[bool], ...]:
+    return Job.state == JobState.RUNNING, Job.worker.in_(workers), Job.lease_expires_at >= now
+
+
+def release_all(session: DbSession, worker: str, *, now: datetime) -> int:
+    """Put back whatever a stopping worker still holds: neither an attempt nor a loss."""
+    rows = session.execute(
+        select(Job.id, Job.fence).where(Job.state == JobState.RUNNING, Job.worker == worker)
+    ).all()
+    return sum(put_back(session, row.id, row.fence, now=now) for row in rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,36 +96,34 @@ class Due:
     priority: int
 
 
-def anything_due(session: DbSession, *, idle: bool, now: datetime) -> bool:
-    """Tell whether a job waits to be sent; a beat that finds none takes no write lock."""
-    return (
-        session.execute(select(Job.id).where(*_due(idle=idle, now=now)).limit(1)).first()
-        is not None
-    )
+def anything_due(session: DbSession, *, now: datetime) -> bool:
+    """Tell whether a job waits to be sent, or was sent a while ago and waits still."""
+    return session.execute(select(Job.id).where(*_due(now)).limit(1)).first() is not None
 
 
-def mark_due(session: DbSession, *, room: int, idle: bool, now: datetime) -> list[Due]:
+def mark_due(
+    session: DbSession, *, room: int, waiting: Collection[int], now: datetime
+) -> list[Due]:
     """Mark up to ``room`` due jobs as dispatched, most urgent first, and return them.
 
-    ``idle`` says that the broker holds no message: whatever was sent a while ago, and still waits,
-    is then lost and is sent again.
+    ``waiting`` are the jobs whose messages the broker holds; those are not sent again.
     """
     candidates = session.execute(
         select(Job.id, Job.priority, Job.state, Job.dispatched_at)
-        .where(*_due(idle=idle, now=now))
+        .where(*_due(now))
         .order_by(Job.priority.desc(), Job.run_at, Job.id)
-        .limit(room)
+        .limit(room + len(waiting))
     ).all()
+    missing = [row for row in candidates if row.id not in waiting][:room]
     return [
         Due(row.id, row.priority)
-        for row in candidates
+        for row in missing
         if _mark(session, row.id, row.state, row.dispatched_at, now=now)
     ]
 
 
-def _due(*, idle: bool, now: datetime) -> tuple[ColumnElement[bool], ...]:
-    patience = VANISHED if idle else FORGOTTEN
-    unsent = or_(Job.dispatched_at.is_(None), Job.dispatched_at < now - patience)
+def _due(now: datetime) -> tuple[ColumnElement[bool], ...]:
+    unsent = or_(Job.dispatched_at.is_(None), Job.dispatched_at < now - VANISHED)
     return Job.state.in_(WAITING), Job.run_at <= now, unsent
 
 

@@ -11,7 +11,7 @@ from webapp.jobs.registry import job_types
 from webapp.jobs.values import JobState
 from webapp.roles import Role
 from webapp.web.access import actor, requires
-from webapp.web.cursors import neighbours, read_cursor
+from webapp.web.cursors import neighbours, read_cursor, read_search
 from webapp.web.htmx import done, render
 
 blueprint = Blueprint("jobs", __name__, url_prefix="/jobs")
@@ -24,7 +24,7 @@ def index() -> Response:
     filters = queries.JobFilters(
         state=request.args.get("state", ""),
         type=request.args.get("type", ""),
-        text=request.args.get("q", "").strip(),
+        text=read_search(),
     )
     page = queries.list_jobs(db.session, filters, read_cursor())
     return render(

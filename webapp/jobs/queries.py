@@ -13,6 +13,9 @@ from webapp.jobs.models import Job, JobAttempt
 from webapp.jobs.values import JobState, Outcome
 from webapp.paging import COUNT_CAP, Cursor, Page, fetch_page
 
+# A longer number is no job's id.
+ID_DIGITS = 18
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobFilters:
@@ -88,7 +91,7 @@ def list_jobs(session: DbSession, filters: JobFilters, cursor: Cursor) -> Page[J
             column.ilike(pattern + "%", escape="\\")
             for column in (Job.type, Job.unique_key, Job.error, cast(Job.arguments, String))
         ]
-        if filters.text.isdecimal():
+        if filters.text.isascii() and filters.text.isdecimal() and len(filters.text) <= ID_DIGITS:
             fits.append(Job.id == int(filters.text))
         wanted = wanted.where(or_(*fits))
     return fetch_page(session, wanted, Job.id, cursor, present=_row)

@@ -23,6 +23,8 @@ from webapp.jobs.values import Claim, JobState, LeaseLost
 
 # Whoever acts by hand is audited; programs that enqueue by the thousand are in the ledger itself.
 AUDITED_KINDS = frozenset({"user", "command"})
+# Each try means that a job of the same key began and ended within two statements.
+INSERT_TRIES = 5
 
 
 def enqueue(  # noqa: PLR0913 - all but the first three are named at the call
@@ -77,20 +79,23 @@ def _insert(session: DbSession, job: Job) -> Job | None:
         session.add(job)
         session.flush()
         return None
-    try:
-        # The unique index settles the race between two enqueues of one key.
-        with session.begin_nested():
-            session.add(job)
-            session.flush()
-    except IntegrityError:
-        standing = session.scalar(
-            select(Job).where(Job.unique_key == job.unique_key, Job.state.in_(ACTIVE))
-        )
-        if standing is None:
-            message = f"The job under the key {job.unique_key!r} has just ended; try again."
-            raise Conflict(message) from None
-        return standing
-    return None
+    for _ in range(INSERT_TRIES):
+        try:
+            # The unique index settles the race between two enqueues of one key.
+            with session.begin_nested():
+                session.add(job)
+                session.flush()
+        except IntegrityError:
+            standing = session.scalar(
+                select(Job).where(Job.unique_key == job.unique_key, Job.state.in_(ACTIVE))
+            )
+            if standing is not None:
+                return standing
+            # It ended between the two statements, so the key is free: try again.
+        else:
+            return None
+    message = f"Jobs under the key {job.unique_key!r} come and go too quickly; try again."
+    raise Conflict(message)
 
 
 def find_job(session: DbSession, job_id: int) -> Job:

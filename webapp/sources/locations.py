@@ -6,6 +6,7 @@ followed: whoever adds a source must not be able to show the machine's secrets b
 
 import errno
 import os
+import re
 from importlib.machinery import PathFinder
 from pathlib import Path, PurePosixPath
 
@@ -13,6 +14,9 @@ from webapp.errors import Invalid
 
 PACKAGE = "package:"
 SUFFIX = ".csv"
+MAX_LOCATION = 1000
+# No path means them: control characters, and halves of surrogate pairs, which have no bytes.
+_UNFIT = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 def check_location(location: str) -> str:
@@ -20,17 +24,27 @@ def check_location(location: str) -> str:
 
     Whether the file is there is not asked: it may arrive later.
     """
-    package, _, inside = location.removeprefix(PACKAGE).partition("/")
+    if len(location) > MAX_LOCATION:
+        raise Invalid.field("location", f"Use at most {MAX_LOCATION:,} characters.")
+    if _UNFIT.search(location):
+        raise Invalid.field("location", "It holds characters that no path has.")
     if location.startswith(PACKAGE):
-        if not package.isidentifier() or not inside or ".." in PurePosixPath(inside).parts:
+        if not _is_in_package(location):
             raise Invalid.field(
                 "location", "Write a file of a package as package:airportsdata/airports.csv."
             )
-    elif not Path(location).is_absolute() or "\0" in location:
+    elif not Path(location).is_absolute():
         raise Invalid.field("location", "Give an absolute path, such as /srv/data/orders.csv.")
     if not location.lower().endswith(SUFFIX):
         raise Invalid.field("location", f"A CSV source is a file that ends in {SUFFIX}.")
     return location
+
+
+def _is_in_package(location: str) -> bool:
+    package, _, inside = location.removeprefix(PACKAGE).partition("/")
+    path = PurePosixPath(inside)
+    leads_out = path.is_absolute() or ".." in path.parts
+    return package.isidentifier() and bool(inside) and not leads_out
 
 
 def find_file(location: str) -> Path:

@@ -15,7 +15,7 @@ from webapp.sources import queries
 from webapp.sources.previews import Preview, preview
 from webapp.sources.service import create_source, find_source
 from webapp.web.access import actor, requires
-from webapp.web.cursors import neighbours, read_cursor
+from webapp.web.cursors import neighbours, read_cursor, read_search
 from webapp.web.htmx import done, render
 
 blueprint = Blueprint("sources", __name__, url_prefix="/sources")
@@ -27,7 +27,7 @@ SAMPLE = 10
 @requires(Role.VIEWER)
 def index() -> Response:
     """List the sources with their last runs."""
-    text = request.args.get("q", "").strip()
+    text = read_search()
     sources = queries.list_sources(db.session, text=text)
     return render("sources/index.html", "sources/_table.html", sources=sources, q=text, now=now())
 

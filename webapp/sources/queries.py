@@ -17,7 +17,7 @@ from webapp.jobs.lifecycle import WAITING
 from webapp.jobs.values import JobState
 from webapp.paging import Cursor, Page, fetch_page
 from webapp.sources.models import EtlRun, Record, RejectedRecord, Source
-from webapp.sources.values import RunStatus
+from webapp.sources.values import MAX_NAME, RunStatus
 
 RUNS = 20
 
@@ -75,6 +75,8 @@ class SourceView:
 
 def list_sources(session: DbSession, *, text: str = "") -> list[SourceView]:
     """Return the sources whose name holds ``text``, by name, each with its last run."""
+    # One more than a name has: it finds nothing either, and SQLite refuses very long patterns.
+    text = text[: MAX_NAME + 1]
     newest = aliased(EtlRun)
     last = select(func.max(newest.id)).where(newest.source_id == Source.id).scalar_subquery()
     found = session.execute(

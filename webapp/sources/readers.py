@@ -7,6 +7,7 @@ decides what a readable row is.  It must not know what becomes of one.
 
 import csv
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -18,6 +19,9 @@ BOM = b"\xef\xbb\xbf"
 LINE_BYTES = 1024 * 1024
 # A batch ends early here, so that a file of huge rows fits into memory too.
 BATCH_BYTES = 8 * 1024 * 1024
+# Each row names every column anew, in memory and in the database.
+MAX_COLUMNS = 2000
+NAMED_IN_ERROR = 5
 
 
 def start_of(file: Path) -> Checkpoint:
@@ -64,12 +68,15 @@ def _columns(reader: "_Reader") -> tuple[str, ...]:
         raise Invalid("The file is empty: its first line must name the columns.")
     if isinstance(header, Rejection):
         raise Invalid(f"The first line, which names the columns, cannot be read: {header.error}.")
-    columns = tuple(name.strip() for name in header)
-    twice = sorted({name for name in columns if columns.count(name) > 1})
-    if twice or "\0" in "".join(columns):
+    if len(header) > MAX_COLUMNS:
         raise Invalid(
-            f"The first line does not name each column once: {', '.join(twice) or 'NUL'}."
+            f"The first line names {len(header):,} columns; {MAX_COLUMNS:,} are the limit."
         )
+    columns = tuple(name.strip() for name in header)
+    twice = sorted(name for name, times in Counter(columns).items() if times > 1)
+    if twice or "\0" in "".join(columns):
+        named = ", ".join(twice[:NAMED_IN_ERROR]) or "NUL"
+        raise Invalid(f"The first line does not name each column once: {named}.")
     return columns
 
 

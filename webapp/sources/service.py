@@ -21,9 +21,9 @@ from webapp.errors import Invalid, NotFound
 from webapp.sources.locations import check_location
 from webapp.sources.mapping import KEY_LENGTH, MappedRow, Standing, check_columns, compare, map_row
 from webapp.sources.models import EtlRun, Record, RejectedRecord, Source
-from webapp.sources.values import Batch, Checkpoint, Rejection, RunStatus, SourceKind
+from webapp.sources.values import MAX_NAME, Batch, Checkpoint, Rejection, RunStatus, SourceKind
 
-NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}\Z")
+NAME = re.compile(rf"[a-z0-9][a-z0-9._-]{{0,{MAX_NAME - 1}}}\Z")
 # The page that adds one has this place in the URL.
 RESERVED_NAMES = frozenset({"new"})
 MAX_REJECTED_SHARE = 0.1
@@ -41,7 +41,8 @@ def create_source(
     if not NAME.match(name) or name in RESERVED_NAMES:
         raise Invalid.field(
             "name",
-            "Use 1 to 64 small letters, digits, dots, dashes and underscores, but not just 'new'.",
+            f"Use 1 to {MAX_NAME} small letters, digits, dots, dashes and underscores, "
+            "but not just 'new'.",
         )
     if not 0 < len(key_field) <= KEY_LENGTH:
         raise Invalid.field("key_field", "Name the column whose value tells the rows apart.")

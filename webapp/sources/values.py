@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Self
 
+MAX_NAME = 64
 REJECTED_CHARACTERS = 2000
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar, cast
 
-from flask import Flask, Response, current_app, g, redirect, request, url_for
+from flask import Flask, Response, current_app, g, redirect, request, session, url_for
 from flask_login import current_user
 from werkzeug.exceptions import Unauthorized
 from werkzeug.wrappers import Response as BaseResponse
@@ -17,6 +17,8 @@ from werkzeug.wrappers import Response as BaseResponse
 from webapp.actors import Actor
 from webapp.errors import Forbidden
 from webapp.roles import Role
+from webapp.web.htmx import wants_part
+from webapp.web.requests import SAFE_METHODS
 
 View = TypeVar("View", bound=Callable[..., object])
 PUBLIC = "public"
@@ -114,19 +116,24 @@ def may(role: str) -> bool:
 def _check() -> BaseResponse | None:
     if request.endpoint is None or request.endpoint == "static":
         return None
-    view = current_app.view_functions[request.endpoint]
-    access = getattr(view, "access", Role.ADMIN)
+    access = getattr(current_app.view_functions[request.endpoint], "access", None)
     if access == PUBLIC or (
         access == EVALUATION and current_app.extensions["settings"].public_evaluation
     ):
         return None
-    needed = Role.VIEWER if access == EVALUATION else Role(access)
     who = principal()
     if who.role is None:
         return _demand_sign_in()
+    if access is None:
+        message = "This address says of nobody that they may use it."
+        raise Forbidden(message)
+    needed = Role.VIEWER if access == EVALUATION else Role(access)
     if not who.role.allows(needed):
         message = f"This needs the role {needed}; {who.name} is {who.role}."
         raise Forbidden(message)
+    if who.kind == "user" and (request.method not in SAFE_METHODS or not wants_part()):
+        # What a person does keeps the session alive; what a tab asks by itself does not.
+        session.modified = True
     return None
 
 

@@ -1,28 +1,62 @@
 """Where in a list a request stands, and the addresses of its neighbouring pages."""
 
+from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote, urlencode
 
-from flask import request, url_for
+from flask import Flask, request
 
 from webapp.paging import Cursor, Page
+from webapp.web.requests import MOST_ID
+
+MOST_SEARCHED = 200
+
+
+def register_cursors(app: Flask) -> None:
+    """Let templates call ``url_with({"state": "dead", "before": none})``."""
+    app.jinja_env.globals["url_with"] = url_with
+
+
+def read_search() -> str:
+    """Read what is searched for; SQLite refuses patterns that are much longer."""
+    return request.args.get("q", "").strip()[:MOST_SEARCHED]
 
 
 def read_cursor() -> Cursor:
-    """Read ``before`` and ``after`` from the query; what is no number counts as absent."""
+    """Read ``before`` and ``after`` from the query; what is no row's id counts as absent."""
     return Cursor(
-        before=request.args.get("before", type=int), after=request.args.get("after", type=int)
+        before=request.args.get("before", type=_row_id),
+        after=request.args.get("after", type=_row_id),
     )
 
 
 def neighbours(page: Page[Any]) -> dict[str, Any]:
     """Return the addresses of the pages before and after, as ``pager`` takes them."""
     return {
-        "previous_url": _at(after=page.newer) if page.newer is not None else None,
-        "next_url": _at(before=page.older) if page.older is not None else None,
+        "previous_url": _at(page.newer, "after") if page.newer is not None else None,
+        "next_url": _at(page.older, "before") if page.older is not None else None,
     }
 
 
-def _at(**cursor: int) -> str:
-    values: dict[str, Any] = dict(request.args.items()) | (request.view_args or {})
-    values = {name: value for name, value in values.items() if name not in {"before", "after"}}
-    return url_for(request.endpoint or "", **(values | cursor))
+def url_with(changes: Mapping[str, object]) -> str:
+    """Return the present address with some of its query changed; None drops one.
+
+    Written out here, since ``url_for`` takes some names for options of its own, and a query's
+    names are whatever somebody typed.
+    """
+    kept = [(name, value) for name, value in request.args.items(multi=True) if name not in changes]
+    new = [(name, value) for name, value in changes.items() if value is not None]
+    query = urlencode([*kept, *new])
+    path = quote(request.path)
+    return f"{path}?{query}" if query else path
+
+
+def _at(row_id: int, cursor: str) -> str:
+    return url_with({"before": None, "after": None} | {cursor: row_id})
+
+
+def _row_id(text: str) -> int:
+    value = int(text[:20])
+    if not 0 < value <= MOST_ID:
+        raise ValueError(text)
+    return value

@@ -2,8 +2,9 @@
 
 from flask import Flask, render_template
 
+from webapp.roles import Role
 from webapp.settings import Settings
-from webapp.web.access import public
+from webapp.web.access import requires
 
 
 def register_patterns(app: Flask, settings: Settings) -> None:
@@ -12,6 +13,6 @@ def register_patterns(app: Flask, settings: Settings) -> None:
         app.add_url_rule("/patterns", "patterns", _patterns)
 
 
-@public
+@requires(Role.VIEWER)
 def _patterns() -> str:
     return render_template("patterns/index.html")

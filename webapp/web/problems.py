@@ -8,7 +8,10 @@ import math
 from http import HTTPStatus
 
 from flask import Flask, Response, g, jsonify, make_response, render_template, request
+from flask_login import AnonymousUserMixin
 from flask_wtf.csrf import CSRFError
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 
 from webapp.db import db
@@ -26,6 +29,9 @@ from webapp.logs import get_logger
 from webapp.web.access import is_api_request
 
 log = get_logger(__name__)
+
+# When somebody who was turned away for now should ask again.
+AWAY_SECONDS = 5.0
 
 STATUS: dict[type[DomainError], HTTPStatus] = {
     NotFound: HTTPStatus.NOT_FOUND,
@@ -50,6 +56,8 @@ def register_problems(app: Flask) -> None:
     app.register_error_handler(DomainError, _domain_error)
     app.register_error_handler(CSRFError, _csrf_error)
     app.register_error_handler(HTTPException, _http_error)
+    for away in (OperationalError, InterfaceError, PoolTimeout):
+        app.register_error_handler(away, _database_away)
     app.register_error_handler(Exception, _internal_error)
 
 
@@ -67,6 +75,8 @@ def problem(
         # htmx shows this text in a toast and leaves the page as it is.
         response = Response(detail, content_type="text/plain; charset=utf-8")
     else:
+        # The page of an error must not ask the database who is signed in: it may be what failed.
+        g.setdefault("_login_user", AnonymousUserMixin())
         response = make_response(
             render_template("errors/problem.html", status=status, title=title, detail=detail)
         )
@@ -83,8 +93,14 @@ def _domain_error(error: DomainError) -> Response:
         status,
         error.detail,
         errors=error.errors if isinstance(error, Invalid) else None,
-        retry_after=error.retry_after if isinstance(error, Throttled) else None,
+        retry_after=_retry_after(error),
     )
+
+
+def _retry_after(error: DomainError) -> float | None:
+    if isinstance(error, Throttled):
+        return error.retry_after
+    return AWAY_SECONDS if isinstance(error, Unavailable) else None
 
 
 def _csrf_error(error: CSRFError) -> Response:
@@ -103,6 +119,16 @@ def _http_error(error: HTTPException) -> Response:
     if error.code == HTTPStatus.METHOD_NOT_ALLOWED:
         response.headers["Allow"] = dict(error.get_headers()).get("Allow", "")
     return response
+
+
+def _database_away(error: Exception) -> Response:
+    log.warning("database_away", path=request.path, error=type(error).__name__, exc_info=error)
+    db.session.rollback()
+    return problem(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "The database does not answer. Nothing was changed; try again in a moment.",
+        retry_after=AWAY_SECONDS,
+    )
 
 
 def _internal_error(error: Exception) -> Response:

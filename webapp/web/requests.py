@@ -5,15 +5,28 @@ import uuid
 
 import structlog
 from flask import Flask, Response, g, request
+from werkzeug.exceptions import BadRequest
+from werkzeug.routing import IntegerConverter, Map
 
 from webapp.db import mark_writing
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{8,128}\Z")
+MOST_ID = 2**63 - 1
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class RowId(IntegerConverter):
+    """The id of a row in an address: at most 64 bits, as in the database."""
+
+    def __init__(self, url_map: Map) -> None:
+        super().__init__(url_map, min=1, max=MOST_ID)
 
 
 def register_requests(app: Flask) -> None:
     """Name each request, and say before its first statement whether it will write."""
+    app.url_map.converters["int"] = RowId
+    # Else "//" in a path is answered by a redirect to whatever the Host header says.
+    app.url_map.merge_slashes = False
     app.before_request(_begin)
     app.after_request(_name)
     app.teardown_request(_end)
@@ -30,6 +43,16 @@ def _begin() -> None:
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=g.request_id)
     mark_writing(writing=request.method not in SAFE_METHODS)
+    _refuse_nul()
+
+
+def _refuse_nul() -> None:
+    """Refuse what no text can hold: PostgreSQL would, in the middle of a statement."""
+    given = [request.path]
+    for values in (request.args, request.form):
+        given += [text for pair in values.items(multi=True) for text in pair]
+    if any("\0" in text for text in given):
+        raise BadRequest("A NUL character is no part of any text here.")
 
 
 def _end(error: BaseException | None) -> None:

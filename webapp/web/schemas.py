@@ -1,10 +1,10 @@
 """The typed edge: bodies and queries become pydantic models, and errors name their fields."""
 
-import json
-from typing import Any, TypeVar
+from datetime import UTC, datetime
+from typing import Annotated, Any, TypeVar
 
 from flask import request
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, ValidationError
 from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
 from webapp.errors import Invalid
@@ -18,6 +18,27 @@ class Schema(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
+def _as_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        message = "is outside the years 1 to 9999 in UTC"
+        raise ValueError(message) from None
+
+
+def _without_nul(text: str) -> str:
+    if "\0" in text:
+        message = "a NUL character is no part of any text here"
+        raise ValueError(message)
+    return text
+
+
+#: A time with its zone, as UTC.
+Moment = Annotated[AwareDatetime, AfterValidator(_as_utc)]
+#: A text that every database can hold.
+Text = Annotated[str, AfterValidator(_without_nul)]
+
+
 def read_json(model: type[Model]) -> Model:
     """Read the request's JSON body as ``model``.
 
@@ -28,22 +49,21 @@ def read_json(model: type[Model]) -> Model:
     if data and not request.is_json:
         message = "Send JSON with the content type application/json."
         raise UnsupportedMediaType(message)
-    try:
-        value = json.loads(data or b"{}")
-    except ValueError as error:
-        message = f"The body is not JSON: {error}"
-        raise BadRequest(message) from None
-    if not isinstance(value, dict):
-        message = "The body must be a JSON object."
-        raise BadRequest(message)
     return parse_json(model, data or b"{}")
 
 
 def parse_json(model: type[Model], data: bytes | str) -> Model:
-    """Validate JSON text against ``model``; :class:`Invalid` names each field."""
+    """Validate JSON text by ``model``: 400 where it is none, :class:`Invalid` names each field."""
     try:
         return model.model_validate_json(data)
     except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        if first["type"] == "json_invalid":
+            message = f"The body is not JSON: {first['msg']}."
+            raise BadRequest(message) from None
+        if first["type"] == "model_type":
+            message = "The body must be a JSON object."
+            raise BadRequest(message) from None
         raise invalid(error) from None
 
 

@@ -1,5 +1,7 @@
 """Headers, cookies and CSRF: what a browser may do with our answers."""
 
+from hashlib import sha256
+
 from flask import Flask, Response, current_app, request
 from flask_wtf.csrf import CSRFProtect
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -30,7 +32,10 @@ def register_security(app: Flask, settings: Settings) -> None:
     """Set cookies, CSRF and the headers of every answer."""
     app.config.update(
         SECRET_KEY=settings.secret_key,
-        SESSION_COOKIE_NAME="switchyard",
+        # Cookies know no ports: two consoles on one host must not sign each other out.
+        SESSION_COOKIE_NAME=f"switchyard_{sha256(settings.secret_key.encode()).hexdigest()[:8]}",
+        # Else every poll of a forgotten tab would count as activity, see ``register_access``.
+        SESSION_REFRESH_EACH_REQUEST=False,
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_COOKIE_SECURE=settings.https,
@@ -59,7 +64,7 @@ def _check_csrf() -> None:
     A browser adds a cookie by itself and an Authorization header never: a request that shows a
     token was meant, and so was one to the API that brings no session.
     """
-    if request.method in SAFE_METHODS or bearer_token() is not None:
+    if request.endpoint is None or request.method in SAFE_METHODS or bearer_token() is not None:
         return
     if is_api_request() and current_app.config["SESSION_COOKIE_NAME"] not in request.cookies:
         return

@@ -1,0 +1,47 @@
+"""Whatever somebody sends to the forms of sources, or looks for: an answer."""
+
+from datetime import datetime
+
+import pytest
+from flask import Flask
+
+from tests.conftest import ConsoleClient
+from tests.odd_texts import ODD_TEXTS, Fields, form_body
+from webapp.actors import COMMAND
+from webapp.db import transaction
+from webapp.sources.service import create_source
+
+AIRPORTS = "package:airportsdata/airports.csv"
+
+
+@pytest.fixture(autouse=True)
+def airports(app: Flask, now: datetime) -> None:
+    """One source."""
+    with app.app_context(), transaction() as session:
+        create_source(session, "airports", location=AIRPORTS, key_field="icao", by=COMMAND, now=now)
+
+
+@pytest.mark.parametrize("odd", ODD_TEXTS.values(), ids=ODD_TEXTS)
+def test_every_form_answers_whatever_a_field_holds(admin: ConsoleClient, odd: bytes) -> None:
+    good: Fields = {"location": AIRPORTS, "key_field": "icao"}
+    fields: list[Fields] = [
+        {"name": odd},
+        {"name": "a", "location": odd},
+        {"name": "b", "location": b"/" + odd + b".csv"},
+        {"name": "c", "location": b"package:" + odd + b"/a.csv"},
+        {"name": "d", "location": b"package:airportsdata/" + odd + b".csv"},
+        {"name": "e", "key_field": odd},
+    ]
+    for odd_fields in fields:
+        answer = admin.post("/sources", **form_body(good | odd_fields))
+        assert answer.status_code < 500, odd_fields
+    assert admin.post("/sources/airports/runs", **form_body({"odd": odd})).status_code < 500
+    assert admin.get("/sources").status_code == 200
+
+
+@pytest.mark.parametrize("url", ["/sources", "/sources/new"])
+@pytest.mark.parametrize("odd", ODD_TEXTS.values(), ids=ODD_TEXTS)
+def test_every_search_and_look_is_answered(admin: ConsoleClient, url: str, odd: bytes) -> None:
+    name = "q" if url == "/sources" else "location"
+    for text in (odd, b"/" + odd + b".csv"):
+        assert admin.get(url, query_string={name: text}).status_code < 500
