@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Update, case, insert, literal, or_, select, update
+from sqlalchemy import Row, Update, case, insert, literal, or_, select, update
 
 from webapp.db import DbSession, UtcTime
 from webapp.jobs.lifecycle import WAITING, sources_of, target_of
@@ -61,30 +61,29 @@ def claim(
             started_at=now,
             cancel_requested_at=None,
         )
-        .returning(
-            Job.type,
-            Job.fence,
-            Job.attempts,
-            Job.losses,
-            Job.deferrals,
-            Job.arguments,
-            Job.checkpoint,
-            Job.request_id,
-        )
+        .returning(*_CLAIMED)
         .execution_options(synchronize_session=False)
     ).one_or_none()
     if row is None:
         return None
-    session.execute(
-        insert(JobAttempt).values(
-            job_id=job_id,
-            type=row.type,
-            fence=row.fence,
-            started_at=now,
-            outcome=Outcome.RUNNING,
-            worker=worker,
-        )
-    )
+    held = _claim_of(job_id, row, worker=worker, now=now)
+    _open(session, held)
+    return held
+
+
+_CLAIMED = (
+    Job.type,
+    Job.fence,
+    Job.attempts,
+    Job.losses,
+    Job.deferrals,
+    Job.arguments,
+    Job.checkpoint,
+    Job.request_id,
+)
+
+
+def _claim_of(job_id: int, row: Row[Any], *, worker: str, now: datetime) -> Claim:
     return Claim(
         job_id=job_id,
         type=row.type,
@@ -97,6 +96,19 @@ def claim(
         worker=worker,
         started_at=now,
         request_id=row.request_id,
+    )
+
+
+def _open(session: DbSession, held: Claim) -> None:
+    session.execute(
+        insert(JobAttempt).values(
+            job_id=held.job_id,
+            type=held.type,
+            fence=held.fence,
+            started_at=held.started_at,
+            outcome=Outcome.RUNNING,
+            worker=held.worker,
+        )
     )
 
 
