@@ -17,7 +17,7 @@ from huey.consumer import Scheduler
 from tasks.application import application
 from tasks.places import process_exists
 from webapp.clock import now
-from webapp.db import db, reading, transaction
+from webapp.db import clock_difference, db, reading, transaction
 from webapp.dead_letters.service import write
 from webapp.dead_letters.values import Cause, Reason
 from webapp.jobs.attempts import LOST
@@ -53,6 +53,7 @@ class BeatScheduler(Scheduler):
         """Start with connections of our own, and end with the consumer."""
         prepare_child()
         self._last_sign = float("-inf")
+        self._ahead = 0.0
 
     def loop(self, now: object = None) -> None:
         """Beat once; whatever goes wrong is logged, and the next beat tries again."""
@@ -60,7 +61,7 @@ class BeatScheduler(Scheduler):
         started = time.monotonic()
         app = application()
         with app.app_context():
-            for step in (self._show_life, self._notice_dead, rescue_lost, dispatch_due):
+            for step in (self._show_life, self._notice_dead, self._rescue, dispatch_due):
                 try:
                     step(app)
                 except Exception as error:  # noqa: BLE001  # a beat must outlive any outage
@@ -82,7 +83,19 @@ class BeatScheduler(Scheduler):
             return
         with transaction() as session:
             beat(session, self._identity, now=now())
+            self._ahead = clock_difference(session, now=now())
         self._last_sign = time.monotonic()
+
+    def _rescue(self, app: Flask) -> None:
+        """Rescue lost jobs, unless this machine's clock is off.
+
+        Leases are times: a clock that is ahead would end those of workers that are alive.
+        """
+        settings: Settings = app.extensions["settings"]
+        if abs(self._ahead) > settings.job_lease_seconds / 4:
+            log.error("clock_differs_from_database", seconds_ahead=round(self._ahead, 1))
+            return
+        rescue_lost(app)
 
     def _notice_dead(self, app: Flask) -> None:
         """End the leases of consumers of this machine whose process is gone.

@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -32,7 +33,7 @@ from webapp.clock import now
 from webapp.db import storable, transaction
 from webapp.dead_letters.service import resolve_by_success, write
 from webapp.dead_letters.values import Cause, Reason
-from webapp.errors import DomainError
+from webapp.errors import DomainError, NotFound
 from webapp.jobs import attempts
 from webapp.jobs.attempts import Failure
 from webapp.jobs.registry import JobType, Result, find_job_type, parse_arguments
@@ -50,6 +51,10 @@ SETTLE_WAIT_SECONDS = 0.5
 INTERRUPTED_SECONDS = 2.0
 PROGRESS_EVERY_SECONDS = 1.0
 RESULT_BYTES = 65_536
+# While a new version is rolled out, old workers meet types that they do not know; so often, and so
+# many seconds apart, such a job is left to others before it is a dead letter.
+UNKNOWN_TYPE_TURNS = 5
+UNKNOWN_TYPE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,10 +163,14 @@ def _attempt(app: Flask, settings: Settings, claim: Claim) -> None:
 def _execute(settings: Settings, context: RunningJob, heartbeat: Heartbeat) -> Settlement:
     """Run the job's function; return what is to be written of its end."""
     claim = context.claim
-    policy = RetryPolicy()
     try:
         kind = find_job_type(claim.type)
-        policy = kind.policy
+    except NotFound as error:
+        if claim.deferrals < UNKNOWN_TYPE_TURNS:
+            return _leave_to_others(claim, error.detail)
+        return _after_failure(claim, RetryPolicy(), error)
+    policy = kind.policy
+    try:
         arguments = parse_arguments(kind, claim.arguments)
         heartbeat.limit = kind.timeout or settings.default_job_timeout
         with time_limit(heartbeat.limit):
@@ -173,11 +182,21 @@ def _execute(settings: Settings, context: RunningJob, heartbeat: Heartbeat) -> S
             Outcome.CANCELED, lambda session: attempts.stop(session, claim, now=now())
         )
     except JobTimeout as alarm:
-        error = TimeoutError(str(alarm)).with_traceback(alarm.__traceback__)
-        return _after_failure(claim, policy, error)
+        late = TimeoutError(str(alarm)).with_traceback(alarm.__traceback__)
+        return _after_failure(claim, policy, late)
     except BaseException as error:  # noqa: BLE001  # every end of a job is classified and decided here, sys.exit() too
         return _after_failure(claim, policy, error)
     return Settlement(Outcome.SUCCEEDED, lambda session: _write_success(session, claim, result))
+
+
+def _leave_to_others(claim: Claim, reason: str) -> Settlement:
+    """Put back a job of a type that this worker does not know: a newer version's may know it."""
+    moment = now()
+    at = moment + timedelta(seconds=UNKNOWN_TYPE_SECONDS)
+    return Settlement(
+        Outcome.DEFERRED,
+        lambda session: attempts.defer(session, claim, reason=reason, at=at, now=moment),
+    )
 
 
 def _put_back(claim: Claim) -> Settlement:

@@ -13,7 +13,18 @@ from datetime import UTC, datetime
 from typing import Any
 
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import JSON, BigInteger, Connection, DateTime, Engine, Integer, MetaData, event
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Connection,
+    DateTime,
+    Engine,
+    Integer,
+    MetaData,
+    event,
+    func,
+    select,
+)
 from sqlalchemy.engine import Dialect, make_url
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.orm import DeclarativeBase, Session, scoped_session
@@ -197,6 +208,14 @@ def reading() -> Iterator[Session]:
             yield session
     finally:
         _writing.reset(token)
+
+
+def clock_difference(session: DbSession, *, now: datetime) -> float:
+    """Return by how many seconds ``now`` is ahead of the database's clock; 0 for a local file."""
+    if session.get_bind().dialect.name == "sqlite":
+        return 0.0
+    there = session.scalar(select(func.clock_timestamp()))
+    return (now - there).total_seconds() if isinstance(there, datetime) else 0.0
 
 
 def storable(text: str) -> str:

@@ -126,13 +126,16 @@ def test_a_time_limit_ends_the_attempt(app: Flask) -> None:
     assert job(job_id).state == JobState.RETRYING
 
 
-def test_a_type_that_no_longer_exists_is_a_dead_letter(
+def test_a_type_that_this_worker_does_not_know_is_left_to_others_and_then_buried(
     app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = enqueue("test_echo")
     monkeypatch.delitem(_types, "test_echo")
+    assert run(app, job_id, worker="old")
+    waiting = job(job_id)
+    assert (waiting.state, waiting.attempts, waiting.deferrals) == (JobState.RETRYING, 0, 1)
     run_to_the_end(app, job_id)
-    assert job(job_id).state == JobState.DEAD
+    assert (job(job_id).state, job(job_id).deferrals) == (JobState.DEAD, 5)
     assert "test_echo" in letters()[0].message
 
 
