@@ -20,6 +20,7 @@ NAMELESS = re.compile(r"utils?|helpers?|common|managers?|misc")
 PURE_NAMES = frozenset(
     {
         "bucketing",
+        "chain",
         "classification",
         "evaluation",
         "fingerprint",

@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import event
+from sqlalchemy import event, select
 
 from webapp.actors import SYSTEM, Actor
+from webapp.audit.models import AuditEntry
 from webapp.audit.service import record
 from webapp.audit.values import Change
-from webapp.db import db, transaction
+from webapp.db import db, reading, transaction
 
 
 @pytest.fixture
@@ -45,6 +46,17 @@ def test_the_page_shows_who_changed_what_and_why(viewer: Any, entries: None) -> 
     for text in ("anna", "Flag updated", 'href="/flags/flag-59"', "reason 59", "59.5"):
         assert text in page.text
     assert "flag-58" not in page.text
+
+
+def test_an_entry_shows_its_hash_at_its_time_and_its_request(
+    viewer: Any, entries: None, app: Flask
+) -> None:
+    with app.app_context(), reading() as session:
+        entry = session.scalars(select(AuditEntry).where(AuditEntry.name == "flag-59")).one()
+    page = viewer.get("/audit?q=reason+59")
+    assert f'title="Entry {entry.id}, hash {entry.hash[:12]}…"' in page.text
+    assert f'title="Request request-0123456789, hash {entry.hash[:12]}…"' in page.text
+    assert "flask audit verify" in page.text
 
 
 def test_what_people_wrote_is_shown_as_text(viewer: Any, entries: None) -> None:

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy.orm import Session
 
 from webapp.actors import SYSTEM, Actor
+from webapp.audit.pending import write_pending
 from webapp.audit.queries import find_entries, known_actions, known_subjects, recent_entries
 from webapp.audit.service import history, record
 from webapp.audit.values import Change, FieldChange, Filters
@@ -23,7 +24,7 @@ class Colour(StrEnum):
 def write(session: Session, at: datetime, **more: object) -> None:
     given = {"by": ANNA, "action": "flag.updated", "subject": "flag", "name": "beta"} | more
     record(session, at=at, **given)  # type: ignore[arg-type]
-    session.flush()
+    write_pending(session)
 
 
 def test_an_entry_says_who_did_what_when_and_why(session: Session, now: datetime) -> None:

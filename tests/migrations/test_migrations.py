@@ -1,7 +1,7 @@
 """Migrations: one line of them, equal to the models, up and down with data in the tables."""
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import flask_migrate
@@ -18,7 +18,10 @@ from webapp.accounts.models import UserSession
 from webapp.accounts.service import create_user
 from webapp.actors import COMMAND
 from webapp.app import create_app
-from webapp.db import db, will_write
+from webapp.audit.service import record
+from webapp.audit.values import Change
+from webapp.audit.verification import verify
+from webapp.db import db, reading, transaction, will_write
 from webapp.roles import Role
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -88,6 +91,26 @@ def test_steps_up_one_by_one_come_to_the_same(empty_app: Flask, now: datetime) -
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, db.metadata) == []
     fill(now)
+
+
+def test_entries_of_before_the_chain_are_chained_in_their_order(
+    empty_app: Flask, now: datetime
+) -> None:
+    flask_migrate.upgrade()
+    with transaction() as session:
+        for number in range(2_500):
+            at = now - timedelta(seconds=number, microseconds=number)
+            changes = {"percentage": Change(number, number / 3)}
+            about = {"action": "flag.updated", "subject": "flag", "name": "ä"}
+            record(session, by=COMMAND, at=at, reason="\U0001f6a6", changes=changes, **about)
+    with reading() as session:
+        written = verify(session)
+    flask_migrate.downgrade(revision="0006")
+    assert counts()["audit_entries"] == 2_500
+    flask_migrate.upgrade()
+    with reading() as session:
+        assert verify(session) == written
+    assert (written.right, written.breach) == (2_500, None)
 
 
 def test_the_steps_can_be_written_as_sql_for_somebody_else_to_run(

@@ -94,6 +94,7 @@ def _entry(row: AuditEntry) -> Entry:
         reason=row.reason,
         changes=tuple(FieldChange(field, *values) for field, values in row.changes.items()),
         request_id=row.request_id,
+        hash=row.hash,
     )
 
 

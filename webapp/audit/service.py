@@ -1,6 +1,7 @@
 """Writes the audit, and reads one thing's history out of it for other capabilities.
 
-An entry is added to the transaction of the change that it tells of: both stand, or neither.
+An entry is added to the transaction of the change that it tells of: both stand, or neither.  It is
+written, and chained to the one before it, as the last thing before the commit.
 """
 
 from collections.abc import Mapping
@@ -8,7 +9,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from webapp.actors import Actor
-from webapp.audit.models import AuditEntry
+from webapp.audit.chain import Facts
+from webapp.audit.pending import add_pending, write_pending
 from webapp.audit.queries import entries_about
 from webapp.audit.values import Change, Entry
 from webapp.db import DbSession
@@ -31,8 +33,9 @@ def record(  # noqa: PLR0913 - each is a column of the entry, and all are named 
     ``action`` is ``<noun>.<what happened>``, such as ``flag.updated``; ``subject`` is the noun and
     ``name`` the one that was changed.  Values whose field speaks of a secret are masked.
     """
-    session.add(
-        AuditEntry(
+    add_pending(
+        session,
+        Facts(
             at=at,
             actor_kind=by.kind,
             actor=by.name,
@@ -42,12 +45,13 @@ def record(  # noqa: PLR0913 - each is a column of the entry, and all are named 
             reason=reason.strip(),
             changes=_stored(changes or {}),
             request_id=by.request_id,
-        )
+        ),
     )
 
 
 def history(session: DbSession, subject: str, name: str, limit: int = 20) -> list[Entry]:
-    """Return the last changes of one thing, newest first."""
+    """Return the last changes of one thing, newest first, those of this transaction too."""
+    write_pending(session)
     return entries_about(session, subject, name, limit)
 
 

@@ -36,6 +36,7 @@ class Entry:
     reason: str
     changes: tuple[FieldChange, ...]
     request_id: str | None
+    hash: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
