@@ -158,7 +158,10 @@ def migrated_app(settings: Settings) -> Iterator[Flask]:
 def app(migrated_app: Flask) -> Iterator[Flask]:
     """The application on empty tables, with no flags in memory."""
     yield migrated_app
-    migrated_app.extensions["flag_store"].stop()
+    store = migrated_app.extensions["flag_store"]
+    store.stop()
+    if store.usage is not None:
+        store.usage.stop()
     with migrated_app.app_context():
         clear_tables()
 

@@ -79,6 +79,9 @@ class Settings:
     flag_cache_ttl: float = _setting(
         "FF_CACHE_TTL", "seconds for which a process trusts its flags without having asked", 60.0
     )
+    flag_metrics: bool = _setting(
+        "FF_ENABLE_METRICS", "count how often each flag is asked, and what it answers", default=True
+    )
     public_evaluation: bool = _setting(
         "FF_PUBLIC_EVALUATION", "let programs without a token evaluate flags", default=False
     )

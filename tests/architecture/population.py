@@ -11,6 +11,7 @@ from webapp.audit.values import Change
 from webapp.breakers.models import CircuitBreakerEvent, CircuitBreakerState
 from webapp.dead_letters.service import write
 from webapp.dead_letters.values import Cause, Reason
+from webapp.flags.recording import Span, UsageBatch, UsageKey, add_usage
 from webapp.flags.service import create_flag
 from webapp.flags.values import FlagDraft
 from webapp.jobs.models import Job, JobAttempt
@@ -60,6 +61,14 @@ def _add_flag(session: Session, number: int, now: datetime) -> None:
         tags=("example",),
     )
     create_flag(session, draft, by=COMMAND, now=now, reason="Needed")
+    hour = now.replace(minute=0, second=0, microsecond=0)
+    asked = UsageKey(draft.name, hour, "production", "", number % 2 == 0, "percentage")
+    batch = UsageBatch(
+        counts={asked: number + 1},
+        uses={draft.name: Span(hour, now)},
+        unknown={f"misspelt.number{number}": (1, Span(hour, now))},
+    )
+    add_usage(session, batch)
 
 
 def _add_job(session: Session, number: int, now: datetime) -> Job:

@@ -27,6 +27,7 @@ PURE_NAMES = frozenset(
         "lifecycle",
         "policy",
         "rollout",
+        "staleness",
         "values",
     }
 )

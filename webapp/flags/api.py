@@ -13,8 +13,9 @@ from webapp.errors import Forbidden, Invalid, Unavailable
 from webapp.flags import service
 from webapp.flags.decorators import evaluate
 from webapp.flags.environments import environment_to_ask
+from webapp.flags.figures import DAY_HOURS, MAX_HOURS, usage_of
 from webapp.flags.queries import MAX_SKIP, FlagFilters, get_flag, list_flags, load_flags
-from webapp.flags.schemas import FlagUpdate, NewFlag, Question, flag_as_json
+from webapp.flags.schemas import FlagUpdate, NewFlag, Question, flag_as_json, usage_as_json
 from webapp.flags.snapshot import flag_store
 from webapp.flags.values import OPERATOR_FIELDS, FlagState
 from webapp.roles import Role
@@ -59,9 +60,11 @@ def index() -> Response:
         state=_wanted_state(),
         environment=request.args.get("environment", ""),
         tag=request.args.get("tag", ""),
+        stale=_wanted_staleness(),
     )
     skip, limit = _whole("skip", 0, 0, MAX_SKIP), _whole("limit", DEFAULT_LIMIT, 1, MAX_LIMIT)
-    found = list_flags(db.session, filters, now=now(), skip=skip, limit=limit)
+    counting = flag_store().usage is not None
+    found = list_flags(db.session, filters, now=now(), counting=counting, skip=skip, limit=limit)
     flags = load_flags(db.session, [row.name for row in found.rows])
     return _json({"items": [flag_as_json(flag) for flag in flags], "total": found.total})
 
@@ -83,6 +86,16 @@ def create() -> Response:
 def show(name: str) -> Response:
     """Write one flag."""
     return _json(flag_as_json(get_flag(db.session, name)))
+
+
+@blueprint.get("/metrics/<name>")
+@requires(Role.VIEWER)
+def metrics(name: str) -> Response:
+    """Write how often a flag was asked, by hour and answer."""
+    hours = _whole("hours", DAY_HOURS, 1, MAX_HOURS)
+    flag = get_flag(db.session, name)
+    usage = usage_of(db.session, flag.name, hours=hours, now=now())
+    return _json(usage_as_json(flag.name, usage))
 
 
 @blueprint.put("/<name>")
@@ -138,6 +151,13 @@ def _wanted_state() -> str:
     if state and state not in set(FlagState):
         raise Invalid.field("state", f"One of {', '.join(FlagState)}.")
     return state
+
+
+def _wanted_staleness() -> str:
+    stale = request.args.get("stale", "")
+    if stale not in {"", "true", "false"}:
+        raise Invalid.field("stale", "true or false.")
+    return stale
 
 
 def _whole(name: str, default: int, least: int, most: int) -> int:

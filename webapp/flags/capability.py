@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from webapp.db import reading
 from webapp.flags import api, pages
 from webapp.flags.snapshot import FlagStore, provide_store
+from webapp.flags.usage import UsageCounter
 from webapp.web.capability import Capability
 from webapp.web.menu import MenuEntry
 
@@ -30,6 +31,7 @@ def register_flag_store(app: Flask) -> None:
         environment=settings.flag_environment,
         poll_seconds=settings.flag_poll_seconds,
         trust_seconds=settings.flag_cache_ttl,
+        usage=UsageCounter(settings.database_url) if settings.flag_metrics else None,
     )
     app.extensions[EXTENSION] = store
     provide_store(store, _present_store)

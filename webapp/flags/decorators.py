@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 
 from webapp.clock import now
 from webapp.flags.evaluation import NOT_FOUND
-from webapp.flags.snapshot import flag_store
+from webapp.flags.snapshot import EMPTY, flag_store
 from webapp.flags.values import NOTHING, Decision, EvaluationContext, subject_id
 from webapp.logs import get_logger
 
@@ -37,13 +37,19 @@ def evaluate(
     facts about the subject.
     """
     store = flag_store()
-    evaluator = store.current().evaluators.get(name)
+    snapshot, usage = store.current(), store.usage
+    evaluator = snapshot.evaluators.get(name)
     if evaluator is None:
         _note_unknown(name)
+        # Before the first look at the database no name is known, which says nothing about names.
+        if usage is not None and snapshot is not EMPTY:
+            usage.note_unknown(name)
         return NOT_FOUND
-    return evaluator(
-        EvaluationContext(subject_id(subject), environment or store.environment, now(), attributes)
-    )
+    asked = environment or store.environment
+    decision = evaluator(EvaluationContext(subject_id(subject), asked, now(), attributes))
+    if usage is not None:
+        usage.count(name, asked, decision)
+    return decision
 
 
 def is_enabled(

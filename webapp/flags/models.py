@@ -1,9 +1,9 @@
-"""The tables of flags: the flags, and the one number that rises with every change of any."""
+"""The tables of flags: flags, the number that rises with every change of any, and their usage."""
 
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Integer, Numeric, String, Text
+from sqlalchemy import BigInteger, Boolean, Index, Integer, Numeric, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.db import Base, Json, UtcTime
@@ -62,3 +62,44 @@ class FlagRevision(Base):
 
     id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     revision: Mapped[int] = mapped_column(BigInteger)
+
+
+class FeatureFlagEvaluation(Base):
+    """How often one answer was given in one hour, summed over all processes.
+
+    Its name is the key: a flag's never changes.  An empty ``variant`` stands for none, since NULL
+    equals nothing and the upsert needs a key.
+    """
+
+    __tablename__ = "feature_flag_evaluations"
+    __table_args__ = (Index(None, "hour"),)
+
+    flag: Mapped[str] = mapped_column(String(255), primary_key=True)
+    hour: Mapped[datetime] = mapped_column(UtcTime, primary_key=True)
+    environment: Mapped[str] = mapped_column(String(64), primary_key=True)
+    variant: Mapped[str] = mapped_column(String(255), primary_key=True)
+    enabled: Mapped[bool] = mapped_column(Boolean, primary_key=True)
+    reason: Mapped[str] = mapped_column(String(32), primary_key=True)
+    count: Mapped[int] = mapped_column(BigInteger)
+
+
+class FeatureFlagUse(Base):
+    """When a flag was first and last asked for: a list need not add up all hours for that."""
+
+    __tablename__ = "feature_flag_use"
+
+    flag: Mapped[str] = mapped_column(String(255), primary_key=True)
+    first_evaluated_at: Mapped[datetime] = mapped_column(UtcTime)
+    last_evaluated_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class UnknownFlag(Base):
+    """A name that programs asked for and no flag bore at that time."""
+
+    __tablename__ = "unknown_feature_flags"
+    __table_args__ = (Index(None, "last_asked_at"),)
+
+    name: Mapped[str] = mapped_column(String(255), primary_key=True)
+    count: Mapped[int] = mapped_column(BigInteger)
+    first_asked_at: Mapped[datetime] = mapped_column(UtcTime)
+    last_asked_at: Mapped[datetime] = mapped_column(UtcTime)

@@ -20,10 +20,18 @@ from webapp.errors import Conflict, DomainError, FieldErrors, Invalid
 from webapp.flags import service
 from webapp.flags.environments import environment_to_ask
 from webapp.flags.evaluation import NOT_FOUND, compile_flag, state_of
+from webapp.flags.figures import DAY_HOURS, recent_usage, unknown_names, usage_of
 from webapp.flags.forms import FlagForm, form_of
 from webapp.flags.models import FeatureFlag
 from webapp.flags.presentation import choices_of, overrides_of, shortened, some_of
-from webapp.flags.queries import MAX_SKIP, PAGE_SIZE, FlagFilters, get_flag, list_flags
+from webapp.flags.queries import (
+    MAX_SKIP,
+    PAGE_SIZE,
+    FlagFilters,
+    get_flag,
+    list_flags,
+    staleness_of_flag,
+)
 from webapp.flags.snapshot import flag_store
 from webapp.flags.values import Decision, EvaluationContext, FlagState, subject_id
 from webapp.roles import Role
@@ -67,10 +75,13 @@ def index() -> Response:
         state=request.args.get("state", ""),
         environment=request.args.get("environment", ""),
         tag=request.args.get("tag", ""),
+        stale=request.args.get("stale", ""),
         sort=request.args.get("sort", "name"),
     )
     skip = request.args.get("skip", 0, type=int)
-    found = list_flags(db.session, filters, now=now(), skip=min(max(0, skip), MAX_SKIP))
+    at, counting = now(), flag_store().usage is not None
+    skip = min(max(0, skip), MAX_SKIP)
+    found = list_flags(db.session, filters, now=at, counting=counting, skip=skip)
     return render(
         "flags/index.html",
         "flags/_table.html",
@@ -78,6 +89,8 @@ def index() -> Response:
         found=found,
         page_size=PAGE_SIZE,
         choices=choices_of(found),
+        usage=recent_usage(db.session, [flag.name for flag in found.rows], now=at),
+        unknown=unknown_names(db.session, now=at),
         **_rights(),
     )
 
@@ -86,7 +99,8 @@ def index() -> Response:
 @requires(Role.ADMIN)
 def new() -> Response:
     """Show the form of a flag to be made."""
-    return render("flags/new.html", "flags/_form.html", form=FlagForm(), flag=None)
+    form = FlagForm(name=request.args.get("name", ""))
+    return render("flags/new.html", "flags/_form.html", form=form, flag=None)
 
 
 @blueprint.post("")
@@ -224,17 +238,26 @@ def _flag_page(
     status: int = 200,
     meanwhile: tuple[Entry, ...] = (),
 ) -> Response:
+    at, counting = now(), flag_store().usage is not None
     entries = history(db.session, "flag", flag.name, HISTORY)
+    usage = usage_of(db.session, flag.name, hours=DAY_HOURS, now=at)
+    stale = staleness_of_flag(
+        db.session, flag, last_evaluated_at=usage.last_evaluated_at, now=at, counting=counting
+    )
     return render(
         "flags/show.html",
         "flags/_rollout.html",
         "flags/_status.html",
+        "flags/_usage.html",
         "flags/_history.html",
         "flags/_playground.html",
         status=status,
         flag=flag,
         form=form,
-        state=_state(flag, now()),
+        state=_state(flag, at),
+        usage=usage,
+        staleness=stale,
+        counting=counting,
         overrides=overrides_of(flag.environment_overrides),
         whitelist=some_of(flag.whitelist),
         blacklist=some_of(flag.blacklist),

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, ScalarSelect, func, select
 from sqlalchemy.orm import load_only
 
 from webapp.db import DbSession
 from webapp.errors import NotFound
 from webapp.flags.evaluation import state_of
-from webapp.flags.models import REVISION_ROW, FeatureFlag, FlagRevision
+from webapp.flags.models import REVISION_ROW, FeatureFlag, FeatureFlagUse, FlagRevision
+from webapp.flags.staleness import FlagAge, Staleness, last_turn, staleness_of
 from webapp.flags.values import FlagDefinition, FlagState, Override
 
 PAGE_SIZE: Final = 50
@@ -29,19 +30,20 @@ class FlagFilters:
     """What narrows a list and how it is ordered; an empty text asks for everything.
 
     ``state`` is a :class:`FlagState`; archived flags are shown only where it asks for them.
-    ``sort`` is a key of ``SORTS``, with a minus for descending.
+    ``stale`` is "true" or "false".  ``sort`` is a key of ``SORTS``, with a minus for descending.
     """
 
     q: str = ""
     state: str = ""
     environment: str = ""
     tag: str = ""
+    stale: str = ""
     sort: str = "name"
 
     @property
     def any(self) -> bool:
         """Tell whether anything is narrowed."""
-        return bool(self.q or self.state or self.environment or self.tag)
+        return bool(self.q or self.state or self.environment or self.tag or self.stale)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +60,8 @@ class FlagSummary:
     tags: tuple[str, ...]
     updated_at: datetime
     updated_by: str
+    last_evaluated_at: datetime | None
+    staleness: Staleness | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,11 +96,15 @@ def list_flags(
     filters: FlagFilters,
     *,
     now: datetime,
+    counting: bool = True,
     skip: int = 0,
     limit: int = PAGE_SIZE,
 ) -> FlagList:
-    """Return the flags that fit, in one statement; ties are settled by name."""
-    known = _summaries(session, now)
+    """Return the flags that fit, in one statement; ties are settled by name.
+
+    Where evaluations are not counted, no flag is stale for want of them.
+    """
+    known = _summaries(session, now, counting=counting)
     fitting = sorted((flag for flag in known if _fits(flag, filters)), key=SORTS["name"])
     key = SORTS.get(filters.sort.removeprefix("-"), SORTS["name"])
     fitting.sort(key=key, reverse=filters.sort.startswith("-"))
@@ -129,31 +137,81 @@ def load_definitions(session: DbSession) -> list[FlagDefinition]:
     return [flag.definition() for flag in session.scalars(live)]
 
 
-def _summaries(session: DbSession, now: datetime) -> list[FlagSummary]:
-    wanted = select(
-        FeatureFlag,
-        _any_in(FeatureFlag.whitelist).label("whitelisted"),
-        _any_in(FeatureFlag.blacklist).label("blacklisted"),
-    ).options(
-        load_only(
-            FeatureFlag.name,
-            FeatureFlag.description,
-            FeatureFlag.enabled,
-            FeatureFlag.percentage,
-            FeatureFlag.environments,
-            FeatureFlag.environment_overrides,
-            FeatureFlag.starts_at,
-            FeatureFlag.expires_at,
-            FeatureFlag.tags,
-            FeatureFlag.archived_at,
-            FeatureFlag.updated_at,
-            FeatureFlag.updated_by,
-            raiseload=True,
+def staleness_of_flag(
+    session: DbSession,
+    flag: FeatureFlag,
+    *,
+    last_evaluated_at: datetime | None,
+    now: datetime,
+    counting: bool,
+) -> Staleness | None:
+    """Say why one flag is stale, in one statement."""
+    since = session.scalar(select(_counted_since()))
+    state = state_of(flag.definition(), now=now, archived=flag.archived_at is not None)
+    age = _age(flag, state, last_evaluated_at, since if counting else None, now)
+    return staleness_of(age, now=now)
+
+
+def _counted_since() -> ScalarSelect[datetime]:
+    """When the first evaluation of any flag was counted."""
+    return select(func.min(FeatureFlagUse.first_evaluated_at)).scalar_subquery()
+
+
+def _age(
+    flag: FeatureFlag,
+    state: FlagState,
+    last_evaluated_at: datetime | None,
+    counted_since: datetime | None,
+    now: datetime,
+) -> FlagAge:
+    return FlagAge(
+        state=state,
+        created_at=flag.created_at,
+        changed_at=last_turn(flag.updated_at, flag.starts_at, flag.expires_at, now=now),
+        last_evaluated_at=last_evaluated_at,
+        counted_since=counted_since,
+    )
+
+
+def _summaries(session: DbSession, now: datetime, *, counting: bool) -> list[FlagSummary]:
+    wanted = (
+        select(
+            FeatureFlag,
+            _any_in(FeatureFlag.whitelist).label("whitelisted"),
+            _any_in(FeatureFlag.blacklist).label("blacklisted"),
+            FeatureFlagUse.last_evaluated_at,
+            _counted_since().label("counted_since"),
+        )
+        .outerjoin(FeatureFlagUse, FeatureFlagUse.flag == FeatureFlag.name)
+        .options(
+            load_only(
+                FeatureFlag.name,
+                FeatureFlag.description,
+                FeatureFlag.enabled,
+                FeatureFlag.percentage,
+                FeatureFlag.environments,
+                FeatureFlag.environment_overrides,
+                FeatureFlag.starts_at,
+                FeatureFlag.expires_at,
+                FeatureFlag.tags,
+                FeatureFlag.archived_at,
+                FeatureFlag.created_at,
+                FeatureFlag.updated_at,
+                FeatureFlag.updated_by,
+                raiseload=True,
+            )
         )
     )
     return [
-        _summary(flag, now, whitelisted=bool(white), blacklisted=bool(black))
-        for flag, white, black in session.execute(wanted)
+        _summary(
+            row.FeatureFlag,
+            now,
+            whitelisted=bool(row.whitelisted),
+            blacklisted=bool(row.blacklisted),
+            last_evaluated_at=row.last_evaluated_at,
+            counted_since=row.counted_since if counting else None,
+        )
+        for row in session.execute(wanted)
     ]
 
 
@@ -163,7 +221,13 @@ def _any_in(column: Any) -> ColumnElement[bool]:
 
 
 def _summary(
-    flag: FeatureFlag, now: datetime, *, whitelisted: bool, blacklisted: bool
+    flag: FeatureFlag,
+    now: datetime,
+    *,
+    whitelisted: bool,
+    blacklisted: bool,
+    last_evaluated_at: datetime | None,
+    counted_since: datetime | None,
 ) -> FlagSummary:
     outline = FlagDefinition(
         name=flag.name,
@@ -176,10 +240,12 @@ def _summary(
         starts_at=flag.starts_at,
         expires_at=flag.expires_at,
     )
+    state = state_of(outline, now=now, archived=flag.archived_at is not None)
+    age = _age(flag, state, last_evaluated_at, counted_since, now)
     return FlagSummary(
         name=flag.name,
         description=flag.description,
-        state=state_of(outline, now=now, archived=flag.archived_at is not None),
+        state=state,
         enabled=flag.enabled,
         percentage=outline.percentage,
         environments=tuple(flag.environments),
@@ -187,6 +253,8 @@ def _summary(
         tags=tuple(flag.tags),
         updated_at=flag.updated_at,
         updated_by=flag.updated_by,
+        last_evaluated_at=last_evaluated_at,
+        staleness=staleness_of(age, now=now),
     )
 
 
@@ -206,5 +274,6 @@ def _fits(flag: FlagSummary, filters: FlagFilters) -> bool:
         )
         and (not filters.environment or not flag.environments or filters.environment in named)
         and (not filters.tag or filters.tag in flag.tags)
+        and (not filters.stale or filters.stale == ("true" if flag.staleness else "false"))
         and (not text or text in flag.name or text in flag.description.lower())
     )

@@ -1,11 +1,12 @@
 """The shapes of the JSON API: what a body may hold, and how a flag is written."""
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Annotated, Any
 
 from pydantic import AwareDatetime, Field
 
+from webapp.flags.figures import Usage
 from webapp.flags.models import FeatureFlag
 from webapp.flags.service import draft_of
 from webapp.flags.values import FlagChanges, FlagDraft, Override
@@ -77,4 +78,17 @@ def flag_as_json(flag: FeatureFlag) -> Mapping[str, Any]:
         "created_by": flag.created_by,
         "updated_at": flag.updated_at,
         "updated_by": flag.updated_by,
+    }
+
+
+def usage_as_json(name: str, usage: Usage) -> Mapping[str, Any]:
+    """Write a flag's usage as the API answers it, each count with all that it is of."""
+    return {
+        "flag_name": name,
+        "hours": usage.hours,
+        "since": usage.since,
+        "last_evaluated_at": usage.last_evaluated_at,
+        "on": usage.on,
+        "off": usage.off,
+        "counts": [asdict(item) for item in usage.counts],
     }

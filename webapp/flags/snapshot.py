@@ -23,6 +23,7 @@ from sqlalchemy.orm import Session
 
 from webapp.flags.evaluation import Evaluator, compile_flag
 from webapp.flags.queries import load_definitions, read_revision
+from webapp.flags.usage import UsageCounter
 from webapp.logs import get_logger
 
 log = get_logger(__name__)
@@ -61,7 +62,7 @@ class FlagStore:
     """One process's snapshot and the thread that keeps it fresh.
 
     ``poll_seconds`` lie between two looks at the revision; what the database has not confirmed for
-    ``trust_seconds`` is stale.
+    ``trust_seconds`` is stale.  ``usage`` is told of every evaluation, None where nobody counts.
     """
 
     def __init__(
@@ -71,8 +72,10 @@ class FlagStore:
         environment: str,
         poll_seconds: float,
         trust_seconds: float,
+        usage: UsageCounter | None = None,
     ) -> None:
         self.environment = environment
+        self.usage = usage
         self._open_session = open_session
         self._poll_seconds = poll_seconds
         self._trust_seconds = trust_seconds

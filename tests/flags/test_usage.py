@@ -1,0 +1,372 @@
+"""Usage: each evaluation counts once, by threads, processes and hours; bounds; a lost database."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from tests.conftest import make_settings
+from tests.processes import wait_until
+from webapp import clock
+from webapp.actors import COMMAND
+from webapp.app import create_app
+from webapp.db import db, reading, transaction
+from webapp.flags import is_enabled
+from webapp.flags.evaluation import BEYOND, EVERYONE, WITHIN
+from webapp.flags.figures import recent_usage, unknown_names, usage_of
+from webapp.flags.models import FeatureFlagEvaluation, UnknownFlag
+from webapp.flags.queries import FlagFilters, list_flags
+from webapp.flags.recording import MAX_UNKNOWN_KEPT, Span, UsageBatch, UsageKey, add_usage
+from webapp.flags.service import archive_flag, create_flag
+from webapp.flags.snapshot import flag_store
+from webapp.flags.usage import (
+    MAX_ENVIRONMENTS,
+    MAX_PENDING,
+    MAX_UNKNOWN,
+    OTHER_ENVIRONMENTS,
+    UsageCounter,
+)
+from webapp.flags.values import Decision, FlagDraft, Reason
+
+ROOT = Path(__file__).parents[2]
+
+# Asks, forks, asks in both, and ends: the child by multiprocessing, as the consumer's do.
+ASKER = r"""
+import multiprocessing
+from webapp.app import create_app
+from webapp.flags import is_enabled
+from webapp.settings import Settings
+
+create_app(Settings.from_environment())
+
+def ask(times):
+    for number in range(times):
+        is_enabled("beta", f"user-{number}")
+
+ask(1_000)
+child = multiprocessing.get_context("fork").Process(target=ask, args=(200,))
+child.start()
+child.join()
+ask(30)
+"""
+
+
+@pytest.fixture
+def counter(app: Flask) -> Iterator[UsageCounter]:
+    """A counter of our own, which tells only when it is asked to."""
+    usage = UsageCounter(app.extensions["settings"].database_url, flush_seconds=3600)
+    with app.app_context():
+        yield usage
+        usage.stop()
+
+
+@pytest.fixture
+def flag(app: Flask, now: datetime) -> Iterator[str]:
+    with app.app_context():
+        with transaction() as session:
+            make(session, "beta", now)
+        yield "beta"
+
+
+def make(session: Session, name: str, now: datetime, percentage: float = 50) -> None:
+    draft = FlagDraft(name=name, enabled=True, percentage=percentage)
+    create_flag(session, draft, by=COMMAND, now=now, reason="r")
+
+
+def set_clock(monkeypatch: pytest.MonkeyPatch, when: datetime) -> None:
+    monkeypatch.setattr(clock, "now", lambda: when)
+
+
+def rows() -> list[tuple[str, str, str, bool, str, int]]:
+    with reading() as session:
+        found = session.scalars(select(FeatureFlagEvaluation))
+        return sorted(
+            (row.flag, row.environment, row.variant, row.enabled, row.reason, row.count)
+            for row in found
+        )
+
+
+def total() -> int:
+    return sum(row[-1] for row in rows())
+
+
+def test_what_is_told_is_what_was_counted(counter: UsageCounter) -> None:
+    variant = Decision(enabled=True, reason=Reason.PERCENTAGE, variant="blue")
+    for decision, times in ((WITHIN, 3), (BEYOND, 2), (variant, 4)):
+        for _ in range(times):
+            counter.count("beta", "production", decision)
+    assert counter.flush()
+    counter.count("beta", "production", BEYOND)
+    counter.count("beta", "staging", EVERYONE)
+    assert counter.flush()
+    assert counter.flush()
+    assert rows() == [
+        ("beta", "production", "", False, "percentage", 3),
+        ("beta", "production", "", True, "percentage", 3),
+        ("beta", "production", "blue", True, "percentage", 4),
+        ("beta", "staging", "", True, "everyone", 1),
+    ]
+
+
+def test_threads_and_flushes_at_the_same_time_lose_nothing(counter: UsageCounter) -> None:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+
+    def ask() -> None:
+        for _ in range(20_000):
+            counter.count("beta", "production", WITHIN)
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    try:
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            counter.flush()
+        counter.flush()
+    finally:
+        sys.setswitchinterval(before)
+    assert total() == 80_000
+
+
+def test_two_processes_and_their_forks_are_summed(app: Flask, flag: str, tmp_path: Path) -> None:
+    environ = os.environ | {
+        "DATABASE_URL": app.extensions["settings"].database_url,
+        "INSTANCE_DIR": str(tmp_path),
+        "ENVIRONMENT": "test",
+        "LOG_LEVEL": "WARNING",
+        "PYTHONPATH": str(ROOT),
+    }
+    askers = [
+        subprocess.Popen([sys.executable, "-c", ASKER], env=environ, cwd=ROOT) for _ in range(2)
+    ]
+    assert [asker.wait(60) for asker in askers] == [0, 0]
+    assert total() == 2 * 1_230
+    with reading() as session:
+        usage = usage_of(session, flag, hours=24, now=datetime.now(UTC))
+    assert usage.on + usage.off == 2 * 1_230
+    assert usage.on == 2 * sum(
+        is_enabled(flag, f"user-{number}") for times in (1_000, 200, 30) for number in range(times)
+    )
+
+
+def test_a_fork_forgets_what_its_parent_has_counted(counter: UsageCounter) -> None:
+    counter.count("beta", "production", WITHIN)
+    child = os.fork()
+    if child == 0:
+        counter.count("beta", "production", BEYOND)
+        told = counter.flush()
+        os._exit(0 if told else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert rows() == [("beta", "production", "", False, "percentage", 1)]
+    assert counter.flush()
+    assert total() == 2
+
+
+def test_counts_belong_to_the_hour_in_which_they_began(
+    counter: UsageCounter, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for moment, times in (
+        (now.replace(hour=11, minute=59, second=55), 1),
+        (now, 2),
+        (now + timedelta(seconds=10), 4),
+    ):
+        # What is counted before the first reading began when the thread did.
+        set_clock(monkeypatch, moment if times > 1 else moment - timedelta(seconds=5))
+        if times > 1:
+            counter.flush()
+        for _ in range(times):
+            counter.count("beta", "production", WITHIN)
+    set_clock(monkeypatch, now + timedelta(seconds=20))
+    counter.flush()
+    with reading() as session:
+        usage = usage_of(session, "beta", hours=2, now=now + timedelta(seconds=20))
+        assert usage.since == now - timedelta(hours=1)
+        assert usage.series == [(1, 0), (6, 0)]
+        assert usage.last_evaluated_at == now + timedelta(seconds=20)
+        day = recent_usage(session, ["beta", "other"], now=now)
+    assert day["beta"][-2:] == [1, 6]
+    assert sum(day["other"]) == 0
+
+
+def test_the_thread_looks_at_the_turn_of_the_hour(counter: UsageCounter, now: datetime) -> None:
+    counter._flush_seconds = 10
+    assert counter._seconds_to_wait(now) == 10
+    assert counter._seconds_to_wait(now - timedelta(seconds=2)) == 2
+
+
+def test_the_thread_tells_by_itself(app: Flask, flag: str) -> None:
+    usage = UsageCounter(app.extensions["settings"].database_url, flush_seconds=0.05)
+    usage.count(flag, "production", WITHIN)
+    wait_until(lambda: total() == 1, seconds=10, what="the count is told")
+    usage.stop()
+
+
+def test_while_the_database_is_away_counts_wait_and_it_is_told_once(
+    counter: UsageCounter,
+    now: datetime,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    there, counter._database_url = counter._database_url, "sqlite:////nowhere/at/all.db"
+    for hour in range(3):
+        set_clock(monkeypatch, now + timedelta(hours=hour))
+        counter.count("beta", "production", WITHIN)
+        counter.note_unknown("betta")
+        assert not counter.flush()
+    assert caplog.text.count("flag_usage_not_told") == 1
+    counter._database_url = there
+    assert counter._engine is not None
+    counter._engine.dispose()
+    counter._engine = None
+    assert counter.flush()
+    assert counter.flush()
+    assert total() == 3
+    with reading() as session:
+        assert [item.count for item in unknown_names(session, now=now)] == [3]
+
+
+def test_what_waits_has_a_bound(counter: UsageCounter, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("webapp.flags.usage.MAX_PENDING", 10)
+    assert MAX_PENDING > 10
+    for number in range(20):
+        counter.count(f"flag{number}", "production", WITHIN)
+    counter.flush()
+    assert len(rows()) == 10
+
+
+def test_environments_beyond_a_bound_and_odd_ones_are_counted_together(
+    counter: UsageCounter,
+) -> None:
+    odd: list[Any] = ["x" * 65, "nul\0", "\ud800", "", 7]
+    more = 3
+    for environment in [*odd, *(f"env{n}" for n in range(MAX_ENVIRONMENTS + more))]:
+        counter.count("beta", environment, WITHIN)
+    counter.flush()
+    counted = {row[1]: row[-1] for row in rows()}
+    assert len(counted) == MAX_ENVIRONMENTS + 1
+    assert counted[OTHER_ENVIRONMENTS] == len(odd) + more
+
+
+def test_a_name_that_nobody_made_is_listed_until_somebody_makes_it(
+    counter: UsageCounter, flag: str, now: datetime
+) -> None:
+    for name in ("betta", "betta", "", "x" * 256, "nul\0", "\ud800"):
+        counter.note_unknown(name)
+    counter.flush()
+    with transaction() as session:
+        listed = unknown_names(session, now=datetime.now(UTC))
+        assert [(item.name, item.count) for item in listed] == [("betta", 2)]
+        assert unknown_names(session, now=datetime.now(UTC) + timedelta(days=31)) == []
+        make(session, "betta", now)
+        assert unknown_names(session, now=datetime.now(UTC)) == []
+        # One that was there is no misspelling.
+        archive_flag(session, "betta", by=COMMAND, now=now, reason="r")
+        assert unknown_names(session, now=datetime.now(UTC)) == []
+
+
+def test_unknown_names_have_a_bound_in_memory_and_in_the_table(
+    counter: UsageCounter, now: datetime
+) -> None:
+    for number in range(MAX_UNKNOWN + 50):
+        counter.note_unknown(f"name{number}")
+    counter.flush()
+    with transaction() as session:
+        assert len(session.scalars(select(UnknownFlag)).all()) == MAX_UNKNOWN
+        later = datetime.now(UTC) + timedelta(hours=1)
+        many = {f"later{n}": (1, Span(later, later)) for n in range(MAX_UNKNOWN_KEPT)}
+        add_usage(session, UsageBatch(unknown=many))
+        kept = set(session.scalars(select(UnknownFlag.name)))
+    assert kept == set(many)
+
+
+def test_asking_counts_flags_and_unknown_names(app: Flask, flag: str) -> None:
+    is_enabled(flag, "u", environment="staging")
+    is_enabled("betta", "u")
+    usage = flag_store().usage
+    assert usage is not None
+    assert usage.flush()
+    assert [(row[0], row[1], row[-1]) for row in rows()] == [("beta", "staging", 1)]
+    with reading() as session:
+        assert [item.name for item in unknown_names(session, now=datetime.now(UTC))] == ["betta"]
+
+
+def test_with_counting_off_nothing_is_counted(
+    app: Flask, flag: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = flag_store().usage
+    monkeypatch.setattr(flag_store(), "usage", None)
+    is_enabled(flag, "u")
+    is_enabled("betta", "u")
+    assert usage is not None
+    assert usage.flush()
+    assert rows() == []
+
+
+def test_a_setting_turns_counting_off(tmp_path: Path, app: Flask) -> None:
+    assert app.extensions["flag_store"].usage is not None
+    silent = create_app(make_settings(tmp_path, FF_ENABLE_METRICS="false"))
+    assert silent.extensions["flag_store"].usage is None
+
+
+def test_a_process_without_the_database_takes_no_name_for_unknown(
+    app: Flask, flag: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = flag_store()
+    monkeypatch.setattr(store, "refresh", lambda: False)
+    assert not is_enabled(flag, "u")
+    assert store.usage is not None
+    store.usage.flush()
+    with reading() as session:
+        assert unknown_names(session, now=datetime.now(UTC)) == []
+
+
+def test_the_list_tells_stale_flags(app: Flask, now: datetime) -> None:
+    long_ago = now - timedelta(days=40)
+    with app.app_context(), transaction() as session:
+        for name, percentage in (("asked", 50), ("unasked", 50), ("settled", 100)):
+            make(session, name, long_ago, percentage)
+        make(session, "new", now)
+        uses = {name: Span(long_ago, now) for name in ("asked", "settled")}
+        add_usage(session, UsageBatch(uses=uses))
+
+        def stale(*, counting: bool) -> dict[str, str]:
+            found = list_flags(session, FlagFilters(stale="true"), now=now, counting=counting)
+            return {row.name: str(row.staleness) for row in found.rows}
+
+        assert stale(counting=True) == {"unasked": "unused", "settled": "settled"}
+        assert stale(counting=False) == {"settled": "settled"}
+        fresh = list_flags(session, FlagFilters(stale="false"), now=now)
+        assert [row.name for row in fresh.rows] == ["asked", "new"]
+
+
+def test_a_late_batch_turns_no_time_back(session: Session, now: datetime) -> None:
+    for last in (now, now - timedelta(hours=1)):
+        add_usage(session, UsageBatch(uses={"beta": Span(last, last)}))
+    assert usage_of(session, "beta", hours=1, now=now).last_evaluated_at == now
+
+
+def test_reasons_and_variants_are_summed(session: Session, now: datetime) -> None:
+    hour = now.replace(minute=0, second=0, microsecond=0)
+    counts = {
+        UsageKey("beta", hour, environment, variant, variant != "", "percentage"): count
+        for environment, variant, count in (
+            ("production", "blue", 2),
+            ("staging", "blue", 3),
+            ("production", "red", 4),
+            ("production", "", 7),
+        )
+    }
+    add_usage(session, UsageBatch(counts=counts))
+    usage = usage_of(session, "beta", hours=24, now=now)
+    assert usage.by_variant == [("blue", 5), ("red", 4)]
+    assert usage.by_reason == [("percentage", True, 9), ("percentage", False, 7)]
+    db.session.rollback()
