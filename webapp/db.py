@@ -224,9 +224,13 @@ def storable(text: str) -> str:
 
 
 def after_commit(session: DbSession, action: Callable[[], None]) -> None:
-    """Run ``action`` once when this session's transaction has been committed, else never."""
+    """Run ``action`` once when this session's transaction has been committed, else never.
+
+    Once also where it is given several times: a transaction that changes a hundred flags reloads
+    them once.
+    """
     real = session() if isinstance(session, scoped_session) else session
-    real.info.setdefault("after_commit", []).append(action)
+    real.info.setdefault("after_commit", {})[action] = None
 
 
 @event.listens_for(Session, "after_commit")
@@ -234,7 +238,7 @@ def _run_actions(session: Session) -> None:
     """Run what waits for the commit.  The session can no longer be used for SQL here."""
     if session.in_nested_transaction():
         return
-    for action in session.info.pop("after_commit", []):
+    for action in session.info.pop("after_commit", {}):
         try:
             action()
         except Exception:

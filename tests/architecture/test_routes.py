@@ -25,10 +25,12 @@ PUBLIC_ROUTES = {
 EVALUATION_ROUTES = {
     ("GET", "/api/v1/feature-flags/<name>/check"),
     ("POST", "/api/v1/feature-flags/<name>/check"),
+    ("POST", "/api/v1/feature-flags/evaluate-bulk"),
     ("POST", "/api/v1/feature-flags/<name>/evaluate"),
 }
-# All that a viewer may write is their own account.
+# All that a viewer may write is their own account; a question with a body is a POST too.
 VIEWER_WRITES = {
+    ("POST", "/api/v1/feature-flags/<name>/explain"),
     ("POST", "/account/password"),
     ("POST", "/account/sign-out-everywhere"),
 }

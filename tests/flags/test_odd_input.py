@@ -23,6 +23,8 @@ FORMS = {
     "/flags/ui.beta/switch": ("enabled", "reason"),
     "/flags/ui.beta/archive": ("reason",),
     "/flags/ui.beta/restore": ("reason",),
+    # It stands, for it is not archived.
+    "/flags/ui.beta/purge": ("reason",),
 }
 
 

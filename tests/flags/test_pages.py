@@ -11,7 +11,7 @@ from sqlalchemy import event
 from webapp.actors import COMMAND
 from webapp.db import db, transaction
 from webapp.flags.queries import get_flag
-from webapp.flags.service import change_flag, create_flag
+from webapp.flags.service import archive_flag, change_flag, create_flag
 from webapp.flags.values import FlagChanges, FlagDraft
 
 if TYPE_CHECKING:
@@ -350,3 +350,56 @@ def test_a_long_list_costs_no_more_statements(
     assert len(statements) <= MOST_STATEMENTS
     assert "50 of 61 flags" in page
     assert "many.n9" in viewer.get("/flags?skip=50").text
+
+
+def archive(app: Flask, now: datetime) -> None:
+    with app.app_context(), transaction() as session:
+        archive_flag(session, "ui.beta", by=COMMAND, now=now, reason="over")
+
+
+def test_an_archived_flag_can_be_removed_for_good(
+    app: Flask, admin: "ConsoleClient", now: datetime
+) -> None:
+    assert "/purge" not in admin.get("/flags/ui.beta").text
+    assert admin.post("/flags/ui.beta/purge", data={"reason": "r"}).status_code == 409
+    archive(app, now)
+    page = admin.get("/flags/ui.beta").text
+    assert 'data-confirm="Remove ui.beta for good?"' in page
+    assert 'data-confirm-reason="required"' in page
+    asked = admin.post("/flags/ui.beta/purge")
+    assert (asked.status_code, "Remove ui.beta for good?" in asked.text) == (422, True)
+    done = admin.post("/flags/ui.beta/purge", data={"reason": "nobody asks"})
+    assert (done.status_code, done.headers["Location"]) == (303, "/flags")
+    assert admin.get("/flags/ui.beta").status_code == 404
+    assert "nobody asks" in admin.get("/audit?action=flag.purged").text
+
+
+def test_only_an_admin_removes_a_flag(app: Flask, operator: "ConsoleClient", now: datetime) -> None:
+    archive(app, now)
+    assert "/purge" not in operator.get("/flags/ui.beta").text
+    assert operator.post("/flags/ui.beta/purge", data={"reason": "r"}).status_code == 403
+
+
+def test_trying_a_flag_shows_the_steps_and_which_one_decides(viewer: "ConsoleClient") -> None:
+    assert "Steps of the decision" not in viewer.get("/flags/ui.beta").text
+    part = viewer.htmx("/flags/ui.beta?subject=vera", "flags-playground").text
+    assert part.count("Decides") == 1
+    deciding = part[part.index("Always on for") : part.index("Rollout")]
+    assert "Decides" in deciding
+    assert "vera is among the 1" in deciding
+    assert part.count("not asked") == 1
+    assert "is in bucket" in part
+
+
+def test_the_steps_of_an_archived_flag_end_at_the_first(
+    app: Flask, viewer: "ConsoleClient", now: datetime
+) -> None:
+    archive(app, now)
+    part = viewer.htmx("/flags/ui.beta?subject=", "flags-playground").text
+    assert part.index("archived") < part.index("Decides") < part.index("Switch")
+    assert part.count("not asked") == 7
+
+
+def test_the_list_offers_an_export(viewer: "ConsoleClient") -> None:
+    assert 'href="/api/v1/feature-flags/export"' in viewer.get("/flags").text
+    assert viewer.get("/api/v1/feature-flags/export").get_json()["flags"][0]["name"] == "ui.beta"

@@ -21,6 +21,7 @@ from webapp.actors import COMMAND
 from webapp.app import create_app
 from webapp.db import db, reading, transaction
 from webapp.flags import is_enabled
+from webapp.flags.decorators import evaluate_many
 from webapp.flags.evaluation import BEYOND, EVERYONE, WITHIN
 from webapp.flags.figures import recent_usage, unknown_names, usage_of
 from webapp.flags.models import FeatureFlagEvaluation, UnknownFlag
@@ -334,7 +335,7 @@ def test_the_list_tells_stale_flags(app: Flask, now: datetime) -> None:
     with app.app_context(), transaction() as session:
         for name, percentage in (("asked", 50), ("unasked", 50), ("settled", 100)):
             make(session, name, long_ago, percentage)
-        make(session, "new", now)
+        make(session, "newer", now)
         uses = {name: Span(long_ago, now) for name in ("asked", "settled")}
         add_usage(session, UsageBatch(uses=uses))
 
@@ -345,7 +346,7 @@ def test_the_list_tells_stale_flags(app: Flask, now: datetime) -> None:
         assert stale(counting=True) == {"unasked": "unused", "settled": "settled"}
         assert stale(counting=False) == {"settled": "settled"}
         fresh = list_flags(session, FlagFilters(stale="false"), now=now)
-        assert [row.name for row in fresh.rows] == ["asked", "new"]
+        assert [row.name for row in fresh.rows] == ["asked", "newer"]
 
 
 def test_a_late_batch_turns_no_time_back(session: Session, now: datetime) -> None:
@@ -370,3 +371,14 @@ def test_reasons_and_variants_are_summed(session: Session, now: datetime) -> Non
     assert usage.by_variant == [("blue", 5), ("red", 4)]
     assert usage.by_reason == [("percentage", True, 9), ("percentage", False, 7)]
     db.session.rollback()
+
+
+def test_flags_that_are_decided_together_count_one_by_one(flag: str) -> None:
+    evaluate_many([flag, "nobody-made-this"], "user-1", environment="staging")
+    evaluate_many(None, "user-1", environment="staging")
+    usage = flag_store().usage
+    assert usage is not None
+    assert usage.flush()
+    assert total() == 2
+    with reading() as session:
+        assert session.scalars(select(UnknownFlag.name)).all() == ["nobody-made-this"]

@@ -10,7 +10,7 @@ from webapp.audit.differences import brief
 from webapp.audit.models import AuditEntry
 from webapp.audit.values import Entry, FieldChange, Filters
 from webapp.db import DbSession
-from webapp.paging import PAGE_SIZE, Cursor, Page, fetch_page
+from webapp.paging import PAGE_SIZE, Cursor, Page, count_up_to_cap, fetch_page
 
 
 def find_entries(
@@ -27,15 +27,23 @@ def recent_entries(session: DbSession, limit: int) -> list[Entry]:
     return [_brief_entry(row) for row in session.scalars(wanted)]
 
 
-def entries_about(session: DbSession, subject: str, name: str, limit: int) -> list[Entry]:
+def entries_about(
+    session: DbSession, subject: str, name: str, limit: int, *, skip: int = 0
+) -> list[Entry]:
     """Return the last entries about one thing, newest first, with their values in full."""
     wanted = (
         select(AuditEntry)
         .where(AuditEntry.subject == subject, AuditEntry.name == name)
         .order_by(AuditEntry.id.desc())
+        .offset(skip)
         .limit(limit)
     )
     return [_entry(row) for row in session.scalars(wanted)]
+
+
+def count_entries_about(session: DbSession, subject: str, name: str) -> int:
+    """Count the entries about one thing, up to the cap of every total and one more."""
+    return count_up_to_cap(session, _narrowed(Filters(subject=subject, name=name)))
 
 
 def known_subjects(session: DbSession) -> Sequence[str]:

@@ -11,7 +11,7 @@ from typing import Any
 from webapp.actors import Actor
 from webapp.audit.chain import Facts
 from webapp.audit.pending import add_pending, write_pending
-from webapp.audit.queries import entries_about
+from webapp.audit.queries import count_entries_about, entries_about
 from webapp.audit.values import Change, Entry
 from webapp.db import DbSession
 from webapp.logs import mask_secrets
@@ -49,10 +49,18 @@ def record(  # noqa: PLR0913 - each is a column of the entry, and all are named 
     )
 
 
-def history(session: DbSession, subject: str, name: str, limit: int = 20) -> list[Entry]:
+def history(
+    session: DbSession, subject: str, name: str, limit: int = 20, *, skip: int = 0
+) -> list[Entry]:
     """Return the last changes of one thing, newest first, those of this transaction too."""
     write_pending(session)
-    return entries_about(session, subject, name, limit)
+    return entries_about(session, subject, name, limit, skip=skip)
+
+
+def history_length(session: DbSession, subject: str, name: str) -> int:
+    """Count the changes of one thing, up to 10,001."""
+    write_pending(session)
+    return count_entries_about(session, subject, name)
 
 
 def _stored(changes: Mapping[str, Change]) -> dict[str, list[Any]]:

@@ -8,7 +8,7 @@ from flask import Flask, current_app
 from sqlalchemy.orm import Session
 
 from webapp.db import reading
-from webapp.flags import api, pages
+from webapp.flags import api, evaluation_api, pages, transfer_api
 from webapp.flags.snapshot import FlagStore, provide_store
 from webapp.flags.usage import UsageCounter
 from webapp.web.capability import Capability
@@ -44,7 +44,12 @@ def _present_store() -> FlagStore:
 
 flags = Capability(
     name="flags",
-    blueprints=(pages.blueprint, api.blueprint),
+    blueprints=(
+        pages.blueprint,
+        api.blueprint,
+        evaluation_api.blueprint,
+        transfer_api.blueprint,
+    ),
     menu=MenuEntry(label="Flags", endpoint="flags.index", icon="flag"),
     setup=register_flag_store,
 )

@@ -5,13 +5,14 @@ Nothing here raises because of a flag: an unknown one is off, and told to the lo
 
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from typing import Any, TypeVar, cast
 
 from webapp.clock import now
 from webapp.flags.evaluation import NOT_FOUND
-from webapp.flags.snapshot import EMPTY, flag_store
+from webapp.flags.snapshot import EMPTY, Snapshot, flag_store
+from webapp.flags.usage import UsageCounter
 from webapp.flags.values import NOTHING, Decision, EvaluationContext, subject_id
 from webapp.logs import get_logger
 
@@ -40,16 +41,38 @@ def evaluate(
     snapshot, usage = store.current(), store.usage
     evaluator = snapshot.evaluators.get(name)
     if evaluator is None:
-        _note_unknown(name)
-        # Before the first look at the database no name is known, which says nothing about names.
-        if usage is not None and snapshot is not EMPTY:
-            usage.note_unknown(name)
+        _tell_unknown(name, snapshot, usage)
         return NOT_FOUND
     asked = environment or store.environment
     decision = evaluator(EvaluationContext(subject_id(subject), asked, now(), attributes))
     if usage is not None:
         usage.count(name, asked, decision)
     return decision
+
+
+def evaluate_many(
+    names: Iterable[str] | None,
+    subject: object = None,
+    *,
+    environment: str | None = None,
+    attributes: Mapping[str, Any] = NOTHING,
+) -> dict[str, Decision]:
+    """Decide several flags for one subject, None for all there are: at one moment, on one state."""
+    store = flag_store()
+    snapshot, usage = store.current(), store.usage
+    asked = environment or store.environment
+    context = EvaluationContext(subject_id(subject), asked, now(), attributes)
+    decisions = {}
+    for name in snapshot.evaluators if names is None else names:
+        evaluator = snapshot.evaluators.get(name)
+        if evaluator is None:
+            _tell_unknown(name, snapshot, usage)
+            decisions[name] = NOT_FOUND
+            continue
+        decisions[name] = evaluator(context)
+        if usage is not None:
+            usage.count(name, asked, decisions[name])
+    return decisions
 
 
 def is_enabled(
@@ -138,7 +161,11 @@ def _subject_finder(
     return find
 
 
-def _note_unknown(name: str) -> None:
+def _tell_unknown(name: str, snapshot: Snapshot, usage: UsageCounter | None) -> None:
+    """Log a name that nobody made, once, and leave it for the console's list."""
     if name not in _unknown and len(_unknown) < _MAX_UNKNOWN:
         _unknown.add(name)
         log.warning("flag_unknown", flag=name)
+    # Before the first look at the database no name is known, which says nothing about names.
+    if usage is not None and snapshot is not EMPTY:
+        usage.note_unknown(name)

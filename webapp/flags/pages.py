@@ -4,7 +4,7 @@ Every form works as a plain one; where htmx sends it, only its part of the page 
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
@@ -19,11 +19,19 @@ from webapp.db import db
 from webapp.errors import Conflict, DomainError, FieldErrors, Invalid
 from webapp.flags import service
 from webapp.flags.environments import environment_to_ask
-from webapp.flags.evaluation import NOT_FOUND, compile_flag, state_of
+from webapp.flags.evaluation import state_of
+from webapp.flags.explanation import explain
 from webapp.flags.figures import DAY_HOURS, recent_usage, unknown_names, usage_of
 from webapp.flags.forms import FlagForm, form_of
 from webapp.flags.models import FeatureFlag
-from webapp.flags.presentation import choices_of, overrides_of, shortened, some_of
+from webapp.flags.presentation import (
+    StepLine,
+    choices_of,
+    lines_of,
+    overrides_of,
+    shortened,
+    some_of,
+)
 from webapp.flags.queries import (
     MAX_SKIP,
     PAGE_SIZE,
@@ -51,6 +59,7 @@ class Question:
     subject: str
     environment: str
     decision: Decision | None
+    steps: Sequence[StepLine] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,6 +240,25 @@ def restore(name: str) -> BaseResponse:
     )
 
 
+@blueprint.post("/<name>/purge")
+@requires(Role.ADMIN)
+def purge(name: str) -> BaseResponse:
+    """Remove an archived flag for good."""
+    asking = _asking(
+        f"Remove {name} for good?",
+        "It cannot be restored. The audit keeps its history and its last state.",
+        "Remove for good",
+    )
+    return _act(
+        asking,
+        f"{name} is removed.",
+        url=url_for("flags.index"),
+        verb=lambda by, at: service.purge_flag(
+            db.session, name, by=by, now=at, reason=asking.reason
+        ),
+    )
+
+
 def _flag_page(
     flag: FeatureFlag,
     form: FlagForm,
@@ -368,9 +396,11 @@ def _tried(flag: FeatureFlag) -> Question:
     if "subject" not in request.args:
         return Question(subject="", environment=environment, decision=None)
     context = EvaluationContext(subject_id(subject.strip()), environment, now())
-    decide = compile_flag(flag.definition())
-    decision = NOT_FOUND if flag.archived_at else decide(context)
-    return Question(subject=subject, environment=environment, decision=decision)
+    archived = flag.archived_at is not None
+    told = explain(flag.definition(), context, archived=archived)
+    return Question(
+        subject=subject, environment=environment, decision=told.decision, steps=lines_of(told)
+    )
 
 
 def _form_of(flag: FeatureFlag) -> FlagForm:

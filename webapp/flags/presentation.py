@@ -1,17 +1,20 @@
-"""How flags read on their pages: choices of filters, and long lists in a few words."""
+"""How flags read on their pages: choices of filters, long lists and decisions in a few words."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from webapp.audit.values import Entry, FieldChange
+from webapp.flags.explanation import Explanation, StepName, StepOutcome
 from webapp.flags.forms import override_text
 from webapp.flags.queries import FlagList
 from webapp.flags.values import FlagState, Override
+from webapp.web.filters import utc
 
 _FEW: Final = 5
 
 Options = Sequence[tuple[str, str]]
+Inputs = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +24,25 @@ class Choices:
     states: Options
     environments: Options
     tags: Options
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepLine:
+    """One step of a decision, in words."""
+
+    title: str
+    fact: str
+    outcome: StepOutcome
+
+
+def lines_of(explanation: Explanation) -> list[StepLine]:
+    """Return the steps of a decision as they are told to a person."""
+    return [
+        StepLine(
+            title=_TITLES[step.name], fact=_FACTS[step.name](step.inputs), outcome=step.outcome
+        )
+        for step in explanation.steps
+    ]
 
 
 def choices_of(found: FlagList) -> Choices:
@@ -68,3 +90,53 @@ def _without(items: list[Any], others: list[Any]) -> str:
     only = [str(item) for item in items if item not in known]
     named = f": {some_of(only)}" if only else ""
     return f"{len(items):,}{named}"
+
+
+def _listing(inputs: Inputs) -> str:
+    if not inputs["size"]:
+        return "nobody is listed"
+    if inputs["subject"] is None:
+        return "no subject was named"
+    listed = "is among" if inputs["listed"] else "is not among"
+    return f"{inputs['subject']} {listed} the {inputs['size']:,}"
+
+
+def _window(inputs: Inputs) -> str:
+    begin, end = inputs["starts_at"], inputs["expires_at"]
+    since = f"from {utc(begin)}" if begin else ""
+    until = f"until {utc(end)}" if end else ""
+    return " ".join(filter(None, (since, until))) or "always"
+
+
+def _override(inputs: Inputs) -> str:
+    override = inputs["override"]
+    return f"{inputs['environment']}: {'none' if override is None else override_text(override)}"
+
+
+def _percentage(inputs: Inputs) -> str:
+    share = f"{inputs['percentage']:g} % of the {inputs['percentage_of']}"
+    if inputs["bucket"] is None:
+        return f"{share}, no subject was named"
+    return f"{share}, {inputs['subject']} is in bucket {inputs['bucket']:.2f}"
+
+
+_TITLES: Final[Mapping[StepName, str]] = {
+    StepName.KNOWN: "In use",
+    StepName.SWITCH: "Switch",
+    StepName.WINDOW: "Window",
+    StepName.BLACKLIST: "Never on for",
+    StepName.ENVIRONMENT_OVERRIDE: "Override",
+    StepName.ENVIRONMENTS: "Environments",
+    StepName.WHITELIST: "Always on for",
+    StepName.PERCENTAGE: "Rollout",
+}
+_FACTS: Final[Mapping[StepName, Callable[[Inputs], str]]] = {
+    StepName.KNOWN: lambda inputs: "archived" if inputs["archived"] else "yes",
+    StepName.SWITCH: lambda inputs: "on" if inputs["enabled"] else "off",
+    StepName.WINDOW: _window,
+    StepName.BLACKLIST: _listing,
+    StepName.ENVIRONMENT_OVERRIDE: _override,
+    StepName.ENVIRONMENTS: lambda inputs: some_of(inputs["environments"], "all"),
+    StepName.WHITELIST: _listing,
+    StepName.PERCENTAGE: _percentage,
+}

@@ -125,6 +125,11 @@ def load_flags(session: DbSession, names: Sequence[str]) -> list[FeatureFlag]:
     return [found[name] for name in names if name in found]
 
 
+def all_flags(session: DbSession) -> list[FeatureFlag]:
+    """Return every flag, archived ones too, by name: in the same order on every database."""
+    return sorted(session.scalars(select(FeatureFlag)), key=lambda flag: flag.name)
+
+
 def read_revision(session: DbSession) -> int:
     """Return the number that every change raises; 0 where nothing was ever changed."""
     wanted = select(FlagRevision.revision).where(FlagRevision.id == REVISION_ROW)

@@ -4,7 +4,7 @@ from dataclasses import fields, replace
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import CursorResult, select, update
+from sqlalchemy import CursorResult, delete, select, update
 
 from webapp.actors import Actor
 from webapp.audit.service import record
@@ -15,7 +15,7 @@ from webapp.flags.models import REVISION_ROW, FeatureFlag, FlagRevision
 from webapp.flags.queries import get_flag
 from webapp.flags.snapshot import SnapshotStatus, flag_store
 from webapp.flags.validation import complaints_about, complaints_about_reason
-from webapp.flags.values import FlagChanges, FlagDraft
+from webapp.flags.values import RESERVED_NAMES, FlagChanges, FlagDraft
 
 # How the model spells a field of the draft, where they differ.
 _COLUMNS: Final = {"metadata": "details"}
@@ -28,6 +28,8 @@ def create_flag(
     """Make a flag; :class:`Conflict` where its name is taken, by an archived one too."""
     draft = replace(draft, stickiness=draft.stickiness or draft.name)
     _refuse(draft, reason)
+    if draft.name in RESERVED_NAMES:
+        raise Invalid.field("name", f"{draft.name!r} is an address of the console's own.")
     _raise_revision(session)
     if session.scalar(select(FeatureFlag.id).where(FeatureFlag.name == draft.name)):
         raise Conflict(f"There is a flag {draft.name!r} already; it may be archived.")
@@ -67,11 +69,9 @@ def change_flag(  # noqa: PLR0913  # all but the first three are named at the ca
     if flag.archived_at is not None:
         raise Conflict(f"The flag {name!r} is archived; restore it first.")
     before = draft_of(flag)
-    after = replace(before, **changes.given())
-    after = replace(after, stickiness=after.stickiness or name)
+    after = with_changes(before, changes)
     _refuse(after, reason)
-    old, new = _as_given(before), _as_given(after)
-    different = {field: Change(old[field], new[field]) for field in new if old[field] != new[field]}
+    different = differences(before, after)
     if different:
         values = {_COLUMNS.get(field, field): _plain(getattr(after, field)) for field in different}
         _write(session, flag, values, by=by, now=now)
@@ -110,6 +110,35 @@ def restore_flag(
     return flag
 
 
+def purge_flag(
+    session: DbSession,
+    name: str,
+    *,
+    by: Actor,
+    now: datetime,
+    reason: str,
+    version: int | None = None,
+) -> None:
+    """Remove an archived flag for good; the audit keeps the state that it was last in."""
+    flag = _flag_to_change(session, name, version)
+    refuse_reason(reason)
+    if flag.archived_at is None:
+        raise Conflict(f"The flag {name!r} is in use; archive it first.")
+    state = _as_given(draft_of(flag))
+    state |= {"version": flag.version, "archived_at": flag.archived_at}
+    last = {field: Change(value, None) for field, value in state.items() if field != "name"}
+    # On the condition that it is still what was read, as in every other change.
+    removed = session.execute(
+        delete(FeatureFlag)
+        .where(FeatureFlag.id == flag.id, FeatureFlag.version == flag.version)
+        .execution_options(synchronize_session=False)
+    )
+    if not _touched(removed):
+        raise Conflict(f"{name} was changed meanwhile.")
+    session.expunge(flag)
+    _audit(session, flag, "flag.purged", by=by, now=now, reason=reason, changes=last)
+
+
 def snapshot_status() -> SnapshotStatus:
     """Say how fresh the flags of this process are, for whoever reports on its health."""
     return flag_store().status()
@@ -124,6 +153,39 @@ def draft_of(flag: FeatureFlag) -> FlagDraft:
         tags=tuple(flag.tags),
         metadata=flag.details,
     )
+
+
+def with_changes(draft: FlagDraft, changes: FlagChanges) -> FlagDraft:
+    """Return a draft with the fields that are given changed."""
+    after = replace(draft, **changes.given())
+    return replace(after, stickiness=after.stickiness or after.name)
+
+
+def differences(before: FlagDraft, after: FlagDraft) -> dict[str, Change]:
+    """Return the fields in which two drafts differ."""
+    old, new = _as_given(before), _as_given(after)
+    return {
+        field: Change(old[field], new[field])
+        for field in new
+        if not _is_same(old[field], new[field])
+    }
+
+
+def refuse_reason(reason: str) -> None:
+    """Raise :class:`Invalid` where the reason of a change does not do."""
+    if complaint := complaints_about_reason(reason):
+        raise Invalid(f"reason: {complaint[0]}", {"reason": complaint})
+
+
+def _is_same(old: Any, new: Any) -> bool:
+    """Compare two values as JSON does, for which 1 and true are not the same."""
+    if isinstance(old, bool) != isinstance(new, bool):
+        return False
+    if isinstance(old, dict) and isinstance(new, dict):
+        return old.keys() == new.keys() and all(_is_same(old[key], new[key]) for key in old)
+    if isinstance(old, list) and isinstance(new, list):
+        return len(old) == len(new) and all(map(_is_same, old, new))
+    return bool(old == new)
 
 
 def _flag_to_change(session: DbSession, name: str, version: int | None) -> FeatureFlag:
@@ -171,8 +233,7 @@ def _set_archived(
     now: datetime,
     reason: str,
 ) -> None:
-    if complaint := complaints_about_reason(reason):
-        raise Invalid(f"reason: {complaint[0]}", {"reason": complaint})
+    refuse_reason(reason)
     if (flag.archived_at is None) == (archived_at is None):
         return
     change = {"archived_at": Change(flag.archived_at, archived_at)}

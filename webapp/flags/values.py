@@ -21,6 +21,9 @@ MAX_WORD: Final = 64
 MAX_METADATA: Final = 16_384
 MAX_METADATA_LEVELS: Final = 20
 
+# Addresses have these in the place of a flag's name.
+RESERVED_NAMES: Final = frozenset({"export", "metrics", "new"})
+
 # What an operator may change; everything else about a flag is an admin's.
 OPERATOR_FIELDS: Final = frozenset({"enabled", "percentage"})
 

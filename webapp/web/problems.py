@@ -47,7 +47,7 @@ _DETAILS: dict[int, str] = {
     HTTPStatus.NOT_FOUND: "There is nothing at this address.",
     HTTPStatus.METHOD_NOT_ALLOWED: "This address does not take requests of this kind.",
     HTTPStatus.UNAUTHORIZED: "This needs a valid token, sent as a bearer token.",
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The request is too large: 1 MiB is the most.",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The request is too large: most addresses take 1 MiB.",
 }
 
 

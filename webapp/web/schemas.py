@@ -9,6 +9,9 @@ from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
 from webapp.errors import Invalid
 
+# As many as any number that is asked for here has.
+_MOST_DIGITS = 10
+
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -65,6 +68,24 @@ def parse_json(model: type[Model], data: bytes | str) -> Model:
             message = "The body must be a JSON object."
             raise BadRequest(message) from None
         raise invalid(error) from None
+
+
+def read_whole(name: str, default: int, least: int, most: int) -> int:
+    """Read a whole number from the query; :class:`Invalid` where it is none, or out of bounds."""
+    raw = request.args.get(name, str(default))
+    # The length first: reading thousands of digits is work, and beyond some it is an error.
+    is_whole = len(raw) <= _MOST_DIGITS and raw.isascii() and raw.isdigit()
+    if not is_whole or not least <= int(raw) <= most:
+        raise Invalid.field(name, f"A whole number from {least} to {most}.")
+    return int(raw)
+
+
+def read_choice(name: str) -> bool:
+    """Read ``true`` or ``false`` from the query, false where it is absent."""
+    raw = request.args.get(name, "false")
+    if raw not in {"true", "false"}:
+        raise Invalid.field(name, "Either true or false.")
+    return raw == "true"
 
 
 def invalid(error: ValidationError) -> Invalid:

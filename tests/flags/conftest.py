@@ -1,0 +1,52 @@
+"""Programs that ask the JSON API of flags."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from webapp.accounts.service import create_token
+from webapp.actors import COMMAND
+from webapp.clock import now as clock_now
+from webapp.db import transaction
+from webapp.roles import Role
+
+URL = "/api/v1/feature-flags"
+Send = Callable[..., TestResponse]
+
+
+@pytest.fixture
+def send(app: Flask) -> Send:
+    """Send a request as a program with a role, bound to an environment or to none."""
+    tokens: dict[tuple[Role, str | None], str] = {}
+
+    def request(
+        method: str,
+        path: str = "",
+        role: Role = Role.ADMIN,
+        bound: str | None = None,
+        **kwargs: Any,
+    ) -> TestResponse:
+        if (role, bound) not in tokens:
+            with app.app_context(), transaction() as session:
+                tokens[role, bound] = make_token(session, role, bound)
+        headers = {"Authorization": f"Bearer {tokens[role, bound]}"}
+        client = FlaskClient(app, use_cookies=False)
+        return client.open(URL + path, method=method, headers=headers, **kwargs)
+
+    return request
+
+
+def make_token(session: Any, role: Role, bound: str | None) -> str:
+    made = create_token(
+        session,
+        name=f"test-{role}-{bound}",
+        role=role,
+        environment=bound,
+        by=COMMAND,
+        now=clock_now(),
+    )
+    return made.text
