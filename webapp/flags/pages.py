@@ -3,7 +3,6 @@
 Every form works as a plain one; where htmx sends it, only its part of the page comes back.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -45,7 +44,7 @@ from webapp.flags.values import Decision, EvaluationContext, FlagState, subject_
 from webapp.roles import Role
 from webapp.web.access import actor, principal, requires
 from webapp.web.cursors import read_search
-from webapp.web.htmx import done, render, wants_part
+from webapp.web.htmx import done, render, wants_part, with_toast
 
 blueprint = Blueprint("flags", __name__, url_prefix="/flags")
 
@@ -100,7 +99,6 @@ def index() -> Response:
         choices=choices_of(found),
         usage=recent_usage(db.session, [flag.name for flag in found.rows], now=at),
         unknown=unknown_names(db.session, now=at),
-        **_rights(),
     )
 
 
@@ -151,7 +149,7 @@ def rollout(name: str) -> BaseResponse:
     text = f"{name} is at {flag.percentage:g} %."
     if not wants_part():
         return done(text, url=url_for("flags.show", name=name))
-    return _with_toast(_flag_page(flag, _form_of(flag)), text)
+    return with_toast(_flag_page(flag, _form_of(flag)), text)
 
 
 @blueprint.get("/<name>/edit")
@@ -292,7 +290,6 @@ def _flag_page(
         entries=shortened(entries),
         meanwhile=shortened(meanwhile),
         tried=_tried(flag),
-        **_rights(),
     )
 
 
@@ -380,13 +377,6 @@ def _go_to(name: str, text: str) -> BaseResponse:
     return response
 
 
-def _with_toast(response: Response, text: str) -> Response:
-    response.headers["HX-Trigger"] = json.dumps(
-        {"toast": {"tone": "success", "text": text}, "refresh-live": True}
-    )
-    return response
-
-
 def _tried(flag: FeatureFlag) -> Question:
     """Answer the question in the URL from the flag as it is stored."""
     subject = request.args.get("subject", "")
@@ -409,8 +399,3 @@ def _form_of(flag: FeatureFlag) -> FlagForm:
 
 def _state(flag: FeatureFlag, at: datetime) -> FlagState:
     return state_of(flag.definition(), now=at, archived=flag.archived_at is not None)
-
-
-def _rights() -> dict[str, bool]:
-    role = principal().role or Role.VIEWER
-    return {"may_operate": role.allows(Role.OPERATOR), "may_edit": role.allows(Role.ADMIN)}

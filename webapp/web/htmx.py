@@ -61,13 +61,16 @@ def _digest(body: str) -> str:
 def done(text: str, *, url: str, tone: str = "success") -> BaseResponse:
     """Answer an action: a toast and a refresh for htmx, a flashed message and a redirect else."""
     if wants_part():
-        response = Response(status=204)
-        response.headers["HX-Trigger"] = json.dumps(
-            {"toast": {"tone": tone, "text": text}, "refresh-live": True}
-        )
-        return response
+        return with_toast(Response(status=204), text, tone=tone)
     flash(text, tone)
     return redirect(url, code=303)
+
+
+def with_toast(response: Response, text: str, *, tone: str = "success") -> Response:
+    """Have htmx show a toast with this answer, and the live parts ask anew."""
+    told = {"toast": {"tone": tone, "text": text}, "refresh-live": True}
+    response.headers["HX-Trigger"] = json.dumps(told)
+    return response
 
 
 def _vary(response: Response) -> Response:
