@@ -204,8 +204,3 @@ def flag_store() -> FlagStore:
     if _find_present is None:
         raise RuntimeError("Flags are asked for before the application is set up.")
     return _find_present()
-
-
-def is_stale() -> bool:
-    """Tell whether this process decides by flags that the database has not confirmed for long."""
-    return flag_store().status().stale

@@ -9,7 +9,7 @@ from webapp.audit.values import Entry
 from webapp.breakers.queries import open_breakers
 from webapp.db import DbSession
 from webapp.dead_letters.queries import Troubles, open_troubles
-from webapp.flags.snapshot import flag_store
+from webapp.flags.service import snapshot_status
 from webapp.jobs.queries import QueueFigures, TypeHealth, queue_figures, type_health
 from webapp.overview.health import (
     FAILING_PERCENT,
@@ -64,7 +64,7 @@ def get_overview(session: DbSession, *, now: datetime) -> Overview:
         open_letters=troubles.open_letters,
         oldest_seconds=queue.oldest_seconds,
         failing=[item.type for item in types if _fails(item)],
-        flags_stale=flag_store().status().stale,
+        flags_stale=snapshot_status().stale,
     )
     return Overview(
         health=assess(signs),

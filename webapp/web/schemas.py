@@ -1,7 +1,7 @@
 """The typed edge: bodies and queries become pydantic models, and errors name their fields."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 from flask import request
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, ValidationError
@@ -96,8 +96,3 @@ def invalid(error: ValidationError) -> Invalid:
         errors.setdefault(place, []).append(item["msg"])
     first = next(iter(errors.items()))
     return Invalid(f"{first[0]}: {first[1][0]}", errors)
-
-
-def schema_of(model: type[BaseModel]) -> dict[str, Any]:
-    """Return the JSON Schema of a model."""
-    return model.model_json_schema()
