@@ -88,19 +88,21 @@ find_python() {
 
 has_uv() { [ -z "${NO_UV:-}" ] && command -v uv >/dev/null; }
 
+# The lists are complete, so nothing is left to resolve: pip would otherwise look for a newer release
+# of what another package wants with an extra, and refuse it for want of a hash.
 # Bytecode is compiled here, so that the first start does not pay for it.
 install_packages() {
   local files=()
   local file
   for file in "${requirements[@]}"; do files+=(-r "$file"); done
   if has_uv; then
-    uv pip install --quiet --python "$venv/bin/python" --require-hashes --compile-bytecode \
-      "${files[@]}"
+    uv pip install --quiet --python "$venv/bin/python" --require-hashes --no-deps \
+      --compile-bytecode "${files[@]}"
   else
     # An environment that uv made has no pip, and uv may be gone by now.
     "$venv/bin/python" -c 'import pip' 2>/dev/null || "$venv/bin/python" -m ensurepip >/dev/null
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes \
-      "${files[@]}"
+      --no-deps "${files[@]}"
   fi
 }
 

