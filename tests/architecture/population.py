@@ -11,9 +11,19 @@ from webapp.audit.values import Change
 from webapp.breakers.models import CircuitBreakerEvent, CircuitBreakerState
 from webapp.dead_letters.service import write
 from webapp.dead_letters.values import Cause, Reason
-from webapp.flags.recording import Span, UsageBatch, UsageKey, add_usage
+from webapp.flags.batches import Span, UsageBatch, UsageKey
+from webapp.flags.recording import add_usage
 from webapp.flags.service import create_flag
-from webapp.flags.values import FlagDraft
+from webapp.flags.shared import Trace, create_group, create_segment
+from webapp.flags.values import (
+    Condition,
+    FlagDraft,
+    GroupDraft,
+    Operator,
+    Rule,
+    SegmentDraft,
+    Variant,
+)
 from webapp.jobs.models import Job, JobAttempt
 from webapp.jobs.values import JobState, Outcome
 from webapp.sources.models import EtlRun, Record, RejectedRecord
@@ -52,12 +62,20 @@ def populate(session: Session, numbers: range, *, now: datetime) -> None:
 
 
 def _add_flag(session: Session, number: int, now: datetime) -> None:
+    trace = Trace(COMMAND, now, "Needed")
+    german = Condition(attribute="country", operator=Operator.IN, values=("DE", "AT"))
+    segment = SegmentDraft(name=f"german{number}", conditions=(german,))
+    create_segment(session, segment, trace)
+    create_group(session, GroupDraft(name=f"group{number}"), trace)
     draft = FlagDraft(
         name=f"flag.number{number}",
         description="A flag among others.",
         enabled=number % 2 == 0,
         percentage=number % 101,
         environment_overrides={"staging": True},
+        rules=(Rule(name="some", segments=(segment.name,), percentage=100.0),),
+        variants=(Variant(name="blue", weight=1), Variant(name="green", weight=1)),
+        group=f"group{number}",
         tags=("example",),
     )
     create_flag(session, draft, by=COMMAND, now=now, reason="Needed")
@@ -67,6 +85,7 @@ def _add_flag(session: Session, number: int, now: datetime) -> None:
         counts={asked: number + 1},
         uses={draft.name: Span(hour, now)},
         unknown={f"misspelt.number{number}": (1, Span(hour, now))},
+        subjects={(draft.name, hour): [number]},
     )
     add_usage(session, batch)
 

@@ -19,15 +19,20 @@ NAMELESS = re.compile(r"utils?|helpers?|common|managers?|misc")
 # File names that are promises: what stands there decides, and touches nothing.
 PURE_NAMES = frozenset(
     {
+        "batches",
         "bucketing",
         "chain",
         "classification",
+        "documents",
         "evaluation",
+        "explanation",
         "fingerprint",
         "lifecycle",
         "policy",
         "rollout",
+        "sampling",
         "staleness",
+        "targeting",
         "values",
     }
 )
@@ -36,7 +41,7 @@ INPUT_OUTPUT = frozenset(
     {"io", "logging", "os", "random", "secrets", "shutil", "socket", "sqlite3", "subprocess"}
     | {"tempfile", "threading", "time", "urllib.request", "uuid"}
 )
-PURE_LIBRARIES = frozenset({"mmh3"})
+PURE_LIBRARIES = frozenset({"mmh3", "re2", "semver"})
 PURE_PLUMBING = frozenset({"webapp.actors", "webapp.errors", "webapp.roles"})
 # The operating system's numbers are constants; where files are is not asked.
 IMPURE_CALLS = frozenset({"open", "print", "input", "exec", "eval", "__import__"})

@@ -42,7 +42,9 @@ def test_evaluate_and_check_answer_alike(flag: None, send: Send, path: str) -> N
         "flag_name": "ui.beta",
         "enabled": True,
         "reason": "whitelist",
+        "rule": None,
         "variant": None,
+        "value": None,
     }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from webapp.flags.bucketing import bucket_of
-from webapp.flags.evaluation import NOBODY, compile_flag, state_of
+from webapp.flags.evaluation import CompiledFlag, Surroundings, compile_flag, state_of
 from webapp.flags.values import EvaluationContext, FlagDefinition, FlagState, Reason, subject_id
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -233,6 +233,14 @@ CASES: list[tuple[str, dict[str, Any], str | None, bool, Reason]] = [
 ]
 
 
+def compiled(flag: FlagDefinition) -> CompiledFlag:
+    return compile_flag(flag, Surroundings("production"))
+
+
+def asked(subject: str | None, **attributes: Any) -> EvaluationContext:
+    return EvaluationContext(subject, "production", NOW, attributes)
+
+
 @pytest.mark.parametrize(
     ("changes", "subject", "enabled", "reason"),
     [case[1:] for case in CASES],
@@ -241,8 +249,7 @@ CASES: list[tuple[str, dict[str, Any], str | None, bool, Reason]] = [
 def test_first_match_wins(
     changes: dict[str, Any], subject: str | None, enabled: bool, reason: Reason
 ) -> None:
-    decide = compile_flag(replace(FULL, **changes))
-    decision = decide(EvaluationContext(subject, "production", NOW))
+    decision = compiled(replace(FULL, **changes)).ask(asked(subject))
     assert (decision.enabled, decision.reason) == (enabled, reason)
     assert decision.variant is None
 
@@ -254,17 +261,17 @@ def test_the_subjects_of_the_table_are_in_the_buckets_they_claim() -> None:
 
 def test_flags_of_one_stickiness_put_a_subject_in_one_bucket() -> None:
     flags = [
-        compile_flag(FlagDefinition(name=name, enabled=True, percentage=33.0, stickiness="shared"))
+        compiled(FlagDefinition(name=name, enabled=True, percentage=33.0, stickiness="shared"))
         for name in ("one", "other")
     ]
     for number in range(500):
-        context = EvaluationContext(f"user-{number}", "production", NOW)
-        assert len({decide(context) for decide in flags}) == 1
+        context = asked(f"user-{number}")
+        assert len({flag.ask(context).enabled for flag in flags}) == 1
 
 
 def test_deciding_allocates_no_answer() -> None:
-    decide = compile_flag(replace(FULL, percentage=0.0))
-    assert decide(EvaluationContext("u", "production", NOW)) is NOBODY
+    flag = compiled(replace(FULL, percentage=0.0))
+    assert flag.ask(asked("u")) is flag.ask(asked("v"))
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,9 @@ from webapp.flags.service import archive_flag, create_flag
 from webapp.flags.values import FlagDraft
 from webapp.roles import Role
 
-ON = {"enabled": True, "reason": "everyone", "variant": None}
-UNKNOWN = {"enabled": False, "reason": "not_found", "variant": None}
+NO_VARIANT = {"rule": None, "variant": None, "value": None}
+ON = {"enabled": True, "reason": "everyone"} | NO_VARIANT
+UNKNOWN = {"enabled": False, "reason": "not_found"} | NO_VARIANT
 
 
 @pytest.fixture(autouse=True)
@@ -90,10 +91,10 @@ def test_an_explanation_tells_every_step(send: Send) -> None:
     answer = send("POST", "/a.on/evaluate", Role.VIEWER, json=asked).get_json()
     answer.pop("evaluation_time_ms")
     steps = told.pop("steps")
-    assert told == answer | {"decided_by": "percentage"}
-    assert [step["outcome"] for step in steps] == ["passed"] * 7 + ["decided"]
+    assert told == answer | {"decided_by": "percentage", "split": None}
+    assert [step["outcome"] for step in steps] == ["passed"] * 8 + ["decided"]
     assert steps[2]["inputs"]["now"].endswith("Z")
-    assert steps[5]["inputs"] == {"environment": "production", "environments": []}
+    assert steps[6]["inputs"] == {"environment": "production", "environments": []}
 
 
 @pytest.mark.parametrize(

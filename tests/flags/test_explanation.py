@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from webapp.flags.evaluation import NOT_FOUND, compile_flag
+from webapp.flags.evaluation import NOT_FOUND, Surroundings, compile_flag
 from webapp.flags.explanation import Explanation, StepName, StepOutcome, explain
 from webapp.flags.values import EvaluationContext, FlagDefinition
 
@@ -54,7 +54,9 @@ def outcomes(told: Explanation) -> list[StepOutcome]:
 @settings(max_examples=1_000)
 @given(flags, contexts)
 def test_the_answer_is_the_evaluators(flag: FlagDefinition, context: EvaluationContext) -> None:
-    assert explain(flag, context).decision == compile_flag(flag)(context)
+    assert explain(flag, context).decision == compile_flag(
+        flag, Surroundings(context.environment)
+    ).ask(context)
 
 
 @given(flags, contexts, st.booleans())
@@ -91,7 +93,7 @@ def test_the_step_that_decides_is_named(
     assert explain(replace(FULL, **changes), ask(subject)).decided_by == step
 
 
-@pytest.mark.parametrize(("flag", "archived", "steps"), [(None, False, 1), (FULL, True, 8)])
+@pytest.mark.parametrize(("flag", "archived", "steps"), [(None, False, 1), (FULL, True, 9)])
 def test_what_is_unknown_or_archived_ends_at_the_first_step(
     flag: FlagDefinition | None, archived: bool, steps: int
 ) -> None:
@@ -111,6 +113,7 @@ def test_a_step_shows_what_it_looked_at() -> None:
     assert inputs[StepName.PERCENTAGE] == {
         "percentage": 12.5,
         "percentage_of": "environment",
+        "rules": [],
         "stickiness": "f",
         "subject": "user-3",
     }

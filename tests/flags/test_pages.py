@@ -397,7 +397,7 @@ def test_the_steps_of_an_archived_flag_end_at_the_first(
     archive(app, now)
     part = viewer.htmx("/flags/ui.beta?subject=", "flags-playground").text
     assert part.index("archived") < part.index("Decides") < part.index("Switch")
-    assert part.count("not asked") == 7
+    assert part.count("not asked") == 8
 
 
 def test_the_list_offers_an_export(viewer: "ConsoleClient") -> None:

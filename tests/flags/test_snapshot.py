@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from webapp.actors import COMMAND
 from webapp.db import db, reading, transaction, will_write
 from webapp.flags import is_enabled
+from webapp.flags.feeds import DatabaseFeed
 from webapp.flags.service import change_flag, create_flag, snapshot_status
 from webapp.flags.snapshot import FlagStore
 from webapp.flags.values import FlagChanges, FlagDraft
@@ -124,7 +125,7 @@ class SwitchableDatabase:
 @contextmanager
 def store_on(database: SwitchableDatabase, trust_seconds: float = 60) -> Iterator[FlagStore]:
     store = FlagStore(
-        database.open_session,
+        DatabaseFeed(database.open_session),
         environment="production",
         poll_seconds=600,
         trust_seconds=trust_seconds,
@@ -143,7 +144,7 @@ def test_without_the_database_the_last_snapshot_goes_on(
         database.away = True
         assert [store.refresh() for _ in range(3)] == [False, False, False]
         assert store.current() is before
-        assert flag in store.current().evaluators
+        assert flag in store.current().found.flags
         status = store.status()
         assert status.stale
         assert status.age > 0
@@ -173,7 +174,7 @@ def test_an_unchanged_revision_keeps_the_snapshot(app: Flask, flag: str, now: da
         assert store.current() is before
         turn_on(now)
         store.refresh()
-        assert store.current().revision == before.revision + 1
+        assert store.current().found.revision == before.found.revision + 1
 
 
 def test_asking_costs_no_statement(app: Flask, flag: str) -> None:

@@ -21,22 +21,22 @@ from webapp.actors import COMMAND
 from webapp.app import create_app
 from webapp.db import db, reading, transaction
 from webapp.flags import is_enabled
+from webapp.flags.batches import Span, UsageBatch, UsageKey
 from webapp.flags.decorators import evaluate_many
-from webapp.flags.evaluation import BEYOND, EVERYONE, WITHIN
 from webapp.flags.figures import recent_usage, unknown_names, usage_of
 from webapp.flags.models import FeatureFlagEvaluation, UnknownFlag
 from webapp.flags.queries import FlagFilters, list_flags
-from webapp.flags.recording import MAX_UNKNOWN_KEPT, Span, UsageBatch, UsageKey, add_usage
+from webapp.flags.recording import MAX_UNKNOWN_KEPT, add_usage
 from webapp.flags.service import archive_flag, create_flag
+from webapp.flags.sinks import DatabaseSink
 from webapp.flags.snapshot import flag_store
-from webapp.flags.usage import (
-    MAX_ENVIRONMENTS,
-    MAX_PENDING,
-    MAX_UNKNOWN,
-    OTHER_ENVIRONMENTS,
-    UsageCounter,
-)
-from webapp.flags.values import Decision, FlagDraft, Reason
+from webapp.flags.tables import MAX_OTHERS, OTHER_ENVIRONMENTS, FlagTables
+from webapp.flags.usage import MAX_PENDING, MAX_UNKNOWN, UsageCounter
+from webapp.flags.values import Decision, FlagDefinition, FlagDraft, FlagSet, Reason
+
+WITHIN = Decision(enabled=True, reason=Reason.PERCENTAGE)
+BEYOND = Decision(enabled=False, reason=Reason.PERCENTAGE)
+EVERYONE = Decision(enabled=True, reason=Reason.EVERYONE)
 
 ROOT = Path(__file__).parents[2]
 
@@ -64,7 +64,7 @@ ask(30)
 @pytest.fixture
 def counter(app: Flask) -> Iterator[UsageCounter]:
     """A counter of our own, which tells only when it is asked to."""
-    usage = UsageCounter(app.extensions["settings"].database_url, flush_seconds=3600)
+    usage = UsageCounter(DatabaseSink(app.extensions["settings"].database_url), flush_seconds=3600)
     with app.app_context():
         yield usage
         usage.stop()
@@ -81,6 +81,11 @@ def flag(app: Flask, now: datetime) -> Iterator[str]:
 def make(session: Session, name: str, now: datetime, percentage: float = 50) -> None:
     draft = FlagDraft(name=name, enabled=True, percentage=percentage)
     create_flag(session, draft, by=COMMAND, now=now, reason="r")
+
+
+def count(usage: UsageCounter, flag: str, environment: str, decision: Decision) -> None:
+    """Hand out a decision, as an evaluation does."""
+    usage.ready_for(flag, environment)(decision).count()
 
 
 def set_clock(monkeypatch: pytest.MonkeyPatch, when: datetime) -> None:
@@ -104,10 +109,10 @@ def test_what_is_told_is_what_was_counted(counter: UsageCounter) -> None:
     variant = Decision(enabled=True, reason=Reason.PERCENTAGE, variant="blue")
     for decision, times in ((WITHIN, 3), (BEYOND, 2), (variant, 4)):
         for _ in range(times):
-            counter.count("beta", "production", decision)
+            count(counter, "beta", "production", decision)
     assert counter.flush()
-    counter.count("beta", "production", BEYOND)
-    counter.count("beta", "staging", EVERYONE)
+    count(counter, "beta", "production", BEYOND)
+    count(counter, "beta", "staging", EVERYONE)
     assert counter.flush()
     assert counter.flush()
     assert rows() == [
@@ -124,7 +129,7 @@ def test_threads_and_flushes_at_the_same_time_lose_nothing(counter: UsageCounter
 
     def ask() -> None:
         for _ in range(20_000):
-            counter.count("beta", "production", WITHIN)
+            count(counter, "beta", "production", WITHIN)
 
     threads = [threading.Thread(target=ask) for _ in range(4)]
     try:
@@ -160,10 +165,10 @@ def test_two_processes_and_their_forks_are_summed(app: Flask, flag: str, tmp_pat
 
 
 def test_a_fork_forgets_what_its_parent_has_counted(counter: UsageCounter) -> None:
-    counter.count("beta", "production", WITHIN)
+    count(counter, "beta", "production", WITHIN)
     child = os.fork()
     if child == 0:
-        counter.count("beta", "production", BEYOND)
+        count(counter, "beta", "production", BEYOND)
         told = counter.flush()
         os._exit(0 if told else 1)
     assert os.waitpid(child, 0)[1] == 0
@@ -184,8 +189,10 @@ def test_counts_belong_to_the_hour_in_which_they_began(
         set_clock(monkeypatch, moment if times > 1 else moment - timedelta(seconds=5))
         if times > 1:
             counter.flush()
+        else:
+            counter.start()
         for _ in range(times):
-            counter.count("beta", "production", WITHIN)
+            count(counter, "beta", "production", WITHIN)
     set_clock(monkeypatch, now + timedelta(seconds=20))
     counter.flush()
     with reading() as session:
@@ -205,8 +212,9 @@ def test_the_thread_looks_at_the_turn_of_the_hour(counter: UsageCounter, now: da
 
 
 def test_the_thread_tells_by_itself(app: Flask, flag: str) -> None:
-    usage = UsageCounter(app.extensions["settings"].database_url, flush_seconds=0.05)
-    usage.count(flag, "production", WITHIN)
+    usage = UsageCounter(DatabaseSink(app.extensions["settings"].database_url), flush_seconds=0.05)
+    usage.start()
+    count(usage, flag, "production", WITHIN)
     wait_until(lambda: total() == 1, seconds=10, what="the count is told")
     usage.stop()
 
@@ -217,17 +225,15 @@ def test_while_the_database_is_away_counts_wait_and_it_is_told_once(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    there, counter._database_url = counter._database_url, "sqlite:////nowhere/at/all.db"
+    there, counter._sink = counter._sink, DatabaseSink("sqlite:////nowhere/at/all.db")
     for hour in range(3):
         set_clock(monkeypatch, now + timedelta(hours=hour))
-        counter.count("beta", "production", WITHIN)
+        count(counter, "beta", "production", WITHIN)
         counter.note_unknown("betta")
         assert not counter.flush()
     assert caplog.text.count("flag_usage_not_told") == 1
-    counter._database_url = there
-    assert counter._engine is not None
-    counter._engine.dispose()
-    counter._engine = None
+    counter._sink.close()
+    counter._sink = there
     assert counter.flush()
     assert counter.flush()
     assert total() == 3
@@ -239,7 +245,7 @@ def test_what_waits_has_a_bound(counter: UsageCounter, monkeypatch: pytest.Monke
     monkeypatch.setattr("webapp.flags.usage.MAX_PENDING", 10)
     assert MAX_PENDING > 10
     for number in range(20):
-        counter.count(f"flag{number}", "production", WITHIN)
+        count(counter, f"flag{number}", "production", WITHIN)
     counter.flush()
     assert len(rows()) == 10
 
@@ -247,14 +253,17 @@ def test_what_waits_has_a_bound(counter: UsageCounter, monkeypatch: pytest.Monke
 def test_environments_beyond_a_bound_and_odd_ones_are_counted_together(
     counter: UsageCounter,
 ) -> None:
-    odd: list[Any] = ["x" * 65, "nul\0", "\ud800", "", 7]
+    flag = FlagDefinition(name="beta", enabled=True, environment_overrides={"staging": True})
+    tables = FlagTables(FlagSet(1, {"beta": flag}), "production", counter)
+    odd: list[Any] = ["x" * 65, "nul\0", "\ud800", 7, OTHER_ENVIRONMENTS]
     more = 3
-    for environment in [*odd, *(f"env{n}" for n in range(MAX_ENVIRONMENTS + more))]:
-        counter.count("beta", environment, WITHIN)
+    for environment in [*odd, *(f"env{n}" for n in range(MAX_OTHERS + more)), "staging"]:
+        tables[environment]["beta"].decide("u", {}, clock.now()).count()
     counter.flush()
     counted = {row[1]: row[-1] for row in rows()}
-    assert len(counted) == MAX_ENVIRONMENTS + 1
+    assert counted["staging"] == 1
     assert counted[OTHER_ENVIRONMENTS] == len(odd) + more
+    assert len(counted) == MAX_OTHERS + 2
 
 
 def test_a_name_that_nobody_made_is_listed_until_somebody_makes_it(
@@ -305,6 +314,8 @@ def test_with_counting_off_nothing_is_counted(
 ) -> None:
     usage = flag_store().usage
     monkeypatch.setattr(flag_store(), "usage", None)
+    # What is ready was made to count.
+    flag_store().stop()
     is_enabled(flag, "u")
     is_enabled("betta", "u")
     assert usage is not None

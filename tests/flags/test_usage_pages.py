@@ -9,7 +9,8 @@ from flask import Flask
 from webapp import clock
 from webapp.actors import COMMAND
 from webapp.db import transaction
-from webapp.flags.recording import Span, UsageBatch, UsageKey, add_usage
+from webapp.flags.batches import Span, UsageBatch, UsageKey
+from webapp.flags.recording import add_usage
 from webapp.flags.service import create_flag
 from webapp.flags.snapshot import flag_store
 from webapp.flags.values import FlagDraft

@@ -18,7 +18,6 @@ from webapp.flags.queries import MAX_SKIP, FlagFilters, get_flag, list_flags, lo
 from webapp.flags.schemas import (
     FlagUpdate,
     NewFlag,
-    Removal,
     entry_as_json,
     flag_as_json,
     usage_as_json,
@@ -29,13 +28,12 @@ from webapp.paging import COUNT_CAP
 from webapp.roles import Role
 from webapp.web.access import actor, principal, requires
 from webapp.web.answers import json_answer
-from webapp.web.schemas import read_choice, read_json, read_whole
+from webapp.web.schemas import read_choice, read_json, read_removal, read_whole
 
 blueprint = Blueprint("flags_api", __name__, url_prefix="/api/v1/feature-flags")
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 500
-MAX_VERSION = 2**31 - 1
 
 
 @blueprint.get("")
@@ -47,7 +45,10 @@ def index() -> Response:
         state=_wanted_state(),
         environment=request.args.get("environment", ""),
         tag=request.args.get("tag", ""),
-        stale=_wanted_staleness(),
+        group=request.args.get("group", ""),
+        enabled=_wanted_truth("enabled"),
+        archived=_wanted_truth("archived"),
+        stale=_wanted_truth("stale"),
     )
     skip = read_whole("skip", 0, 0, MAX_SKIP)
     limit = read_whole("limit", DEFAULT_LIMIT, 1, MAX_LIMIT)
@@ -110,13 +111,11 @@ def update(name: str) -> Response:
 @requires(Role.ADMIN)
 def delete(name: str) -> Response:
     """Archive a flag, or remove an archived one for good; why stands in the body or the query."""
-    body = read_json(Removal)
-    reason = request.args.get("reason", "") if body.reason is None else body.reason
-    version = body.version
-    if version is None and "version" in request.args:
-        version = read_whole("version", 1, 1, MAX_VERSION)
+    wanted = read_removal()
     remove = service.purge_flag if read_choice("purge") else service.archive_flag
-    flag = remove(db.session, name, by=actor(), now=now(), reason=reason, version=version)
+    flag = remove(
+        db.session, name, by=actor(), now=now(), reason=wanted.reason, version=wanted.version
+    )
     db.session.commit()
     return json_answer(flag_as_json(flag)) if flag else Response(status=204)
 
@@ -154,8 +153,8 @@ def _wanted_state() -> str:
     return state
 
 
-def _wanted_staleness() -> str:
-    stale = request.args.get("stale", "")
-    if stale not in {"", "true", "false"}:
-        raise Invalid.field("stale", "Either true or false.")
-    return stale
+def _wanted_truth(name: str) -> str:
+    wanted = request.args.get(name, "")
+    if wanted not in {"", "true", "false"}:
+        raise Invalid.field(name, "Either true or false.")
+    return wanted

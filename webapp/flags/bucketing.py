@@ -4,27 +4,53 @@ Buckets are whole hundredths of a percent (0 to 9999), because a float such as 2
 always equal 25.07 and two programs must never disagree about one subject.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 from mmh3 import hash as murmur3
 
 EVERYBODY: Final = 10_000
+#: Hashes lie below it.
+HASHES: Final = 2**32
+# The seed of variants in the Unleash SDKs: another one, so that variants do not follow the rollout.
+_VARIANT_SEED: Final = 86_028_157
+
+
+def hasher(stickiness: str) -> Callable[[str], int]:
+    """Return the hash of subjects: ``murmur3_32("stickiness:subject")`` with seed 0, unsigned."""
+    prefix = f"{stickiness}:"
+
+    def hash_of(subject: str) -> int:
+        text = prefix + subject
+        # mmh3 crashes the process on text that holds half of a surrogate pair, and JSON can carry
+        # one: such a text is given as bytes.  Arguments by position cost half of those by name.
+        if text.isascii():
+            return murmur3(text, 0, False)
+        return murmur3(text.encode("utf-8", "surrogatepass"), 0, False)
+
+    return hash_of
+
+
+def bucket_in(spread: int) -> int:
+    """Return the bucket of a hash in hundredths of a percent.
+
+    Its last two decimal digits are the whole percent, as in the Unleash SDKs
+    (``m % 100 + 1 <= percentage``), the two before them the hundredths.
+    """
+    return spread % 100 * 100 + spread // 100 % 100
 
 
 def bucket_of(stickiness: str, subject: str) -> int:
-    """Return the bucket of a subject in hundredths of a percent: on when below the threshold.
-
-    ``m = murmur3_32("stickiness:subject")`` with seed 0; its last two decimal digits are the whole
-    percent, as in the Unleash SDKs (``m % 100 + 1 <= percentage``), the two before them the
-    hundredths.
-    """
-    # mmh3 crashes the process on text that holds half of a surrogate pair, and JSON can carry one:
-    # it is given bytes only.
-    data = f"{stickiness}:{subject}".encode("utf-8", "surrogatepass")
-    spread: int = murmur3(data, 0, False)  # positional: half the cost of a keyword
-    return spread % 100 * 100 + spread // 100 % 100
+    """Return the bucket of a subject in hundredths of a percent: on when below the threshold."""
+    return bucket_in(hasher(stickiness)(subject))
 
 
 def threshold_of(percentage: float) -> int:
     """Return a percentage (0 to 100, two decimals) in hundredths of a percent."""
     return round(percentage * 100)
+
+
+def variant_place(stickiness: str, subject: str, total: int) -> int:
+    """Return where among ``total`` weights a subject lies, from 1 on, as the Unleash SDKs do."""
+    data = f"{stickiness}:{subject}".encode("utf-8", "surrogatepass")
+    return murmur3(data, _VARIANT_SEED, False) % total + 1

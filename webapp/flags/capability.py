@@ -8,7 +8,10 @@ from flask import Flask, current_app
 from sqlalchemy.orm import Session
 
 from webapp.db import reading
-from webapp.flags import api, evaluation_api, pages, transfer_api
+from webapp.flags import api, evaluation_api, pages, shared_api, transfer_api
+from webapp.flags.feeds import DatabaseFeed
+from webapp.flags.signals import RedisSignals
+from webapp.flags.sinks import DatabaseSink
 from webapp.flags.snapshot import FlagStore, provide_store
 from webapp.flags.usage import UsageCounter
 from webapp.web.capability import Capability
@@ -27,11 +30,12 @@ def register_flag_store(app: Flask) -> None:
             yield session
 
     store = FlagStore(
-        open_session,
+        DatabaseFeed(open_session),
         environment=settings.flag_environment,
         poll_seconds=settings.flag_poll_seconds,
         trust_seconds=settings.flag_cache_ttl,
-        usage=UsageCounter(settings.database_url) if settings.flag_metrics else None,
+        usage=UsageCounter(DatabaseSink(settings.database_url)) if settings.flag_metrics else None,
+        signals=RedisSignals(settings.redis_url) if settings.redis_url else None,
     )
     app.extensions[EXTENSION] = store
     provide_store(store, _present_store)
@@ -49,6 +53,7 @@ flags = Capability(
         api.blueprint,
         evaluation_api.blueprint,
         transfer_api.blueprint,
+        shared_api.blueprint,
     ),
     menu=MenuEntry(label="Flags", endpoint="flags.index", icon="flag"),
     setup=register_flag_store,

@@ -6,20 +6,23 @@ Nothing here raises because of a flag: an unknown one is off, and told to the lo
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 from functools import wraps
 from typing import Any, TypeVar, cast
 
 from webapp.clock import now
+from webapp.flags import snapshot
 from webapp.flags.evaluation import NOT_FOUND
-from webapp.flags.snapshot import EMPTY, Snapshot, flag_store
-from webapp.flags.usage import UsageCounter
-from webapp.flags.values import NOTHING, Decision, EvaluationContext, subject_id
+from webapp.flags.snapshot import flag_store
+from webapp.flags.values import NO_FLAGS, NOTHING, Decision, subject_id
 from webapp.logs import get_logger
 
 log = get_logger(__name__)
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+# What a flag is told that does not look at the time: reading the clock costs as much as the rest.
+_ANY_TIME = datetime.min.replace(tzinfo=UTC)
 # Names come from callers, so what is remembered of them has a bound.
 _MAX_UNKNOWN = 1_000
 _unknown: set[str] = set()
@@ -35,44 +38,9 @@ def evaluate(
     """Decide a flag for one subject, in this deployment's environment where none is named.
 
     ``subject`` is any stable id, as text or what ``str`` makes of it.  ``attributes`` are further
-    facts about the subject.
+    facts about the subject, which rules look at.
     """
-    store = flag_store()
-    snapshot, usage = store.current(), store.usage
-    evaluator = snapshot.evaluators.get(name)
-    if evaluator is None:
-        _tell_unknown(name, snapshot, usage)
-        return NOT_FOUND
-    asked = environment or store.environment
-    decision = evaluator(EvaluationContext(subject_id(subject), asked, now(), attributes))
-    if usage is not None:
-        usage.count(name, asked, decision)
-    return decision
-
-
-def evaluate_many(
-    names: Iterable[str] | None,
-    subject: object = None,
-    *,
-    environment: str | None = None,
-    attributes: Mapping[str, Any] = NOTHING,
-) -> dict[str, Decision]:
-    """Decide several flags for one subject, None for all there are: at one moment, on one state."""
-    store = flag_store()
-    snapshot, usage = store.current(), store.usage
-    asked = environment or store.environment
-    context = EvaluationContext(subject_id(subject), asked, now(), attributes)
-    decisions = {}
-    for name in snapshot.evaluators if names is None else names:
-        evaluator = snapshot.evaluators.get(name)
-        if evaluator is None:
-            _tell_unknown(name, snapshot, usage)
-            decisions[name] = NOT_FOUND
-            continue
-        decisions[name] = evaluator(context)
-        if usage is not None:
-            usage.count(name, asked, decisions[name])
-    return decisions
+    return _decide(name, subject, environment, attributes)
 
 
 def is_enabled(
@@ -83,7 +51,43 @@ def is_enabled(
     attributes: Mapping[str, Any] = NOTHING,
 ) -> bool:
     """Tell whether a flag is on; as :func:`evaluate`, without the reason."""
-    return evaluate(name, subject, environment=environment, attributes=attributes).enabled
+    return _decide(name, subject, environment, attributes).enabled
+
+
+def evaluate_many(
+    names: Iterable[str] | None,
+    subject: object = None,
+    *,
+    environment: str | None = None,
+    attributes: Mapping[str, Any] = NOTHING,
+) -> dict[str, Decision]:
+    """Decide several flags for one subject, None for all there are: at one moment, on one state."""
+    tables = flag_store().current()
+    table, asked, moment = tables[environment], subject_id(subject), now()
+    decisions = {}
+    for name in tables.found.flags if names is None else names:
+        try:
+            decision = table[name].decide(asked, attributes, moment)
+        except KeyError:
+            decision = _unknown_flag(name)
+        decision.count()
+        decisions[name] = decision
+    return decisions
+
+
+def _decide(
+    name: str, subject: object, environment: str | None, attributes: Mapping[str, Any]
+) -> Decision:
+    """Decide one flag.  Every step here is paid with every evaluation, so there are few."""
+    if type(subject) is not str:
+        subject = subject_id(subject)
+    try:
+        flag = (snapshot.only or snapshot.flag_store()).tables[environment][name]
+    except KeyError:
+        return _unknown_flag(name)
+    decision = flag.decide(subject, attributes, now() if flag.timed else _ANY_TIME)
+    decision.count()
+    return decision
 
 
 def feature_flag(
@@ -161,11 +165,14 @@ def _subject_finder(
     return find
 
 
-def _tell_unknown(name: str, snapshot: Snapshot, usage: UsageCounter | None) -> None:
+def _unknown_flag(name: str) -> Decision:
     """Log a name that nobody made, once, and leave it for the console's list."""
-    if name not in _unknown and len(_unknown) < _MAX_UNKNOWN:
-        _unknown.add(name)
-        log.warning("flag_unknown", flag=name)
+    store = flag_store()
     # Before the first look at the database no name is known, which says nothing about names.
-    if usage is not None and snapshot is not EMPTY:
-        usage.note_unknown(name)
+    if store.current().found is not NO_FLAGS:
+        if store.usage is not None:
+            store.usage.note_unknown(name)
+        if name not in _unknown and len(_unknown) < _MAX_UNKNOWN:
+            _unknown.add(name)
+            log.warning("flag_unknown", flag=name)
+    return NOT_FOUND

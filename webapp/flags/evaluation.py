@@ -1,112 +1,274 @@
 """How a flag is decided: one definition becomes one closure, which answers without any I/O.
 
-Everything that can be known beforehand is prepared when the flag is compiled: sets, thresholds,
-the answer objects, and what each environment comes to.  First match wins, in this order:
+Everything that can be known beforehand is prepared when the flag is compiled for an environment:
+sets, thresholds, conditions, and the answers themselves, which are shared.  First match wins, in
+this order:
 
-1. no such flag: the snapshot answers ``not_found``
+1. no such flag: whoever looks it up answers ``not_found``
 2. switched off
 3. outside its window
-4. (the place of prerequisites)
+4. a prerequisite fails
 5. on the blacklist
 6. an override of the environment that says on or off
 7. outside its environments
 8. on the whitelist
-9. the percentage: the environment's own where it has one, else the flag's
+9. the percentage: the environment's own where it has one, else the flag's, or that of a rule which
+   holds for the subject and is higher
+
+A subject whose bucket lies within the own percentage is on by that, whatever rules hold; one
+beyond it is on by the highest rule that holds, if that reaches its bucket.  So a rule is named
+where it made the difference, and the order of rules means nothing.
 """
 
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final, NamedTuple
+from itertools import accumulate
+from typing import Any, Final, NamedTuple, Protocol
 
-from webapp.flags.bucketing import EVERYBODY, bucket_of, threshold_of
-from webapp.flags.values import Decision, EvaluationContext, FlagDefinition, FlagState, Reason
+from webapp.flags.bucketing import EVERYBODY, hasher, threshold_of, variant_place
+from webapp.flags.targeting import Predicate, compile_rule
+from webapp.flags.values import (
+    NO_SEGMENTS,
+    Decision,
+    EvaluationContext,
+    FlagDefinition,
+    FlagState,
+    Reason,
+    Rule,
+    Segments,
+)
 
-Evaluator = Callable[[EvaluationContext], Decision]
+Attributes = Mapping[str, Any]
+# Subject, attributes, the present moment.
+Evaluator = Callable[[str | None, Attributes, datetime], Decision]
+# Takes a decision as it is compiled, and returns the one to hand out: itself, or one that counts.
+Ready = Callable[[Decision], Decision]
 
 NOT_FOUND: Final = Decision(enabled=False, reason=Reason.NOT_FOUND)
-DISABLED: Final = Decision(enabled=False, reason=Reason.DISABLED)
-NOT_STARTED: Final = Decision(enabled=False, reason=Reason.NOT_STARTED)
-EXPIRED: Final = Decision(enabled=False, reason=Reason.EXPIRED)
-BLACKLISTED: Final = Decision(enabled=False, reason=Reason.BLACKLIST)
-FORCED_ON: Final = Decision(enabled=True, reason=Reason.ENVIRONMENT_OVERRIDE)
-FORCED_OFF: Final = Decision(enabled=False, reason=Reason.ENVIRONMENT_OVERRIDE)
-OTHER_ENVIRONMENT: Final = Decision(enabled=False, reason=Reason.ENVIRONMENT)
-WHITELISTED: Final = Decision(enabled=True, reason=Reason.WHITELIST)
-EVERYONE: Final = Decision(enabled=True, reason=Reason.EVERYONE)
-NOBODY: Final = Decision(enabled=False, reason=Reason.NOBODY)
-NO_SUBJECT: Final = Decision(enabled=False, reason=Reason.NO_SUBJECT)
-WITHIN: Final = Decision(enabled=True, reason=Reason.PERCENTAGE)
-BEYOND: Final = Decision(enabled=False, reason=Reason.PERCENTAGE)
 
 
-class _Environment(NamedTuple):
-    """What one environment comes to: settled for all, or a threshold for the bucket."""
+class SeenSubjects(Protocol):
+    """Whoever estimates how many subjects there are: told of each hash below ``limit``."""
 
-    settled: Decision | None
+    limit: int
+
+    def add(self, spread: int) -> object: ...
+
+
+class _NobodyCares:
+    """Stands in where nobody estimates: no hash is below its limit."""
+
+    limit = -1
+
+    def add(self, spread: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledFlag:
+    """A flag ready to be asked in one environment; ``timed`` where the moment matters to it."""
+
+    decide: Evaluator
+    timed: bool = False
+
+    def ask(self, context: EvaluationContext) -> Decision:
+        """Decide for a context of that environment."""
+        return self.decide(context.subject, context.attributes, context.now)
+
+
+class Surroundings(NamedTuple):
+    """What a flag is compiled with: where, segments, other flags, and who counts.
+
+    ``find`` returns a flag that is a prerequisite, compiled for the same environment.
+    """
+
+    environment: str
+    segments: Segments = NO_SEGMENTS
+    find: Callable[[str], CompiledFlag | None] = lambda name: None  # noqa: ARG005
+    ready: Ready = lambda decision: decision
+    seen: SeenSubjects = _NobodyCares()
+
+
+class _RuleInForce(NamedTuple):
+    """A rule that reaches further than the own percentage: all its conditions must hold."""
+
     threshold: int
+    answer: Decision
+    conditions: tuple[Predicate, ...]
 
 
-def compile_flag(flag: FlagDefinition) -> Evaluator:
-    """Return the function that decides this flag."""
+def compile_flag(flag: FlagDefinition, around: Surroundings) -> CompiledFlag:
+    """Return what decides this flag in one environment."""
     if not flag.enabled:
-        return lambda context: DISABLED  # noqa: ARG005  # the same shape as every evaluator
-    decide = _by_subject(flag)
+        return _always(around.ready(Decision(enabled=False, reason=Reason.DISABLED)))
+    decide = _by_subject(flag, around)
+    if flag.variants:
+        decide = _with_variants(flag, around.ready, decide)
+    needed = [(around.find(item.flag), item.enabled) for item in flag.prerequisites]
+    if needed:
+        decide = _after_prerequisites(needed, around.ready, decide)
+    timed = any(other.timed for other, _ in needed if other)
     if flag.starts_at is None and flag.expires_at is None:
-        return decide
-    return _within_window(flag.starts_at, flag.expires_at, decide)
+        return CompiledFlag(decide, timed=timed)
+    return CompiledFlag(_within_window(flag, around.ready, decide), timed=True)
 
 
-def _within_window(
-    starts_at: datetime | None, expires_at: datetime | None, decide: Evaluator
-) -> Evaluator:
-    """Ask ``decide`` from ``starts_at`` on and before ``expires_at`` only."""
+def _always(answer: Decision) -> CompiledFlag:
+    return CompiledFlag(lambda subject, attributes, now: answer)  # noqa: ARG005
 
-    def decide_within(context: EvaluationContext) -> Decision:
-        if starts_at is not None and context.now < starts_at:
-            return NOT_STARTED
-        if expires_at is not None and context.now >= expires_at:
-            return EXPIRED
-        return decide(context)
+
+def _within_window(flag: FlagDefinition, ready: Ready, decide: Evaluator) -> Evaluator:
+    """Ask ``decide`` from the start on and before the expiry only."""
+    starts_at, expires_at = flag.starts_at, flag.expires_at
+    not_started = ready(Decision(enabled=False, reason=Reason.NOT_STARTED))
+    expired = ready(Decision(enabled=False, reason=Reason.EXPIRED))
+
+    def decide_within(subject: str | None, attributes: Attributes, now: datetime) -> Decision:
+        if starts_at is not None and now < starts_at:
+            return not_started
+        if expires_at is not None and now >= expires_at:
+            return expired
+        return decide(subject, attributes, now)
 
     return decide_within
 
 
-def _by_subject(flag: FlagDefinition) -> Evaluator:
-    """Steps 5 to 9.  The names are local, so that the closure looks nothing up elsewhere."""
-    blacklist, whitelist = frozenset(flag.blacklist), frozenset(flag.whitelist)
-    stickiness = flag.stickiness or flag.name
-    named = {*flag.environments, *flag.environment_overrides}
-    environments = {name: _environment(flag, name) for name in named}
-    elsewhere = _environment(flag, None)
+def _after_prerequisites(
+    needed: Sequence[tuple[CompiledFlag | None, bool]], ready: Ready, decide: Evaluator
+) -> Evaluator:
+    """Ask ``decide`` where every other flag answers as it must; one that is unknown is off."""
+    failed = ready(Decision(enabled=False, reason=Reason.PREREQUISITE))
 
-    def decide(context: EvaluationContext) -> Decision:
-        subject = context.subject
+    def decide_after(subject: str | None, attributes: Attributes, now: datetime) -> Decision:
+        for other, enabled in needed:
+            answer = NOT_FOUND if other is None else other.decide(subject, attributes, now)
+            # It is evaluated, and is not stale for being asked by another flag only.
+            answer.count()
+            if answer.enabled is not enabled:
+                return failed
+        return decide(subject, attributes, now)
+
+    return decide_after
+
+
+def _with_variants(flag: FlagDefinition, ready: Ready, decide: Evaluator) -> Evaluator:
+    """Give each subject that is on the variant in which its place among the weights lies.
+
+    Without a subject there is no place, and so no variant.
+    """
+    weighed = [variant for variant in flag.variants if variant.weight > 0]
+    ends = list(accumulate(variant.weight for variant in weighed))
+    total, stickiness = ends[-1], flag.stickiness or flag.name
+    # By the answer's identity: the few answers of a flag live as long as its closure.
+    made: dict[tuple[int, int], Decision] = {}
+
+    def variant_of(answer: Decision, number: int) -> Decision:
+        chosen = replace(answer, variant=weighed[number].name, value=weighed[number].value)
+        return made.setdefault((id(answer), number), ready(chosen))
+
+    def decide_variant(subject: str | None, attributes: Attributes, now: datetime) -> Decision:
+        answer = decide(subject, attributes, now)
+        if not answer.enabled or not subject:
+            return answer
+        number = bisect_left(ends, variant_place(stickiness, subject, total))
+        return made.get((id(answer), number)) or variant_of(answer, number)
+
+    return decide_variant
+
+
+def _by_subject(flag: FlagDefinition, around: Surroundings) -> Evaluator:  # noqa: C901  # a line a step
+    """Steps 5 to 9.  The names are local, so that the closure looks nothing up elsewhere."""
+    blacklist, whitelist, seen = frozenset(flag.blacklist), frozenset(flag.whitelist), around.seen
+    hash_of = hasher(flag.stickiness or flag.name)
+    settled, own = _in_environment(flag, around)
+    rules = _rules_in_force(flag.rules, own, around)
+    furthest = max([own, *(rule.threshold for rule in rules)])
+    blacklisted, whitelisted, within, beyond = (
+        around.ready(Decision(enabled=enabled, reason=reason))
+        for enabled, reason in (
+            (False, Reason.BLACKLIST),
+            (True, Reason.WHITELIST),
+            (True, Reason.EVERYONE if own >= EVERYBODY else Reason.PERCENTAGE),
+            (False, Reason.PERCENTAGE),
+        )
+    )
+    without_subject = _without_subject(own, rules, around.ready)
+    # At 0 nobody is on, unless a rule says otherwise, in which case it decides who is.
+    outside = beyond if own > 0 else around.ready(Decision(enabled=False, reason=Reason.NOBODY))
+
+    def decide(  # noqa: C901  # a line a step
+        subject: str | None,
+        attributes: Attributes,
+        now: datetime,  # noqa: ARG001  # the shape of every evaluator
+    ) -> Decision:
         if subject in blacklist:
-            return BLACKLISTED
-        settled, threshold = environments.get(context.environment, elsewhere)
+            return blacklisted
         if settled is not None:
             return settled
         if subject in whitelist:
-            return WHITELISTED
-        if threshold >= EVERYBODY:
-            return EVERYONE
-        if threshold <= 0:
-            return NOBODY
+            return whitelisted
         if not subject:
-            return NO_SUBJECT
-        return WITHIN if bucket_of(stickiness, subject) < threshold else BEYOND
+            return without_subject(attributes)
+        spread = hash_of(subject)
+        if spread < seen.limit:
+            seen.add(spread)
+        bucket = spread % 100 * 100 + spread // 100 % 100
+        if bucket < own:
+            return within
+        if bucket >= furthest and own:
+            return beyond
+        for threshold, answer, conditions in rules:
+            for holds in conditions:
+                if not holds(attributes):
+                    break
+            else:
+                return answer if bucket < threshold else beyond
+        return outside
 
     return decide
 
 
-def _environment(flag: FlagDefinition, name: str | None) -> _Environment:
-    """Work out one environment; None stands for every one that the flag does not name."""
-    override = flag.environment_overrides.get(name) if name is not None else None
+def _in_environment(flag: FlagDefinition, around: Surroundings) -> tuple[Decision | None, int]:
+    """Return what settles an environment for all, else the own percentage that counts there."""
+    override = flag.environment_overrides.get(around.environment)
     if isinstance(override, bool):
-        return _Environment(FORCED_ON if override else FORCED_OFF, 0)
-    if flag.environments and name not in flag.environments:
-        return _Environment(OTHER_ENVIRONMENT, 0)
-    return _Environment(None, threshold_of(flag.percentage if override is None else override))
+        return around.ready(Decision(enabled=override, reason=Reason.ENVIRONMENT_OVERRIDE)), 0
+    if flag.environments and around.environment not in flag.environments:
+        return around.ready(Decision(enabled=False, reason=Reason.ENVIRONMENT)), 0
+    return None, threshold_of(flag.percentage if override is None else override)
+
+
+def _rules_in_force(
+    rules: Sequence[Rule], own: int, around: Surroundings
+) -> tuple[_RuleInForce, ...]:
+    """Return the rules that can add subjects, the highest first; of equals the name decides."""
+    found = []
+    for rule in sorted(rules, key=lambda rule: (-rule.percentage, rule.name)):
+        threshold, conditions = threshold_of(rule.percentage), compile_rule(rule, around.segments)
+        if threshold > own and conditions is not None:
+            answer = Decision(enabled=True, reason=Reason.RULE, rule=rule.name)
+            found.append(_RuleInForce(threshold, around.ready(answer), conditions))
+    return tuple(found)
+
+
+def _without_subject(
+    own: int, rules: Sequence[_RuleInForce], ready: Ready
+) -> Callable[[Attributes], Decision]:
+    """Decide for nobody in particular: only 0 and 100 answer, what lies between needs a bucket."""
+    everyone = ready(Decision(enabled=True, reason=Reason.EVERYONE))
+    nobody = ready(Decision(enabled=False, reason=Reason.NOBODY))
+    no_subject = ready(Decision(enabled=False, reason=Reason.NO_SUBJECT))
+
+    def decide(attributes: Attributes) -> Decision:
+        if own >= EVERYBODY:
+            return everyone
+        for rule in rules:
+            if all(holds(attributes) for holds in rule.conditions):
+                return rule.answer if rule.threshold >= EVERYBODY else no_subject
+        return no_subject if own else nobody
+
+    return decide
 
 
 def state_of(flag: FlagDefinition, *, now: datetime, archived: bool) -> FlagState:
@@ -117,7 +279,7 @@ def state_of(flag: FlagDefinition, *, now: datetime, archived: bool) -> FlagStat
     if archived:
         return FlagState.ARCHIVED
     shares = [flag.percentage, *flag.environment_overrides.values()]
-    reaches = any(shares) or bool(flag.whitelist)
+    reaches = any(shares) or bool(flag.whitelist) or any(rule.percentage for rule in flag.rules)
     if not flag.enabled:
         return FlagState.KILLED if reaches else FlagState.OFF
     if flag.starts_at is not None and now < flag.starts_at:
@@ -127,4 +289,5 @@ def state_of(flag: FlagDefinition, *, now: datetime, archived: bool) -> FlagStat
     if not reaches:
         return FlagState.OFF
     whole = all(share is True or float(share) == 100.0 for share in shares)  # noqa: PLR2004
-    return FlagState.ON if whole and not flag.blacklist else FlagState.PARTIAL
+    some = bool(flag.blacklist or flag.prerequisites)
+    return FlagState.ON if whole and not some else FlagState.PARTIAL

@@ -12,6 +12,7 @@ from webapp.flags.decorators import evaluate, evaluate_many
 from webapp.flags.environments import environment_to_ask
 from webapp.flags.explanation import explain
 from webapp.flags.queries import load_flags
+from webapp.flags.relations import known_to
 from webapp.flags.schemas import BulkQuestion, Question, decision_as_json, explanation_as_json
 from webapp.flags.snapshot import flag_store
 from webapp.flags.values import EvaluationContext, subject_id
@@ -76,8 +77,10 @@ def explain_flag(name: str) -> Response:
     # A question, though it is a POST: it does not wait for whoever writes.
     with reading() as session:
         flag = next(iter(load_flags(session, [name])), None)
+        known = known_to(session, flag)
     archived = flag is not None and flag.archived_at is not None
-    explanation = explain(flag.definition() if flag else None, context, archived=archived)
+    definition = flag.definition() if flag else None
+    explanation = explain(definition, context, known=known, archived=archived)
     return json_answer(explanation_as_json(name, explanation))
 
 

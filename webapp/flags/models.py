@@ -1,13 +1,28 @@
-"""The tables of flags: flags, the number that rises with every change of any, and their usage."""
+"""The tables of flags: flags, what they share, the number that any change raises, their usage."""
 
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Index, Integer, Numeric, String, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Index,
+    Integer,
+    LargeBinary,
+    Numeric,
+    String,
+    Text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.db import Base, Json, UtcTime
-from webapp.flags.values import FlagDefinition, Override
+from webapp.flags.documents import (
+    condition_from,
+    prerequisite_from,
+    rule_from,
+    variant_from,
+)
+from webapp.flags.values import Condition, FlagDefinition, Override
 
 REVISION_ROW = 1
 
@@ -28,7 +43,12 @@ class FeatureFlag(Base):
     environment_overrides: Mapped[dict[str, Override]] = mapped_column(Json)
     starts_at: Mapped[datetime | None] = mapped_column(UtcTime)
     expires_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    rules: Mapped[list[dict[str, Any]]] = mapped_column(Json)
+    variants: Mapped[list[dict[str, Any]]] = mapped_column(Json)
+    prerequisites: Mapped[list[dict[str, Any]]] = mapped_column(Json)
     stickiness: Mapped[str] = mapped_column(String(255))
+    # "group" alone is a word of SQL.
+    group: Mapped[str | None] = mapped_column("group_name", String(64), index=True)
     tags: Mapped[list[str]] = mapped_column(Json)
     # SQLAlchemy keeps the attribute name "metadata" for itself.
     details: Mapped[dict[str, Any]] = mapped_column("metadata", Json)
@@ -51,8 +71,43 @@ class FeatureFlag(Base):
             environment_overrides=self.environment_overrides,
             starts_at=self.starts_at,
             expires_at=self.expires_at,
+            rules=tuple(map(rule_from, self.rules)),
+            variants=tuple(map(variant_from, self.variants)),
+            prerequisites=tuple(map(prerequisite_from, self.prerequisites)),
             stickiness=self.stickiness,
         )
+
+
+class _Shared(Base):
+    """What flags share under a name; ``version`` rises by one with each change."""
+
+    __abstract__ = True
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    description: Mapped[str] = mapped_column(Text)
+    version: Mapped[int] = mapped_column(Integer)
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+    created_by: Mapped[str] = mapped_column(String(255))
+    updated_at: Mapped[datetime] = mapped_column(UtcTime)
+    updated_by: Mapped[str] = mapped_column(String(255))
+
+
+class FlagGroup(_Shared):
+    """Flags that belong together: a feature, a team, a release."""
+
+    __tablename__ = "feature_flag_groups"
+
+
+class FlagSegment(_Shared):
+    """Conditions under a name, for the rules of many flags."""
+
+    __tablename__ = "feature_flag_segments"
+
+    conditions: Mapped[list[dict[str, Any]]] = mapped_column(Json)
+
+    def as_conditions(self) -> tuple[Condition, ...]:
+        """Return the conditions as values."""
+        return tuple(map(condition_from, self.conditions))
 
 
 class FlagRevision(Base):
@@ -91,6 +146,16 @@ class FeatureFlagUse(Base):
     flag: Mapped[str] = mapped_column(String(255), primary_key=True)
     first_evaluated_at: Mapped[datetime] = mapped_column(UtcTime)
     last_evaluated_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class FeatureFlagSubjects(Base):
+    """A sample of the subjects that a flag was asked for in one hour, see ``sampling``."""
+
+    __tablename__ = "feature_flag_subjects"
+
+    flag: Mapped[str] = mapped_column(String(255), primary_key=True)
+    hour: Mapped[datetime] = mapped_column(UtcTime, primary_key=True)
+    sample: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class UnknownFlag(Base):

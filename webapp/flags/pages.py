@@ -39,6 +39,7 @@ from webapp.flags.queries import (
     list_flags,
     staleness_of_flag,
 )
+from webapp.flags.relations import known_to
 from webapp.flags.snapshot import flag_store
 from webapp.flags.values import Decision, EvaluationContext, FlagState, subject_id
 from webapp.roles import Role
@@ -387,7 +388,8 @@ def _tried(flag: FeatureFlag) -> Question:
         return Question(subject="", environment=environment, decision=None)
     context = EvaluationContext(subject_id(subject.strip()), environment, now())
     archived = flag.archived_at is not None
-    told = explain(flag.definition(), context, archived=archived)
+    known = known_to(db.session, flag)
+    told = explain(flag.definition(), context, known=known, archived=archived)
     return Question(
         subject=subject, environment=environment, decision=told.decision, steps=lines_of(told)
     )

@@ -113,8 +113,24 @@ def _override(inputs: Inputs) -> str:
     return f"{inputs['environment']}: {'none' if override is None else override_text(override)}"
 
 
+def _prerequisites(inputs: Inputs) -> str:
+    """Name the flags that must answer, and those that do not as they must."""
+    flags = inputs["flags"]
+    if not flags:
+        return "none"
+    wanted = {True: "on", False: "off"}
+    return ", ".join(
+        f"{item['flag']} must be {wanted[item['wanted']]}"
+        + ("" if item["met"] else f" but is {wanted[item['enabled']]} ({item['reason']})")
+        for item in flags
+    )
+
+
 def _percentage(inputs: Inputs) -> str:
     share = f"{inputs['percentage']:g} % of the {inputs['percentage_of']}"
+    for rule in inputs["rules"]:
+        holds = "holds" if rule["holds"] else "does not hold"
+        share += f", rule {rule['name']} ({rule['percentage']:g} %) {holds}"
     if inputs["bucket"] is None:
         return f"{share}, no subject was named"
     return f"{share}, {inputs['subject']} is in bucket {inputs['bucket']:.2f}"
@@ -124,6 +140,7 @@ _TITLES: Final[Mapping[StepName, str]] = {
     StepName.KNOWN: "In use",
     StepName.SWITCH: "Switch",
     StepName.WINDOW: "Window",
+    StepName.PREREQUISITES: "Prerequisites",
     StepName.BLACKLIST: "Never on for",
     StepName.ENVIRONMENT_OVERRIDE: "Override",
     StepName.ENVIRONMENTS: "Environments",
@@ -134,6 +151,7 @@ _FACTS: Final[Mapping[StepName, Callable[[Inputs], str]]] = {
     StepName.KNOWN: lambda inputs: "archived" if inputs["archived"] else "yes",
     StepName.SWITCH: lambda inputs: "on" if inputs["enabled"] else "off",
     StepName.WINDOW: _window,
+    StepName.PREREQUISITES: _prerequisites,
     StepName.BLACKLIST: _listing,
     StepName.ENVIRONMENT_OVERRIDE: _override,
     StepName.ENVIRONMENTS: lambda inputs: some_of(inputs["environments"], "all"),

@@ -1,4 +1,4 @@
-"""Reads flags: one, a filtered list, all that a snapshot needs, and the revision.
+"""Reads flags: one, a filtered list, and the revision.
 
 A deployment has flags by the hundred, so a list is one statement over the few columns that it
 shows, and filter, order and page are settled here in memory: the state of a flag depends on the
@@ -15,6 +15,7 @@ from sqlalchemy.orm import load_only
 
 from webapp.db import DbSession
 from webapp.errors import NotFound
+from webapp.flags.documents import prerequisite_from, rule_from
 from webapp.flags.evaluation import state_of
 from webapp.flags.models import REVISION_ROW, FeatureFlag, FeatureFlagUse, FlagRevision
 from webapp.flags.staleness import FlagAge, Staleness, last_turn, staleness_of
@@ -29,21 +30,25 @@ MAX_SKIP: Final = 1_000_000
 class FlagFilters:
     """What narrows a list and how it is ordered; an empty text asks for everything.
 
-    ``state`` is a :class:`FlagState`; archived flags are shown only where it asks for them.
-    ``stale`` is "true" or "false".  ``sort`` is a key of ``SORTS``, with a minus for descending.
+    ``state`` is a :class:`FlagState`.  ``enabled``, ``archived`` and ``stale`` are "true" or
+    "false"; archived flags are shown only where ``state`` or ``archived`` asks for them.
+    ``sort`` is a key of ``SORTS``, with a minus for descending.
     """
 
     q: str = ""
     state: str = ""
     environment: str = ""
     tag: str = ""
+    group: str = ""
+    enabled: str = ""
+    archived: str = ""
     stale: str = ""
     sort: str = "name"
 
     @property
     def any(self) -> bool:
         """Tell whether anything is narrowed."""
-        return bool(self.q or self.state or self.environment or self.tag or self.stale)
+        return self != FlagFilters(sort=self.sort)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +62,7 @@ class FlagSummary:
     percentage: float
     environments: tuple[str, ...]
     environment_overrides: dict[str, Override]
+    group: str | None
     tags: tuple[str, ...]
     updated_at: datetime
     updated_by: str
@@ -73,6 +79,7 @@ class FlagList:
     skip: int
     environments: Sequence[str]
     tags: Sequence[str]
+    groups: Sequence[str]
 
 
 SORTS: Final[dict[str, Callable[[FlagSummary], Any]]] = {
@@ -115,6 +122,7 @@ def list_flags(
         skip=skip,
         environments=sorted({name for flag in shown for name in _environments(flag)}),
         tags=sorted({tag for flag in shown for tag in flag.tags}),
+        groups=sorted({flag.group for flag in shown if flag.group}),
     )
 
 
@@ -134,12 +142,6 @@ def read_revision(session: DbSession) -> int:
     """Return the number that every change raises; 0 where nothing was ever changed."""
     wanted = select(FlagRevision.revision).where(FlagRevision.id == REVISION_ROW)
     return session.scalar(wanted) or 0
-
-
-def load_definitions(session: DbSession) -> list[FlagDefinition]:
-    """Return what decides, of every flag that is not archived."""
-    live = select(FeatureFlag).where(FeatureFlag.archived_at.is_(None))
-    return [flag.definition() for flag in session.scalars(live)]
 
 
 def staleness_of_flag(
@@ -198,6 +200,9 @@ def _summaries(session: DbSession, now: datetime, *, counting: bool) -> list[Fla
                 FeatureFlag.environment_overrides,
                 FeatureFlag.starts_at,
                 FeatureFlag.expires_at,
+                FeatureFlag.rules,
+                FeatureFlag.prerequisites,
+                FeatureFlag.group,
                 FeatureFlag.tags,
                 FeatureFlag.archived_at,
                 FeatureFlag.created_at,
@@ -244,6 +249,8 @@ def _summary(
         environment_overrides=flag.environment_overrides,
         starts_at=flag.starts_at,
         expires_at=flag.expires_at,
+        rules=tuple(map(rule_from, flag.rules)),
+        prerequisites=tuple(map(prerequisite_from, flag.prerequisites)),
     )
     state = state_of(outline, now=now, archived=flag.archived_at is not None)
     age = _age(flag, state, last_evaluated_at, counted_since, now)
@@ -255,6 +262,7 @@ def _summary(
         percentage=outline.percentage,
         environments=tuple(flag.environments),
         environment_overrides=flag.environment_overrides,
+        group=flag.group,
         tags=tuple(flag.tags),
         updated_at=flag.updated_at,
         updated_by=flag.updated_by,
@@ -271,14 +279,20 @@ def _fits(flag: FlagSummary, filters: FlagFilters) -> bool:
     """Tell whether a flag is asked for; one without environments is for every environment."""
     named = _environments(flag)
     text = filters.q.strip().lower()
+    archived = flag.state is FlagState.ARCHIVED
+    # Asking for a state asks for its archived flags too, if it is theirs.
+    wants_archived = filters.archived or ("" if filters.state else "false")
     return (
-        (
-            flag.state.value == filters.state
-            if filters.state
-            else flag.state is not FlagState.ARCHIVED
-        )
+        (not filters.state or flag.state.value == filters.state)
+        and _is(wants_archived, archived)
+        and _is(filters.enabled, flag.enabled)
+        and _is(filters.stale, flag.staleness is not None)
         and (not filters.environment or not flag.environments or filters.environment in named)
         and (not filters.tag or filters.tag in flag.tags)
-        and (not filters.stale or filters.stale == ("true" if flag.staleness else "false"))
+        and (not filters.group or filters.group == flag.group)
         and (not text or text in flag.name or text in flag.description.lower())
     )
+
+
+def _is(wanted: str, truth: bool) -> bool:  # noqa: FBT001  # a filter and what it is held against
+    return not wanted or wanted == ("true" if truth else "false")

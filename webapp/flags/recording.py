@@ -1,53 +1,31 @@
 """Writes usage: adds what one process has counted to the rows that all processes share."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, Final, NamedTuple, cast
+from datetime import datetime, timedelta
+from typing import Any, Final, cast
 
-from sqlalchemy import Table, case, delete, select
+from sqlalchemy import Table, case, delete, select, tuple_
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from webapp.db import DbSession
-from webapp.flags.models import FeatureFlagEvaluation, FeatureFlagUse, UnknownFlag
+from webapp.flags.batches import Span, UsageBatch, UsageKey
+from webapp.flags.models import (
+    FeatureFlagEvaluation,
+    FeatureFlagSubjects,
+    FeatureFlagUse,
+    UnknownFlag,
+)
+from webapp.flags.sampling import joined, packed, unpacked
 
 # Names come from whoever may evaluate, so the table of them has a bound: those asked for last.
 MAX_UNKNOWN_KEPT: Final = 1_000
+# Nobody asks how many subjects there were before that.
+SUBJECTS_KEPT: Final = timedelta(hours=26)
+# So many can be asked for in one statement.
+MOST_KEYS: Final = 1_000
 
 _INSERTS: Final = {"postgresql": postgresql_insert, "sqlite": sqlite_insert}
-
-
-class UsageKey(NamedTuple):
-    """What one row of counts is about; ``variant`` is empty where there is none."""
-
-    flag: str
-    hour: datetime
-    environment: str
-    variant: str
-    enabled: bool
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """When something happened first and last within what is told."""
-
-    first: datetime
-    last: datetime
-
-    def reaching(self, when: datetime) -> "Span":
-        """Return the span that also holds ``when``."""
-        return Span(min(self.first, when), max(self.last, when))
-
-
-@dataclass(frozen=True, slots=True)
-class UsageBatch:
-    """What one process has counted since it last told; unknown names with how often."""
-
-    counts: Mapping[UsageKey, int] = field(default_factory=dict)
-    uses: Mapping[str, Span] = field(default_factory=dict)
-    unknown: Mapping[str, tuple[int, Span]] = field(default_factory=dict)
 
 
 def add_usage(session: DbSession, batch: UsageBatch) -> None:
@@ -58,6 +36,7 @@ def add_usage(session: DbSession, batch: UsageBatch) -> None:
     """
     _add_counts(session, batch.counts)
     _add_uses(session, batch.uses)
+    _add_subjects(session, batch.subjects)
     _add_unknown(session, batch.unknown)
 
 
@@ -76,6 +55,48 @@ def _add_uses(session: DbSession, uses: Mapping[str, Span]) -> None:
     _upsert(session, table, rows, keys=["flag"], latest="last_evaluated_at")
 
 
+def _add_subjects(
+    session: DbSession, subjects: Mapping[tuple[str, datetime], Sequence[int]]
+) -> None:
+    """Join samples with those that stand.
+
+    Two processes that join at once would each overwrite the other's: whoever tells of a flag has
+    the lock of its row of use by now, and reads what the one before wrote.
+    """
+    keys = sorted(subjects)
+    for start in range(0, len(keys), MOST_KEYS):
+        _add_samples(session, keys[start : start + MOST_KEYS], subjects)
+
+
+def _add_samples(
+    session: DbSession,
+    keys: Sequence[tuple[str, datetime]],
+    subjects: Mapping[tuple[str, datetime], Sequence[int]],
+) -> None:
+    table = cast("Table", FeatureFlagSubjects.__table__)
+    wanted = select(FeatureFlagSubjects).where(
+        tuple_(FeatureFlagSubjects.flag, FeatureFlagSubjects.hour).in_(keys)
+    )
+    stand = {(row.flag, row.hour): unpacked(row.sample) for row in session.scalars(wanted)}
+    rows = [
+        {
+            "flag": flag,
+            "hour": hour,
+            "sample": packed(joined([stand.get((flag, hour), ()), sample])),
+        }
+        for flag, hour in keys
+        for sample in [subjects[flag, hour]]
+    ]
+    _upsert(session, table, rows, keys=["flag", "hour"], replaced=["sample"])
+    oldest = max(hour for _, hour in keys) - SUBJECTS_KEPT
+    session.execute(
+        delete(FeatureFlagSubjects)
+        .where(FeatureFlagSubjects.flag.in_([key[0] for key in keys]))
+        .where(FeatureFlagSubjects.hour < oldest)
+        .execution_options(synchronize_session=False)
+    )
+
+
 def _add_unknown(session: DbSession, unknown: Mapping[str, tuple[int, Span]]) -> None:
     rows = [
         {"name": name, "count": count, "first_asked_at": span.first, "last_asked_at": span.last}
@@ -87,21 +108,25 @@ def _add_unknown(session: DbSession, unknown: Mapping[str, tuple[int, Span]]) ->
         _forget_oldest(session)
 
 
-def _upsert(
+def _upsert(  # noqa: PLR0913  # all but the first three are named at the call
     session: DbSession,
     table: Table,
     rows: Sequence[Mapping[str, Any]],
     *,
     keys: Iterable[str],
     added: Iterable[str] = (),
+    replaced: Iterable[str] = (),
     latest: str = "",
 ) -> None:
-    """Insert rows; where the keys stand already, add to ``added`` and keep the later ``latest``."""
+    """Insert rows; where the keys stand already, add to ``added``, put in ``replaced`` and keep the
+    later ``latest``.
+    """
     if not rows:
         return
     upsert: Any = _INSERTS[session.get_bind().dialect.name](table)
     new = upsert.excluded
     changed: dict[str, Any] = {name: table.c[name] + new[name] for name in added}
+    changed |= {name: new[name] for name in replaced}
     if latest:
         # A process that could not tell for a while must not turn the time back.
         old = table.c[latest]

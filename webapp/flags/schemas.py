@@ -1,7 +1,7 @@
 """The shapes of the JSON API: what a body may hold, and how a flag is written."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AwareDatetime, Field
@@ -9,10 +9,23 @@ from pydantic import AwareDatetime, Field
 from webapp.audit.values import Entry
 from webapp.flags.explanation import Explanation
 from webapp.flags.figures import Usage
-from webapp.flags.models import FeatureFlag
+from webapp.flags.models import FeatureFlag, FlagGroup, FlagSegment
 from webapp.flags.service import draft_of
-from webapp.flags.transfer import ImportedFlag, WantedFlag
-from webapp.flags.values import Decision, FlagChanges, FlagDraft, Override
+from webapp.flags.transfer import Export, Imported, WantedFlag
+from webapp.flags.values import (
+    Condition,
+    Decision,
+    FlagChanges,
+    FlagDraft,
+    GroupDraft,
+    Operator,
+    Override,
+    Prerequisite,
+    Rule,
+    SegmentDraft,
+    Variant,
+    text_of,
+)
 from webapp.web.schemas import Schema
 
 MAX_BULK: Final = 1_000
@@ -20,6 +33,67 @@ MAX_IMPORT: Final = 5_000
 FORMAT: Final = "switchyard.feature-flags/1"
 
 Id = Annotated[str, Field(max_length=255)]
+
+
+# Programs write numbers as numbers; conditions compare their text.
+Scalar = str | int | float | bool
+
+
+class ConditionBody(Schema):
+    """A condition of a rule or a segment."""
+
+    attribute: str
+    operator: Operator
+    values: tuple[Scalar, ...]
+    negate: bool = False
+
+    def as_value(self) -> Condition:
+        """Return the condition, its values as texts."""
+        texts = tuple(text_of(value) or "" for value in self.values)
+        return Condition(
+            attribute=self.attribute, operator=self.operator, values=texts, negate=self.negate
+        )
+
+
+class RuleBody(Schema):
+    """A rule of a flag."""
+
+    name: str
+    conditions: tuple[ConditionBody, ...] = ()
+    segments: tuple[str, ...] = ()
+    percentage: float
+
+    def as_value(self) -> Rule:
+        """Return the rule."""
+        return Rule(
+            name=self.name,
+            conditions=tuple(item.as_value() for item in self.conditions),
+            segments=self.segments,
+            percentage=self.percentage,
+        )
+
+
+class VariantBody(Schema):
+    """A variant of a flag."""
+
+    name: str
+    weight: int
+    value: Any = None
+
+    def as_value(self) -> Variant:
+        """Return the variant."""
+        return Variant(name=self.name, weight=self.weight, value=self.value)
+
+
+class PrerequisiteBody(Schema):
+    """A prerequisite of a flag."""
+
+    flag: str
+    enabled: bool = True
+
+    def as_value(self) -> Prerequisite:
+        """Return the prerequisite."""
+        return Prerequisite(flag=self.flag, enabled=self.enabled)
 
 
 class _Settings(Schema):
@@ -34,14 +108,21 @@ class _Settings(Schema):
     environment_overrides: dict[str, Override] = Field(default_factory=dict)
     starts_at: AwareDatetime | None = None
     expires_at: AwareDatetime | None = None
+    rules: tuple[RuleBody, ...] = ()
+    variants: tuple[VariantBody, ...] = ()
+    prerequisites: tuple[PrerequisiteBody, ...] = ()
     stickiness: str = ""
+    group: str | None = None
     tags: tuple[str, ...] = ()
     metadata: dict[str, Any] = Field(default_factory=dict)
 
     def settings(self) -> dict[str, Any]:
         """Return the fields that the body gave, by name."""
         known = {item.name for item in fields(FlagChanges)}
-        return {name: getattr(self, name) for name in known & self.model_fields_set}
+        given = {name: getattr(self, name) for name in known & self.model_fields_set}
+        for name in given.keys() & {"rules", "variants", "prerequisites"}:
+            given[name] = tuple(item.as_value() for item in given[name])
+        return given
 
 
 class NewFlag(_Settings):
@@ -66,13 +147,6 @@ class FlagUpdate(_Settings):
         return FlagChanges(**self.settings())
 
 
-class Removal(Schema):
-    """The body of ``DELETE /feature-flags/{name}``; a client that sends none asks by the query."""
-
-    reason: str | None = None
-    version: int | None = None
-
-
 class FlagToImport(_Settings):
     """One flag of an import: the fields given change, the rest stays."""
 
@@ -85,13 +159,93 @@ class FlagToImport(_Settings):
         return WantedFlag(name=self.name, changes=changes, archived=self.archived)
 
 
+class NewSegment(Schema):
+    """The body of ``POST /segments``."""
+
+    name: Id
+    description: str = ""
+    conditions: tuple[ConditionBody, ...]
+    reason: str = "Created over the API."
+
+    def draft(self) -> SegmentDraft:
+        """Return the segment that is asked for."""
+        return SegmentDraft(
+            name=self.name,
+            description=self.description,
+            conditions=tuple(item.as_value() for item in self.conditions),
+        )
+
+
+class SegmentUpdate(Schema):
+    """The body of ``PUT /segments/{name}``: the fields given change, the rest stays."""
+
+    description: str | None = None
+    conditions: tuple[ConditionBody, ...] | None = None
+    reason: str
+    version: int | None = None
+
+    def draft(self, stands: SegmentDraft) -> SegmentDraft:
+        """Return the segment as it is to be."""
+        wanted = stands.conditions
+        if self.conditions is not None:
+            wanted = tuple(item.as_value() for item in self.conditions)
+        description = stands.description if self.description is None else self.description
+        return replace(stands, description=description, conditions=wanted)
+
+
+class NewGroup(Schema):
+    """The body of ``POST /feature-flag-groups``."""
+
+    name: Id
+    description: str = ""
+    reason: str = "Created over the API."
+
+    def draft(self) -> GroupDraft:
+        """Return the group that is asked for."""
+        return GroupDraft(name=self.name, description=self.description)
+
+
+class GroupUpdate(Schema):
+    """The body of ``PUT /feature-flag-groups/{name}``."""
+
+    description: str
+    reason: str
+    version: int | None = None
+
+
+class SegmentToImport(Schema):
+    """One segment of an import."""
+
+    name: Id
+    description: str = ""
+    conditions: tuple[ConditionBody, ...]
+
+    def wanted(self) -> SegmentDraft:
+        """Return the segment as the import wants it."""
+        conditions = tuple(item.as_value() for item in self.conditions)
+        return SegmentDraft(name=self.name, description=self.description, conditions=conditions)
+
+
+class GroupToImport(Schema):
+    """One group of an import."""
+
+    name: Id
+    description: str = ""
+
+    def wanted(self) -> GroupDraft:
+        """Return the group as the import wants it."""
+        return GroupDraft(name=self.name, description=self.description)
+
+
 class FlagsToImport(Schema):
     """The body of an import: an export as it was written, and perhaps a reason.
 
-    The flags are read one by one, so that what is wrong with one is told under its name.
+    What it holds is read one by one, so that what is wrong with one is told under its name.
     """
 
     format: Literal["switchyard.feature-flags/1"]
+    groups: Annotated[list[Any], Field(max_length=MAX_IMPORT)] = Field(default_factory=list)
+    segments: Annotated[list[Any], Field(max_length=MAX_IMPORT)] = Field(default_factory=list)
     flags: Annotated[list[Any], Field(max_length=MAX_IMPORT)]
     reason: str | None = None
 
@@ -115,7 +269,9 @@ def decision_as_json(decision: Decision) -> dict[str, Any]:
     return {
         "enabled": decision.enabled,
         "reason": decision.reason,
+        "rule": decision.rule,
         "variant": decision.variant,
+        "value": decision.value,
     }
 
 
@@ -126,7 +282,8 @@ def explanation_as_json(name: str, explanation: Explanation) -> Mapping[str, Any
         for step in explanation.steps
     ]
     answer = {"flag_name": name, **decision_as_json(explanation.decision)}
-    return answer | {"decided_by": explanation.decided_by, "steps": steps}
+    split = explanation.split and explanation.split._asdict()
+    return answer | {"decided_by": explanation.decided_by, "steps": steps, "split": split}
 
 
 def entry_as_json(entry: Entry) -> Mapping[str, Any]:
@@ -145,34 +302,54 @@ def entry_as_json(entry: Entry) -> Mapping[str, Any]:
     }
 
 
-def export_as_json(flags: Sequence[tuple[FlagDraft, bool]]) -> Mapping[str, Any]:
-    """Write every flag in the form that an import reads."""
+def export_as_json(found: Export) -> Mapping[str, Any]:
+    """Write the whole state in the form that an import reads."""
     written = [
         {item.name: getattr(draft, item.name) for item in fields(draft)} | {"archived": archived}
-        for draft, archived in flags
+        for draft, archived in found.flags
     ]
-    return {"format": FORMAT, "flags": written}
+    shared = {"groups": found.groups, "segments": found.segments}
+    return {"format": FORMAT, **shared, "flags": written}
 
 
-def imported_as_json(flag: ImportedFlag) -> Mapping[str, Any]:
-    """Write what became of a flag in an import."""
+def imported_as_json(item: Imported) -> Mapping[str, Any]:
+    """Write what became of something in an import."""
     changes = {
-        field: {"old": change.old, "new": change.new} for field, change in flag.changes.items()
+        field: {"old": change.old, "new": change.new} for field, change in item.changes.items()
     }
-    return {"outcome": flag.outcome, "changes": changes, "errors": flag.errors}
+    return {"outcome": item.outcome, "changes": changes, "errors": item.errors}
 
 
 def flag_as_json(flag: FeatureFlag) -> Mapping[str, Any]:
     """Write a flag as the API answers it; times are RFC 3339."""
     draft = draft_of(flag)
     body: dict[str, Any] = {item.name: getattr(draft, item.name) for item in fields(draft)}
-    return body | {
-        "archived_at": flag.archived_at,
-        "version": flag.version,
-        "created_at": flag.created_at,
-        "created_by": flag.created_by,
-        "updated_at": flag.updated_at,
-        "updated_by": flag.updated_by,
+    return body | {"archived_at": flag.archived_at} | _history_of(flag)
+
+
+def segment_as_json(segment: FlagSegment, flags: Sequence[str]) -> Mapping[str, Any]:
+    """Write a segment, and the flags whose rules name it."""
+    return {
+        "name": segment.name,
+        "description": segment.description,
+        "conditions": segment.conditions,
+        "flags": flags,
+    } | _history_of(segment)
+
+
+def group_as_json(group: FlagGroup, flags: Sequence[str]) -> Mapping[str, Any]:
+    """Write a group, and the flags that are in it."""
+    about = {"name": group.name, "description": group.description, "flags": flags}
+    return about | _history_of(group)
+
+
+def _history_of(stored: FeatureFlag | FlagSegment | FlagGroup) -> dict[str, Any]:
+    return {
+        "version": stored.version,
+        "created_at": stored.created_at,
+        "created_by": stored.created_by,
+        "updated_at": stored.updated_at,
+        "updated_by": stored.updated_by,
     }
 
 

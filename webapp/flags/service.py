@@ -1,5 +1,6 @@
 """Writes flags.  Each change is one version, one audit row and one revision, in one transaction."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import datetime
 from typing import Any, Final
@@ -11,10 +12,16 @@ from webapp.audit.service import record
 from webapp.audit.values import Change
 from webapp.db import DbSession, after_commit
 from webapp.errors import Conflict, Invalid
+from webapp.flags.documents import plain
 from webapp.flags.models import REVISION_ROW, FeatureFlag, FlagRevision
 from webapp.flags.queries import get_flag
+from webapp.flags.relations import dependents_of, references
 from webapp.flags.snapshot import SnapshotStatus, flag_store
-from webapp.flags.validation import complaints_about, complaints_about_reason
+from webapp.flags.validation import (
+    complaints_about,
+    complaints_about_reason,
+    complaints_about_references,
+)
 from webapp.flags.values import RESERVED_NAMES, FlagChanges, FlagDraft
 
 # How the model spells a field of the draft, where they differ.
@@ -27,10 +34,10 @@ def create_flag(
 ) -> FeatureFlag:
     """Make a flag; :class:`Conflict` where its name is taken, by an archived one too."""
     draft = replace(draft, stickiness=draft.stickiness or draft.name)
-    _refuse(draft, reason)
     if draft.name in RESERVED_NAMES:
         raise Invalid.field("name", f"{draft.name!r} is an address of the console's own.")
-    _raise_revision(session)
+    raise_revision(session)
+    refuse_draft(session, draft, reason)
     if session.scalar(select(FeatureFlag.id).where(FeatureFlag.name == draft.name)):
         raise Conflict(f"There is a flag {draft.name!r} already; it may be archived.")
     flag = FeatureFlag(
@@ -70,10 +77,10 @@ def change_flag(  # noqa: PLR0913  # all but the first three are named at the ca
         raise Conflict(f"The flag {name!r} is archived; restore it first.")
     before = draft_of(flag)
     after = with_changes(before, changes)
-    _refuse(after, reason)
+    refuse_draft(session, after, reason)
     different = differences(before, after)
     if different:
-        values = {_COLUMNS.get(field, field): _plain(getattr(after, field)) for field in different}
+        values = {_COLUMNS.get(field, field): plain(getattr(after, field)) for field in different}
         _write(session, flag, values, by=by, now=now)
         _audit(session, flag, "flag.updated", by=by, now=now, reason=reason, changes=different)
     return flag
@@ -95,8 +102,12 @@ def archive_flag(
     reason: str,
     version: int | None = None,
 ) -> FeatureFlag:
-    """Take a flag out of use: it answers as unknown and leaves the lists, and keeps its history."""
+    """Take a flag out of use: it answers as unknown and leaves the lists, and keeps its history.
+
+    :class:`Conflict` where flags in use build on it: they would be off from then on.
+    """
     flag = _flag_to_change(session, name, version)
+    _refuse_dependents(session, name, archived=False)
     _set_archived(session, flag, now, by=by, now=now, reason=reason)
     return flag
 
@@ -124,6 +135,7 @@ def purge_flag(
     refuse_reason(reason)
     if flag.archived_at is None:
         raise Conflict(f"The flag {name!r} is in use; archive it first.")
+    _refuse_dependents(session, name, archived=True)
     state = _as_given(draft_of(flag))
     state |= {"version": flag.version, "archived_at": flag.archived_at}
     last = {field: Change(value, None) for field, value in state.items() if field != "name"}
@@ -133,7 +145,7 @@ def purge_flag(
         .where(FeatureFlag.id == flag.id, FeatureFlag.version == flag.version)
         .execution_options(synchronize_session=False)
     )
-    if not _touched(removed):
+    if not was_touched(removed):
         raise Conflict(f"{name} was changed meanwhile.")
     session.expunge(flag)
     _audit(session, flag, "flag.purged", by=by, now=now, reason=reason, changes=last)
@@ -150,6 +162,7 @@ def draft_of(flag: FeatureFlag) -> FlagDraft:
     return FlagDraft(
         **{item.name: getattr(decides, item.name) for item in fields(decides)},
         description=flag.description,
+        group=flag.group,
         tags=tuple(flag.tags),
         metadata=flag.details,
     )
@@ -171,10 +184,36 @@ def differences(before: FlagDraft, after: FlagDraft) -> dict[str, Change]:
     }
 
 
+def _refresh_flags() -> None:
+    # A function of the module: a hundred changes of one transaction ask for it once.
+    flag_store().refresh()
+
+
+def refuse_draft(session: DbSession, draft: FlagDraft, reason: str) -> None:
+    """Raise :class:`Invalid` with all that is wrong with a flag and with the reason for it.
+
+    What it refers to is looked up under the lock of the revision: nobody removes a segment that a
+    flag is just being given.
+    """
+    errors = complaints_about(draft)
+    if not errors and (draft.rules or draft.prerequisites or draft.group is not None):
+        errors = complaints_about_references(draft, references(session))
+    if complaint := complaints_about_reason(reason):
+        errors["reason"] = complaint
+    refuse(errors)
+
+
+def refuse(errors: Mapping[str, Sequence[str]]) -> None:
+    """Raise :class:`Invalid` where there is anything to complain of."""
+    if errors:
+        field, messages = next(iter(errors.items()))
+        raise Invalid(f"{field}: {messages[0]}", errors)
+
+
 def refuse_reason(reason: str) -> None:
     """Raise :class:`Invalid` where the reason of a change does not do."""
     if complaint := complaints_about_reason(reason):
-        raise Invalid(f"reason: {complaint[0]}", {"reason": complaint})
+        refuse({"reason": complaint})
 
 
 def _is_same(old: Any, new: Any) -> bool:
@@ -190,7 +229,7 @@ def _is_same(old: Any, new: Any) -> bool:
 
 def _flag_to_change(session: DbSession, name: str, version: int | None) -> FeatureFlag:
     """Wait for other writers, then read the flag as they left it."""
-    _raise_revision(session)
+    raise_revision(session)
     flag = get_flag(session, name)
     session.refresh(flag)
     if version is not None and flag.version != version:
@@ -198,7 +237,7 @@ def _flag_to_change(session: DbSession, name: str, version: int | None) -> Featu
     return flag
 
 
-def _raise_revision(session: DbSession) -> None:
+def raise_revision(session: DbSession) -> None:
     """Tell every process that flags have changed, this one as soon as it is committed.
 
     The row is locked until the transaction ends, so writers of flags come one after another, and
@@ -209,19 +248,15 @@ def _raise_revision(session: DbSession) -> None:
         .where(FlagRevision.id == REVISION_ROW)
         .values(revision=FlagRevision.revision + 1)
     )
-    if not _touched(raised):
+    if not was_touched(raised):
         session.add(FlagRevision(id=REVISION_ROW, revision=1))
         session.flush()
-    after_commit(session, flag_store().reload)
+    after_commit(session, _refresh_flags)
 
 
-def _refuse(draft: FlagDraft, reason: str) -> None:
-    errors = complaints_about(draft)
-    if complaint := complaints_about_reason(reason):
-        errors["reason"] = complaint
-    if errors:
-        field, messages = next(iter(errors.items()))
-        raise Invalid(f"{field}: {messages[0]}", errors)
+def _refuse_dependents(session: DbSession, name: str, *, archived: bool) -> None:
+    if found := dependents_of(session, name, archived=archived):
+        raise Conflict(f"{name} is a prerequisite of {', '.join(found)}; change that first.")
 
 
 def _set_archived(
@@ -258,7 +293,7 @@ def _write(
         .execution_options(synchronize_session=False)
     )
     session.refresh(flag)
-    if not _touched(stored):
+    if not was_touched(stored):
         raise _outdated(flag, read)
 
 
@@ -296,15 +331,9 @@ def _stored(draft: FlagDraft) -> dict[str, Any]:
 
 
 def _as_given(draft: FlagDraft) -> dict[str, Any]:
-    return {item.name: _plain(getattr(draft, item.name)) for item in fields(draft)}
+    return {item.name: plain(getattr(draft, item.name)) for item in fields(draft)}
 
 
-def _plain(value: Any) -> Any:
-    """Return a value as a JSON column takes it."""
-    if isinstance(value, tuple):
-        return list(value)
-    return dict(value) if hasattr(value, "items") else value
-
-
-def _touched(result: Any) -> bool:
+def was_touched(result: Any) -> bool:
+    """Tell whether a statement changed a row."""
     return isinstance(result, CursorResult) and result.rowcount > 0

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 from flask import Blueprint, Response, request
@@ -14,15 +14,17 @@ from webapp.errors import Invalid
 from webapp.flags.schemas import (
     FlagsToImport,
     FlagToImport,
+    GroupToImport,
+    SegmentToImport,
     export_as_json,
     imported_as_json,
 )
 from webapp.flags.transfer import (
-    ImportedFlag,
     ImportOutcome,
-    WantedFlag,
-    export_flags,
-    import_flags,
+    Results,
+    Wanted,
+    export_all,
+    import_all,
     refused,
 )
 from webapp.flags.values import MAX_NAME
@@ -37,12 +39,19 @@ blueprint = Blueprint("flags_transfer_api", __name__, url_prefix="/api/v1/featur
 # Lists of ids are long; what was exported must fit back in.
 MOST_BYTES: Final = 32 * 1024 * 1024
 
+# What flags refer to comes before them.
+_KINDS: Final[Mapping[str, type[GroupToImport | SegmentToImport | FlagToImport]]] = {
+    "groups": GroupToImport,
+    "segments": SegmentToImport,
+    "flags": FlagToImport,
+}
+
 
 @blueprint.get("/export")
 @requires(Role.VIEWER)
 def export() -> Response:
-    """Write every flag: the same flags are the same bytes, so that two exports can be compared."""
-    answer = json_answer(export_as_json(export_flags(db.session)))
+    """Write everything: the same state is the same bytes, so that two exports can be compared."""
+    answer = json_answer(export_as_json(export_all(db.session)))
     answer.headers["Content-Disposition"] = 'attachment; filename="feature-flags.json"'
     return answer
 
@@ -51,56 +60,67 @@ def export() -> Response:
 @requires(Role.ADMIN)
 @accepts(MOST_BYTES)
 def import_() -> Response:
-    """Create and change the flags of the body, all or none; a dry run only says what would be."""
+    """Create and change what the body names, all or nothing; a dry run only says what would be."""
     body = read_json(FlagsToImport)
     dry_run = read_choice("dry_run")
     reason = request.args.get("reason", "") if body.reason is None else body.reason
-    wanted, results = _read(body.flags)
-    taken = import_flags(db.session, wanted, by=actor(), now=now(), reason=reason)
-    results = dict(sorted((taken | results).items()))
+    wanted, unreadable = _read(body)
+    taken = import_all(db.session, wanted, by=actor(), now=now(), reason=reason)
+    results = {kind: _merged(getattr(taken, kind), unreadable[kind]) for kind in _KINDS}
     errors = _errors_of(results)
     if dry_run:
         db.session.rollback()
     elif errors:
         db.session.rollback()
-        raise Invalid(f"{len(errors)} of the flags are refused, so none is imported.", errors)
+        raise Invalid(f"{len(errors)} entries are refused, so nothing is imported.", errors)
     else:
         db.session.commit()
     return json_answer(
-        {
-            "dry_run": dry_run,
-            "counts": _counts_of(results),
-            "flags": {name: imported_as_json(flag) for name, flag in results.items()},
+        {"dry_run": dry_run, "counts": _counts_of(results["flags"])}
+        | {
+            kind: {name: imported_as_json(item) for name, item in found.items()}
+            for kind, found in results.items()
         }
     )
 
 
-def _read(items: Sequence[Any]) -> tuple[list[WantedFlag], dict[str, ImportedFlag]]:
-    """Return the flags that can be read, and what is wrong with the others, by name."""
-    wanted: list[WantedFlag] = []
-    unreadable: dict[str, ImportedFlag] = {}
-    for number, item in enumerate(items):
-        try:
-            wanted.append(FlagToImport.model_validate_json(json.dumps(item)).wanted())
-        except ValidationError as error:
-            unreadable[_name_of(item, number)] = refused(invalid(error))
-    return wanted, unreadable
+def _read(body: FlagsToImport) -> tuple[Wanted, dict[str, Results]]:
+    """Return what can be read, and what is wrong with the rest, by kind and name."""
+    wanted: dict[str, list[Any]] = {}
+    unreadable: dict[str, Results] = {}
+    for kind, schema in _KINDS.items():
+        wanted[kind], unreadable[kind] = [], {}
+        for number, item in enumerate(getattr(body, kind)):
+            try:
+                wanted[kind].append(schema.model_validate_json(json.dumps(item)).wanted())
+            except ValidationError as error:
+                name = _name_of(item, f"{kind}.{number}")
+                unreadable[kind][name] = refused(invalid(error))
+    return Wanted(**wanted), unreadable
 
 
-def _name_of(item: Any, number: int) -> str:
-    """Return a name to speak of a flag by, also where it has none."""
+def _name_of(item: Any, place: str) -> str:
+    """Return a name to speak of something by, also where it has none."""
     name = item.get("name") if isinstance(item, dict) else None
-    return name if isinstance(name, str) and 0 < len(name) <= MAX_NAME else f"flags.{number}"
+    return name if isinstance(name, str) and 0 < len(name) <= MAX_NAME else place
 
 
-def _errors_of(results: Mapping[str, ImportedFlag]) -> dict[str, list[str]]:
+def _merged(taken: Results, unreadable: Results) -> Results:
+    return dict(sorted((taken | unreadable).items()))
+
+
+def _errors_of(results: Mapping[str, Results]) -> dict[str, list[str]]:
+    """Return what is wrong, by name; what is not a flag bears its kind before its name."""
     return {
-        name: [f"{field}: {message}" for field, texts in flag.errors.items() for message in texts]
-        for name, flag in results.items()
-        if flag.outcome is ImportOutcome.REFUSED
+        name if kind == "flags" else f"{kind}.{name}": [
+            f"{field}: {message}" for field, texts in item.errors.items() for message in texts
+        ]
+        for kind, found in results.items()
+        for name, item in found.items()
+        if item.outcome is ImportOutcome.REFUSED
     }
 
 
-def _counts_of(results: Mapping[str, ImportedFlag]) -> dict[str, int]:
-    counted = Counter(flag.outcome for flag in results.values())
+def _counts_of(results: Results) -> dict[str, int]:
+    counted = Counter(item.outcome for item in results.values())
     return {outcome.value: counted[outcome] for outcome in ImportOutcome}

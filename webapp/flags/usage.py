@@ -1,12 +1,13 @@
-"""Counts evaluations in this process, and tells the database of them every ten seconds.
+"""Counts evaluations in this process, and tells of them every ten seconds.
 
-Who evaluates pays one look-up and one step of an ``itertools.count``, which is atomic, so nothing
-is lost between threads and nobody waits.  A thread reads how far each counter has come, keeps the
-differences by hour, and adds them to the shared rows on a connection of its own.
+Each ready-made decision bears its own counter, a step of an ``itertools.count``, which is atomic:
+nothing is lost between threads and nobody waits.  A thread reads how far each counter has come,
+keeps the differences by hour, and hands them to a sink, which adds them to what all processes
+share.
 
-While the database is away the differences are kept, up to a bound.  A fork copies what the parent
-has counted: the child forgets it, for the parent tells it, and starts its own thread with its
-first evaluation.
+While the sink is away the differences are kept, up to a bound.  A fork copies what the parent has
+counted: the child counts on from there, for the parent tells what came before, and starts a thread
+of its own.
 """
 
 import atexit
@@ -14,30 +15,27 @@ import os
 import threading
 import weakref
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import count as counter
 from multiprocessing.util import Finalize
-from typing import Final
-
-from sqlalchemy import Engine, create_engine
-from sqlalchemy.orm import Session
+from typing import Final, Protocol
 
 from webapp import clock
-from webapp.db import engine_options, will_write
-from webapp.flags.recording import Span, UsageBatch, UsageKey, add_usage
-from webapp.flags.values import MAX_NAME, MAX_WORD, Decision
+from webapp.flags.batches import Span, UsageBatch, UsageKey
+from webapp.flags.evaluation import Ready
+from webapp.flags.sampling import SubjectSample, joined
+from webapp.flags.values import MAX_NAME, Decision
 from webapp.logs import get_logger
 
 log = get_logger(__name__)
 
 FLUSH_SECONDS: Final = 10.0
 LAST_WORD_SECONDS: Final = 2.0
-# Environments and unknown names come from callers: without a bound they could fill the memory.
-MAX_ENVIRONMENTS: Final = 50
+# Unknown names come from callers: without a bound they could fill the memory.
 MAX_UNKNOWN: Final = 200
 # Rows kept while the database is away; a thousand flags for two days stay below it.
 MAX_PENDING: Final = 100_000
-OTHER_ENVIRONMENTS: Final = "(other)"
 
 _HOUR: Final = timedelta(hours=1)
 
@@ -45,107 +43,80 @@ _HOUR: Final = timedelta(hours=1)
 _CellKey = tuple[str, str, str | None, bool, str]
 
 
+class UsageSink(Protocol):
+    """Where the counts of a process go."""
+
+    def tell(self, batch: UsageBatch) -> None:
+        """Add a batch to what all processes share; whatever it raises, it is told again later."""
+
+    def begin_process(self) -> None:
+        """Let go of connections that belong to the parent of this process."""
+
+    def close(self) -> None:
+        """Let go of connections."""
+
+
 class UsageCounter:
     """What one process has evaluated and not yet told.
 
-    :meth:`count` and :meth:`note_unknown` may be called from any thread and never wait for the
-    database.
+    What :meth:`ready_for` and :meth:`sample_of` return, and :meth:`note_unknown`, may be used from
+    any thread, and never wait for the sink.
     """
 
-    def __init__(self, database_url: str, *, flush_seconds: float = FLUSH_SECONDS) -> None:
-        self._database_url = database_url
+    def __init__(self, sink: UsageSink, *, flush_seconds: float = FLUSH_SECONDS) -> None:
+        self._sink = sink
         self._flush_seconds = flush_seconds
-        self._engine: Engine | None = None
         self._failing = False
+        self._cells: dict[_CellKey, counter[int]] = {}
+        self._samples: dict[str, SubjectSample] = {}
         self._begin_process()
         _counters.add(self)
 
     def _begin_process(self) -> None:
-        """Forget what does not outlive a fork: counts, thread, locks and connection."""
-        self._cells: dict[_CellKey, counter[int]] = {}
+        """Forget what does not outlive a fork: what was counted before it, thread and locks.
+
+        The counters themselves go on, since ready-made decisions bear them.
+        """
         # How far each counter had come when it was last read, that reading included.
-        self._read: dict[_CellKey, int] = {}
-        self._environments: set[str] = set()
+        self._read = {key: next(cell) + 1 for key, cell in self._cells.items()}
+        for sample in self._samples.values():
+            sample.take()
         self._unknown: dict[str, counter[int]] = {}
         self._counts: dict[UsageKey, int] = {}
         self._uses: dict[str, Span] = {}
         self._asked: dict[str, tuple[int, Span]] = {}
+        self._subjects: dict[tuple[str, datetime], list[int]] = {}
         self._collected_at: datetime | None = None
         self._thread: threading.Thread | None = None
-        self._adding = threading.Lock()
+        self._starting = threading.Lock()
         self._flushing = threading.Lock()
         self._stopped = threading.Event()
-        if self._engine is not None:
-            # Not closed: after a fork the parent still speaks through that very socket.
-            self._engine.dispose(close=False)
-            self._engine = None
+        self._sink.begin_process()
 
-    def count(self, name: str, environment: str, decision: Decision) -> None:
-        """Count one answer of a flag that there is."""
-        key = (name, environment, decision.variant, decision.enabled, decision.reason)
-        try:
-            next(self._cells[key])
-        except KeyError:
-            next(self._cell(key))
+    def ready_for(self, flag: str, environment: str) -> Ready:
+        """Return what gives each decision of a flag its counter, the same one every time."""
+
+        def ready(decision: Decision) -> Decision:
+            key = (flag, environment, decision.variant, decision.enabled, decision.reason)
+            return replace(decision, count=self._cells.setdefault(key, counter()).__next__)
+
+        return ready
+
+    def sample_of(self, flag: str) -> SubjectSample:
+        """Return the sample of the subjects that a flag is asked for."""
+        return self._samples.setdefault(flag, SubjectSample())
 
     def note_unknown(self, name: str) -> None:
         """Count that somebody asked for a flag that there is not."""
         try:
             next(self._unknown[name])
         except KeyError:
-            if len(self._unknown) < MAX_UNKNOWN and _is_storable(name, MAX_NAME):
-                self._start()
+            if len(self._unknown) < MAX_UNKNOWN and is_storable(name, MAX_NAME):
                 next(self._unknown.setdefault(name, counter()))
 
-    def flush(self) -> bool:
-        """Tell the database now; a failure is told to the log once and tried again later."""
-        with self._flushing:
-            batch = self._collect(clock.now())
-            if not (batch.counts or batch.unknown):
-                return True
-            try:
-                with will_write(), Session(self._connected()) as session, session.begin():
-                    add_usage(session, batch)
-            except Exception as error:  # noqa: BLE001  # whatever it is, evaluation goes on
-                self._note_failure(error)
-                return False
-            self._counts, self._uses, self._asked = {}, {}, {}
-            if self._failing:
-                log.info("flag_usage_told_again")
-            self._failing = False
-            return True
-
-    def stop(self) -> None:
-        """Tell what is left and end the thread; the next evaluation would begin anew."""
-        self._stopped.set()
-        if self._thread is not None:
-            self._thread.join(LAST_WORD_SECONDS)
-        self._begin_process()
-
-    def _cell(self, key: _CellKey) -> "counter[int]":
-        """Return the counter of an answer that is new here, or of one whose environment is not
-        counted by its name.
-        """
-        name, environment, *answer = key
-        with self._adding:
-            if not self._is_counted(environment):
-                key = (name, OTHER_ENVIRONMENTS, *answer)  # type: ignore[assignment]
-            cell = self._cells.setdefault(key, counter())
-        self._start()
-        return cell
-
-    def _is_counted(self, environment: str) -> bool:
-        if environment in self._environments:
-            return True
-        if len(self._environments) >= MAX_ENVIRONMENTS or not _is_storable(environment, MAX_WORD):
-            return False
-        self._environments.add(environment)
-        return True
-
-    def _start(self) -> None:
-        if self._thread is not None:
-            return
-        with self._adding:
+    def start(self) -> None:
+        """Start the thread that tells, where this process has none."""
+        with self._starting:
             if self._thread is None:
                 self._collected_at = clock.now()
                 thread = threading.Thread(
@@ -156,12 +127,35 @@ class UsageCounter:
                 # Processes that multiprocessing forked end without the handlers of atexit.
                 Finalize(None, _end_process, exitpriority=1)
 
+    def flush(self) -> bool:
+        """Tell now; a failure goes to the log once, and is tried again later."""
+        with self._flushing:
+            batch = self._collect(clock.now())
+            if not (batch.counts or batch.unknown):
+                return True
+            try:
+                self._sink.tell(batch)
+            except Exception as error:  # noqa: BLE001  # whatever it is, evaluation goes on
+                self._note_failure(error)
+                return False
+            self._counts, self._uses, self._asked, self._subjects = {}, {}, {}, {}
+            if self._failing:
+                log.info("flag_usage_told_again")
+            self._failing = False
+            return True
+
+    def stop(self) -> None:
+        """Tell what is left and end the thread; :meth:`start` would begin anew."""
+        self._stopped.set()
+        if self._thread is not None:
+            self._thread.join(LAST_WORD_SECONDS)
+        self._begin_process()
+
     def _run(self, stopped: threading.Event) -> None:
         while not stopped.wait(self._seconds_to_wait(clock.now())):
             self.flush()
         self.flush()
-        if self._engine is not None:
-            self._engine.dispose()
+        self._sink.close()
 
     def _seconds_to_wait(self, now: datetime) -> float:
         """Look again at the turn of the hour at the latest: counts belong to the hour they began
@@ -180,12 +174,16 @@ class UsageCounter:
             if row in self._counts or len(self._counts) < MAX_PENDING:
                 self._counts[row] = self._counts.get(row, 0) + new
             self._uses[name] = self._uses.get(name, span).reaching(now)
+        for flag, sample in list(self._samples.items()):
+            if taken := sample.take():
+                kept = self._subjects.get((flag, hour), [])
+                self._subjects[flag, hour] = joined([kept, taken])
         # What somebody counts in the old mapping after this is lost: of these nobody needs each.
         asked, self._unknown = self._unknown, {}
         for name, cell in list(asked.items())[: MAX_UNKNOWN - len(self._asked)]:
             before, known = self._asked.get(name, (0, span))
             self._asked[name] = (before + next(cell), known.reaching(now))
-        return UsageBatch(self._counts, self._uses, self._asked)
+        return UsageBatch(self._counts, self._uses, self._asked, self._subjects)
 
     def _differences(self) -> Iterator[tuple[_CellKey, int]]:
         """Yield what each counter has moved since it was read; reading moves it by one."""
@@ -201,18 +199,12 @@ class UsageCounter:
             log.warning("flag_usage_not_told", error=type(error).__name__, rows=len(self._counts))
         self._failing = True
 
-    def _connected(self) -> Engine:
-        if self._engine is None:
-            options = engine_options(self._database_url) | {"pool_size": 1, "max_overflow": 0}
-            self._engine = create_engine(self._database_url, **options)
-        return self._engine
-
 
 def _hour_of(when: datetime) -> datetime:
     return when.replace(minute=0, second=0, microsecond=0)
 
 
-def _is_storable(text: object, most: int) -> bool:
+def is_storable(text: object, most: int) -> bool:
     """Tell whether it is a text that can stand in its column and on a page.
 
     Evaluation answers whatever it is asked with, so counting must not fail of it either.

@@ -1,18 +1,21 @@
 """What a flag may hold: every rule that a draft breaks, by field, in words for whoever typed it.
 
-Pure: it sees one draft and nothing else.  That a name is free is for the service to find out.
+Pure: it sees one draft, and what that may refer to.  That a name is free is for the service to
+find out.
 """
 
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
+from webapp.flags.targeting import moment_of, number_of, pattern_of, version_of
 from webapp.flags.values import (
+    MAX_CONDITIONS,
     MAX_DESCRIPTION,
     MAX_ENVIRONMENTS,
     MAX_ID,
@@ -20,10 +23,25 @@ from webapp.flags.values import (
     MAX_METADATA,
     MAX_METADATA_LEVELS,
     MAX_NAME,
+    MAX_PREREQUISITES,
     MAX_REASON,
+    MAX_RULES,
+    MAX_SEGMENTS,
     MAX_TAGS,
+    MAX_VALUE,
+    MAX_VALUES,
+    MAX_VARIANTS,
+    MAX_WEIGHT,
     MAX_WORD,
+    SINGLE_VALUE,
+    Condition,
     FlagDraft,
+    GroupDraft,
+    Operator,
+    Prerequisite,
+    Rule,
+    SegmentDraft,
+    Variant,
 )
 
 _NAME: Final = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
@@ -46,11 +64,56 @@ def complaints_about(draft: FlagDraft) -> Complaints:
         "environment_overrides": _overrides(draft.environment_overrides),
         "starts_at": _moment(draft.starts_at),
         "expires_at": _moment(draft.expires_at) or _window(draft),
+        "rules": _rules(draft.rules),
+        "variants": _variants(draft.variants),
+        "prerequisites": _prerequisites(draft),
         "stickiness": _text(draft.stickiness, MAX_ID),
+        "group": [] if draft.group is None else _words((draft.group,), 1),
         "tags": _words(draft.tags, MAX_TAGS),
         "metadata": _metadata(draft.metadata),
     }
-    return {field: messages for field, messages in found.items() if messages}
+    return _given(found)
+
+
+class References(NamedTuple):
+    """What a flag may refer to; ``prerequisites`` has every flag, with those it builds on."""
+
+    prerequisites: Mapping[str, Iterable[str]]
+    segments: Iterable[str]
+    groups: Iterable[str]
+
+
+def complaints_about_references(draft: FlagDraft, known: References) -> Complaints:
+    """Return the messages for each field that names what there is not, or leads in a circle."""
+    segments = [name for rule in draft.rules for name in rule.segments]
+    needed = [item.flag for item in draft.prerequisites]
+    found = {
+        "rules": _unknown("segment", segments, known.segments),
+        "prerequisites": _unknown("flag", needed, known.prerequisites)
+        or _circle(draft.name, needed, known.prerequisites),
+        "group": _unknown("group", [draft.group] if draft.group is not None else [], known.groups),
+    }
+    return _given(found)
+
+
+def complaints_about_segment(draft: SegmentDraft) -> Complaints:
+    """Return the messages for each field of a segment that breaks a rule."""
+    found = {
+        "name": _words((draft.name,), 1),
+        "description": _text(draft.description, MAX_DESCRIPTION),
+        "conditions": _conditions(draft.conditions, "")
+        or ([] if draft.conditions else ["At least one condition."]),
+    }
+    return _given(found)
+
+
+def complaints_about_group(draft: GroupDraft) -> Complaints:
+    """Return the messages for each field of a group that breaks a rule."""
+    found = {
+        "name": _words((draft.name,), 1),
+        "description": _text(draft.description, MAX_DESCRIPTION),
+    }
+    return _given(found)
 
 
 def complaints_about_reason(reason: str) -> list[str]:
@@ -58,6 +121,10 @@ def complaints_about_reason(reason: str) -> list[str]:
     if not reason.strip():
         return ["Say why, for whoever reads the audit."]
     return _text(reason, MAX_REASON)
+
+
+def _given(found: Complaints) -> Complaints:
+    return {field: messages for field, messages in found.items() if messages}
 
 
 def _name(name: str) -> list[str]:
@@ -135,20 +202,140 @@ def _window(draft: FlagDraft) -> list[str]:
     return []
 
 
+def _rules(rules: tuple[Rule, ...]) -> list[str]:
+    if len(rules) > MAX_RULES:
+        return [f"At most {MAX_RULES}, not {len(rules):,}."]
+    messages = _repeated(tuple(rule.name for rule in rules))
+    for number, rule in enumerate(rules, start=1):
+        messages += _label(rule.name, f"Rule {number}")
+        messages += _rule(rule)
+    return messages
+
+
+def _rule(rule: Rule) -> list[str]:
+    """Name the rule in each message: a flag has many of them in one field."""
+    place = f"{rule.name}: "
+    messages = [f"{place}{message}" for message in _percentage(rule.percentage)]
+    if len(rule.segments) > MAX_SEGMENTS:
+        messages.append(f"{place}At most {MAX_SEGMENTS} segments.")
+    messages += [f"{place}{message}" for message in _repeated(rule.segments)]
+    if not rule.conditions and not rule.segments:
+        messages.append(f"{place}At least one condition or segment.")
+    return messages + _conditions(rule.conditions, place)
+
+
+def _conditions(conditions: tuple[Condition, ...], place: str) -> list[str]:
+    if len(conditions) > MAX_CONDITIONS:
+        return [f"{place}At most {MAX_CONDITIONS} conditions, not {len(conditions):,}."]
+    return [f"{place}{message}" for item in conditions for message in _condition(item)]
+
+
+def _condition(condition: Condition) -> list[str]:
+    about = condition.attribute or "a condition"
+    messages = _label(condition.attribute, "The attribute of a condition")
+    if not condition.values:
+        return [*messages, f"{about}: At least one value."]
+    if len(condition.values) > MAX_VALUES:
+        return [*messages, f"{about}: At most {MAX_VALUES:,} values."]
+    if any(len(value) > MAX_VALUE or _UNFIT.search(value) for value in condition.values):
+        messages.append(f"{about}: A value is too long or cannot be shown.")
+    elif condition.operator in SINGLE_VALUE and len(condition.values) > 1:
+        messages.append(f"{about}: One value only for {condition.operator}.")
+    elif complaint := _unreadable(condition):
+        messages.append(f"{about}: {complaint}")
+    return messages
+
+
+def _unreadable(condition: Condition) -> str:
+    """Say what is wrong with a value that its operator must be able to read."""
+    value, operator = condition.values[0], condition.operator
+    if operator is Operator.MATCHES:
+        try:
+            pattern_of(value)
+        except ValueError as error:
+            return f"Is no regular expression: {error}."
+    read, kind = _READERS.get(operator, (None, ""))
+    return f"{value!r} is no {kind}." if read and read(value) is None else ""
+
+
+_READERS: Final[Mapping[Operator, tuple[Callable[[str], object], str]]] = {
+    **dict.fromkeys((Operator.GT, Operator.GTE, Operator.LT, Operator.LTE), (number_of, "number")),
+    **dict.fromkeys((Operator.BEFORE, Operator.AFTER), (moment_of, "time, such as 2026-11-22")),
+    **dict.fromkeys(
+        (Operator.SEMVER_EQ, Operator.SEMVER_GT, Operator.SEMVER_LT),
+        (version_of, "version, such as 2.10.0"),
+    ),
+}
+
+
+def _label(text: str, what: str) -> list[str]:
+    """Check a short text that people and programs read: a rule, an attribute, a variant."""
+    if not 0 < len(text) <= MAX_WORD or text != text.strip() or _UNFIT.search(text):
+        return [f"{what} has a name of 1 to {MAX_WORD} characters and no space around it."]
+    return []
+
+
+def _variants(variants: tuple[Variant, ...]) -> list[str]:
+    if len(variants) > MAX_VARIANTS:
+        return [f"At most {MAX_VARIANTS}, not {len(variants):,}."]
+    messages = _repeated(tuple(variant.name for variant in variants))
+    for number, variant in enumerate(variants, start=1):
+        messages += _label(variant.name, f"Variant {number}")
+        if not 0 <= variant.weight <= MAX_WEIGHT:
+            messages.append(f"{variant.name}: A weight is a whole number from 0 to {MAX_WEIGHT:,}.")
+        messages += [f"{variant.name}: {message}" for message in _value(variant.value)]
+    if variants and not any(variant.weight > 0 for variant in variants):
+        messages.append("At least one needs a weight above 0.")
+    return messages
+
+
+def _prerequisites(draft: FlagDraft) -> list[str]:
+    items: tuple[Prerequisite, ...] = draft.prerequisites
+    if len(items) > MAX_PREREQUISITES:
+        return [f"At most {MAX_PREREQUISITES}, not {len(items):,}."]
+    return _repeated(tuple(item.flag for item in items))
+
+
+def _unknown(kind: str, names: Iterable[str], known: Iterable[str]) -> list[str]:
+    there = set(known)
+    missing = sorted({name for name in names if name not in there})
+    return [f"There is no {kind} {_some(missing)}."] if missing else []
+
+
+def _circle(name: str, needed: Iterable[str], graph: Mapping[str, Iterable[str]]) -> list[str]:
+    """Walk what the flag builds on, and what that builds on; it may not come back to itself."""
+    paths = [[name, other] for other in needed]
+    visited: set[str] = set()
+    while paths:
+        path = paths.pop()
+        if path[-1] == name:
+            return [f"Leads in a circle: {' → '.join(path)}."]
+        if path[-1] not in visited:
+            visited.add(path[-1])
+            paths += [[*path, other] for other in graph.get(path[-1], ())]
+    return []
+
+
 def _metadata(metadata: Mapping[str, Any]) -> list[str]:
+    return _value(metadata, "a JSON object")
+
+
+def _value(value: Any, kind: str = "a JSON value") -> list[str]:
+    """Check what people keep with a flag and programs get from it."""
     # Before anything walks down into it: whatever writes JSON has a depth at which it fails.
-    if _has_more_levels(metadata, MAX_METADATA_LEVELS):
+    if _has_more_levels(value, MAX_METADATA_LEVELS):
         return [f"At most {MAX_METADATA_LEVELS} levels deep."]
+    value = dict(value) if isinstance(value, Mapping) else value
     try:
-        text = json.dumps(dict(metadata), allow_nan=False, ensure_ascii=False)
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
     except (TypeError, ValueError):
-        return ["Must be a JSON object."]
+        return [f"Must be {kind}."]
     # JSON writes the null character as an escape; PostgreSQL stores it in no form.
     if "\\u0000" in text or _UNFIT_TEXT.search(text):
         return ["Holds characters that cannot be shown."]
     if len(text) > MAX_METADATA:
         return [f"At most {MAX_METADATA:,} characters."]
-    return _unwritable(metadata)
+    return _unwritable(value)
 
 
 def _has_more_levels(value: Any, levels: int) -> bool:
@@ -158,10 +345,10 @@ def _has_more_levels(value: Any, levels: int) -> bool:
     return levels == 0 or any(_has_more_levels(item, levels - 1) for item in inside)
 
 
-def _unwritable(metadata: Mapping[str, Any]) -> list[str]:
+def _unwritable(value: Any) -> list[str]:
     """Say where the API could not write it back: one such flag would break every list of flags."""
     try:
-        orjson.dumps(dict(metadata))
+        orjson.dumps(value)
     except TypeError:
         return ["Holds a whole number of more than 64 bits."]
     return []

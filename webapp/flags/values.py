@@ -3,7 +3,7 @@
 Plain values only.  Nothing here touches the database, the clock or Flask.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import Enum, StrEnum
@@ -20,9 +20,17 @@ MAX_TAGS: Final = 20
 MAX_WORD: Final = 64
 MAX_METADATA: Final = 16_384
 MAX_METADATA_LEVELS: Final = 20
+MAX_RULES: Final = 50
+MAX_CONDITIONS: Final = 20
+MAX_SEGMENTS: Final = 20
+MAX_VALUES: Final = 1_000
+MAX_VALUE: Final = 255
+MAX_VARIANTS: Final = 50
+MAX_WEIGHT: Final = 100_000
+MAX_PREREQUISITES: Final = 20
 
 # Addresses have these in the place of a flag's name.
-RESERVED_NAMES: Final = frozenset({"export", "metrics", "new"})
+RESERVED_NAMES: Final = frozenset({"export", "groups", "metrics", "new", "segments", "snapshot"})
 
 # What an operator may change; everything else about a flag is an admin's.
 OPERATOR_FIELDS: Final = frozenset({"enabled", "percentage"})
@@ -37,14 +45,44 @@ class Reason(StrEnum):
     DISABLED = "disabled"
     NOT_STARTED = "not_started"
     EXPIRED = "expired"
+    PREREQUISITE = "prerequisite"
     BLACKLIST = "blacklist"
     ENVIRONMENT_OVERRIDE = "environment_override"
     ENVIRONMENT = "environment"
     WHITELIST = "whitelist"
+    RULE = "rule"
     EVERYONE = "everyone"
     NOBODY = "nobody"
     NO_SUBJECT = "no_subject"
     PERCENTAGE = "percentage"
+
+
+class Operator(StrEnum):
+    """How a condition compares an attribute with its values."""
+
+    IN = "in"
+    NOT_IN = "not_in"
+    EQUALS = "equals"
+    CONTAINS = "contains"
+    STARTS_WITH = "starts_with"
+    ENDS_WITH = "ends_with"
+    MATCHES = "matches"
+    GT = "gt"
+    GTE = "gte"
+    LT = "lt"
+    LTE = "lte"
+    BEFORE = "before"
+    AFTER = "after"
+    SEMVER_EQ = "semver_eq"
+    SEMVER_GT = "semver_gt"
+    SEMVER_LT = "semver_lt"
+
+
+# These compare with one value; the others hold where any of several fits.
+SINGLE_VALUE: Final = frozenset(
+    {Operator.MATCHES, Operator.GT, Operator.GTE, Operator.LT, Operator.LTE, Operator.BEFORE}
+    | {Operator.AFTER, Operator.SEMVER_EQ, Operator.SEMVER_GT, Operator.SEMVER_LT}
+)
 
 
 class FlagState(StrEnum):
@@ -59,17 +97,29 @@ class FlagState(StrEnum):
     ARCHIVED = "archived"
 
 
+def _uncounted() -> None:
+    """Stand in for the counter of a decision that nobody counts."""
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The answer of one flag for one subject; ``variant`` names what an on-flag returns."""
+    """The answer of one flag for one subject.
+
+    ``rule`` names the rule that turned it on; ``variant`` and ``value`` are what an on-flag gives
+    beside that.  ``count`` is called once for each time that the decision is handed out: decisions
+    are made beforehand and shared, and each bears its own counter.
+    """
 
     enabled: bool
     reason: Reason
+    rule: str | None = None
     variant: str | None = None
+    value: Any = None
+    count: Callable[[], object] = field(default=_uncounted, compare=False, repr=False)
 
 
 class EvaluationContext(NamedTuple):
-    """What a flag is asked about: a tuple, because one is made for every evaluation.
+    """What a flag is asked about.
 
     ``attributes`` are facts about the subject that only the caller knows, such as its plan.
     """
@@ -81,6 +131,51 @@ class EvaluationContext(NamedTuple):
 
 
 Override = bool | float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """One comparison: ``values`` are texts, whatever the operator reads in them.
+
+    Where the subject lacks the attribute, or has one that the operator cannot read, the condition
+    does not hold, negated or not; only ``not_in`` then does.
+    """
+
+    attribute: str
+    operator: Operator
+    values: tuple[str, ...]
+    negate: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """Raises the percentage for the subjects for whom all its conditions and segments hold."""
+
+    name: str
+    conditions: tuple[Condition, ...] = ()
+    segments: tuple[str, ...] = ()
+    percentage: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """One of several things that an on-flag gives; its share is its weight among all weights."""
+
+    name: str
+    weight: int
+    value: Any = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prerequisite:
+    """Another flag that must be on (or off) for the same subject, else this one is off."""
+
+    flag: str
+    enabled: bool = True
+
+
+Segments = Mapping[str, tuple[Condition, ...]]
+NO_SEGMENTS: Final[Segments] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +195,25 @@ class FlagDefinition:
     environment_overrides: Mapping[str, Override] = field(default_factory=dict)
     starts_at: datetime | None = None
     expires_at: datetime | None = None
+    rules: tuple[Rule, ...] = ()
+    variants: tuple[Variant, ...] = ()
+    prerequisites: tuple[Prerequisite, ...] = ()
     stickiness: str = ""
+
+
+NEVER: Final = -1
+
+
+@dataclass(frozen=True, slots=True)
+class FlagSet:
+    """All that decides, as it stood at one revision; flags in use only, by name."""
+
+    revision: int = NEVER
+    flags: Mapping[str, FlagDefinition] = field(default_factory=dict)
+    segments: Segments = field(default_factory=dict)
+
+
+NO_FLAGS: Final = FlagSet()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +221,7 @@ class FlagDraft(FlagDefinition):
     """A whole flag as somebody wants it; an empty ``stickiness`` means the flag's name."""
 
     description: str = ""
+    group: str | None = None
     tags: tuple[str, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
@@ -133,8 +247,12 @@ class FlagChanges:
     environment_overrides: Mapping[str, Override] | Unset = UNSET
     starts_at: datetime | Unset | None = UNSET
     expires_at: datetime | Unset | None = UNSET
+    rules: tuple[Rule, ...] | Unset = UNSET
+    variants: tuple[Variant, ...] | Unset = UNSET
+    prerequisites: tuple[Prerequisite, ...] | Unset = UNSET
     stickiness: str | Unset = UNSET
     description: str | Unset = UNSET
+    group: str | Unset | None = UNSET
     tags: tuple[str, ...] | Unset = UNSET
     metadata: Mapping[str, Any] | Unset = UNSET
 
@@ -144,8 +262,41 @@ class FlagChanges:
         return {name: value for name, value in values.items() if value is not UNSET}
 
 
-def subject_id(value: object) -> str | None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentDraft:
+    """A segment as somebody wants it: conditions under a name, for the rules of many flags."""
+
+    name: str
+    description: str = ""
+    conditions: tuple[Condition, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupDraft:
+    """A group as somebody wants it: flags that belong together, under a name."""
+
+    name: str
+    description: str = ""
+
+
+def subject_id(subject: object) -> str | None:
     """Return a subject's id as text, whatever type the caller keeps it in; nothing is None."""
-    if type(value) is str:
-        return value or None
-    return None if value is None else str(value) or None
+    if type(subject) is str:
+        return subject or None
+    return None if subject is None else str(subject) or None
+
+
+def text_of(value: object) -> str | None:
+    """Return a plain value as the text that conditions compare, None for what is none.
+
+    A whole number is written without a point, however the caller's language keeps it.
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() else repr(value)
+    if isinstance(value, int):
+        return str(value)
+    return value.isoformat() if isinstance(value, datetime) else None

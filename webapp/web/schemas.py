@@ -11,6 +11,7 @@ from webapp.errors import Invalid
 
 # As many as any number that is asked for here has.
 _MOST_DIGITS = 10
+_MOST_VERSIONS = 2**31 - 1
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -19,6 +20,13 @@ class Schema(BaseModel):
     """Base of every request schema: strict types, unknown fields refused."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class Removal(Schema):
+    """The body of a DELETE; a client that sends none asks by the query."""
+
+    reason: str = ""
+    version: int | None = None
 
 
 def _as_utc(moment: datetime) -> datetime:
@@ -68,6 +76,17 @@ def parse_json(model: type[Model], data: bytes | str) -> Model:
             message = "The body must be a JSON object."
             raise BadRequest(message) from None
         raise invalid(error) from None
+
+
+def read_removal() -> Removal:
+    """Read why and from which version something is removed, from the body, else the query."""
+    body = read_json(Removal)
+    given = body.model_dump(include=body.model_fields_set)
+    if "reason" not in given:
+        given["reason"] = request.args.get("reason", "")
+    if given.get("version") is None and "version" in request.args:
+        given["version"] = read_whole("version", 1, 1, _MOST_VERSIONS)
+    return Removal(**given)
 
 
 def read_whole(name: str, default: int, least: int, most: int) -> int:
