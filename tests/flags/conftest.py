@@ -20,7 +20,10 @@ Send = Callable[..., TestResponse]
 
 @pytest.fixture
 def send(app: Flask) -> Send:
-    """Send a request as a program with a role, bound to an environment or to none."""
+    """Send a request as a program with a role, bound to an environment or to none.
+
+    The path follows that of the flags; ``base`` is another's.
+    """
     tokens: dict[tuple[Role, str | None], str] = {}
 
     def request(
@@ -28,6 +31,7 @@ def send(app: Flask) -> Send:
         path: str = "",
         role: Role = Role.ADMIN,
         bound: str | None = None,
+        base: str = URL,
         **kwargs: Any,
     ) -> TestResponse:
         if (role, bound) not in tokens:
@@ -35,7 +39,7 @@ def send(app: Flask) -> Send:
                 tokens[role, bound] = make_token(session, role, bound)
         headers = {"Authorization": f"Bearer {tokens[role, bound]}"}
         client = FlaskClient(app, use_cookies=False)
-        return client.open(URL + path, method=method, headers=headers, **kwargs)
+        return client.open(base + path, method=method, headers=headers, **kwargs)
 
     return request
 
