@@ -149,6 +149,8 @@ class UsageCounter:
         self._stopped.set()
         if self._thread is not None:
             self._thread.join(LAST_WORD_SECONDS)
+        # What was told without the thread has opened it too.
+        self._sink.close()
         self._begin_process()
 
     def _run(self, stopped: threading.Event) -> None:
