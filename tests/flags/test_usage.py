@@ -24,9 +24,10 @@ from webapp.flags import is_enabled
 from webapp.flags.batches import Span, UsageBatch, UsageKey
 from webapp.flags.decorators import evaluate_many
 from webapp.flags.figures import recent_usage, unknown_names, usage_of
-from webapp.flags.models import FeatureFlagEvaluation, UnknownFlag
+from webapp.flags.models import FeatureFlagEvaluation, FeatureFlagSubjects, UnknownFlag
 from webapp.flags.queries import FlagFilters, list_flags
-from webapp.flags.recording import MAX_UNKNOWN_KEPT, add_usage
+from webapp.flags.recording import MAX_UNKNOWN_KEPT, SUBJECTS_KEPT, add_usage
+from webapp.flags.sampling import SIZE, estimate_of, joined, unpacked
 from webapp.flags.service import archive_flag, create_flag
 from webapp.flags.sinks import DatabaseSink
 from webapp.flags.snapshot import flag_store
@@ -248,6 +249,129 @@ def test_what_waits_has_a_bound(counter: UsageCounter, monkeypatch: pytest.Monke
         count(counter, f"flag{number}", "production", WITHIN)
     counter.flush()
     assert len(rows()) == 10
+
+
+def subjects_by_hour(flag: str) -> dict[datetime, list[int]]:
+    with reading() as session:
+        found = session.scalars(
+            select(FeatureFlagSubjects)
+            .where(FeatureFlagSubjects.flag == flag)
+            .order_by(FeatureFlagSubjects.hour)
+        )
+        return {row.hour: unpacked(row.sample) for row in found}
+
+
+def ask_as(usage: UsageCounter, numbers: range, name: str = "beta") -> None:
+    """Ask for a flag as that many subjects."""
+    found = FlagSet(1, {name: FlagDefinition(name=name, enabled=True, percentage=50.0)})
+    flag = FlagTables(found, "production", usage)[None][name]
+    for number in numbers:
+        flag.decide(f"user-{number}", {}, clock.now()).count()
+
+
+@pytest.fixture
+def other_counter(app: Flask) -> Iterator[UsageCounter]:
+    """The counter of another process."""
+    usage = UsageCounter(DatabaseSink(app.extensions["settings"].database_url), flush_seconds=3600)
+    with app.app_context():
+        yield usage
+        usage.stop()
+
+
+def test_the_subjects_of_two_processes_and_two_hours_are_joined(
+    counter: UsageCounter,
+    other_counter: UsageCounter,
+    now: datetime,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    later = now + timedelta(hours=1)
+    for hour, subjects in (
+        (now, (range(100), range(50, 150))),
+        # The same again: nobody is new.
+        (now, (range(100), range(100))),
+        (later, (range(140, 160), range(0))),
+    ):
+        for usage, numbers in zip((counter, other_counter), subjects, strict=True):
+            set_clock(monkeypatch, hour)
+            usage.flush()
+            ask_as(usage, numbers)
+            set_clock(monkeypatch, hour + timedelta(minutes=30))
+            assert usage.flush()
+    found = subjects_by_hour("beta")
+    assert {hour: estimate_of(sample) for hour, sample in found.items()} == {now: 150, later: 20}
+    assert estimate_of(joined(found.values())) == 160
+
+
+def test_many_subjects_of_two_processes_are_estimated(
+    counter: UsageCounter, other_counter: UsageCounter
+) -> None:
+    for usage, numbers in ((counter, range(6_000)), (other_counter, range(4_000, 10_000))):
+        for start in range(numbers.start, numbers.stop, 2_000):
+            ask_as(usage, range(start, start + 2_000))
+            assert usage.flush()
+    samples = subjects_by_hour("beta").values()
+    assert all(len(sample) <= SIZE for sample in samples)
+    assert abs(estimate_of(joined(samples)) - 10_000) < 2_000
+
+
+def test_samples_of_long_ago_go_with_the_next_that_are_told(
+    counter: UsageCounter, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, kept = now - SUBJECTS_KEPT - timedelta(hours=1), now - SUBJECTS_KEPT
+    for hour, name in ((first, "beta"), (first, "other"), (kept, "beta"), (now, "beta")):
+        set_clock(monkeypatch, hour)
+        counter.flush()
+        ask_as(counter, range(3), name)
+        assert counter.flush()
+    assert list(subjects_by_hour("beta")) == [kept, now]
+    # Nobody has told of that one since.
+    assert list(subjects_by_hour("other")) == [first]
+
+
+def test_while_the_database_is_away_subjects_wait_by_their_hour(
+    counter: UsageCounter, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there, counter._sink = counter._sink, DatabaseSink("sqlite:////nowhere/at/all.db")
+    for place in range(3):
+        set_clock(monkeypatch, now + timedelta(hours=place))
+        counter.flush()
+        ask_as(counter, range(10 * (place + 1)))
+        assert not counter.flush()
+    counter._sink.close()
+    counter._sink = there
+    assert counter.flush()
+    assert [len(sample) for sample in subjects_by_hour("beta").values()] == [10, 20, 30]
+
+
+def test_a_fork_with_ready_made_decisions_neither_loses_nor_doubles(
+    counter: UsageCounter,
+) -> None:
+    found = FlagSet(1, {"beta": FlagDefinition(name="beta", enabled=True, percentage=100.0)})
+    flag = FlagTables(found, "production", counter)[None]["beta"]
+
+    def ask(numbers: range) -> None:
+        for number in numbers:
+            flag.decide(f"user-{number}", {}, clock.now()).count()
+
+    ask(range(5))
+    assert counter.flush()
+    # Counted, and told by nobody yet.
+    ask(range(5, 12))
+    child = os.fork()
+    if child == 0:
+        ask(range(100, 103))
+        told = counter.flush()
+        ask(range(103, 107))
+        os._exit(0 if told and counter.flush() else 1)
+    ask(range(12, 20))
+    assert os.waitpid(child, 0)[1] == 0
+    assert total() == 5 + 3 + 4
+    assert counter.flush()
+    assert total() == 20 + 7
+    (sample,) = subjects_by_hour("beta").values()
+    assert len(sample) == 20 + 7
+    assert counter.flush()
+    assert total() == 20 + 7
 
 
 def test_environments_beyond_a_bound_and_odd_ones_are_counted_together(
