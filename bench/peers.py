@@ -106,11 +106,11 @@ def first_round(decide: Decide) -> tuple[int, int]:
     return on, of
 
 
-def best_rate(decide: Decide, of: int) -> float:
+def best_rate(decide: Decide, of: int, *, rounds: int = ROUNDS) -> float:
     """Return decisions a second: the best of some rounds, which other load disturbed least."""
     asked = subjects(of)
     best = float("inf")
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         started = perf_counter()
         for subject, attributes in asked:
             decide(subject, attributes)

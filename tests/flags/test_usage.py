@@ -253,12 +253,14 @@ def test_what_waits_has_a_bound(counter: UsageCounter, monkeypatch: pytest.Monke
 def test_environments_beyond_a_bound_and_odd_ones_are_counted_together(
     counter: UsageCounter,
 ) -> None:
-    flag = FlagDefinition(name="beta", enabled=True, environment_overrides={"staging": True})
-    tables = FlagTables(FlagSet(1, {"beta": flag}), "production", counter)
+    beta = FlagDefinition(name="beta", enabled=True, environment_overrides={"staging": True})
+    tables = FlagTables(FlagSet(1, {"beta": beta}), "production", counter)
     odd: list[Any] = ["x" * 65, "nul\0", "\ud800", 7, OTHER_ENVIRONMENTS]
     more = 3
     for environment in [*odd, *(f"env{n}" for n in range(MAX_OTHERS + more)), "staging"]:
-        tables[environment]["beta"].decide("u", {}, clock.now()).count()
+        flag = tables.table(environment).find("beta")
+        assert flag is not None
+        flag.decide("u", {}, clock.now()).count()
     counter.flush()
     counted = {row[1]: row[-1] for row in rows()}
     assert counted["staging"] == 1

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from webapp.flags.feeds import Feed
 from webapp.flags.signals import NoSignals, Signals, SignalState
-from webapp.flags.tables import ColdTables, FlagTables
+from webapp.flags.tables import FlagTables, Ready
 from webapp.flags.usage import UsageCounter
 from webapp.flags.values import NO_FLAGS, FlagSet
 from webapp.logs import get_logger
@@ -49,7 +49,8 @@ class FlagStore:
     ``trust_seconds`` is stale.  ``usage`` is told of every evaluation, None where nobody counts.
     ``signals`` tell of changes elsewhere before the next look.
 
-    :attr:`tables` is what evaluation reads, and nothing else.
+    Evaluation looks into :attr:`ready` first, which is empty until somebody has asked in this
+    process: :meth:`current` then begins everything.
     """
 
     def __init__(
@@ -76,7 +77,8 @@ class FlagStore:
 
     def _begin_process(self) -> None:
         """Forget what does not outlive a fork: the thread, and locks that others may have held."""
-        self.tables: FlagTables = ColdTables(self._begin)
+        self.ready: Ready = {}
+        self._begun = False
         self._starting = threading.Lock()
         self._refreshing = threading.Lock()
         self._wake = threading.Event()
@@ -84,7 +86,9 @@ class FlagStore:
 
     def current(self) -> FlagTables:
         """Return the snapshot to decide by.  Only the first call of a process waits."""
-        return self._begin() if isinstance(self.tables, ColdTables) else self.tables
+        if not self._begun:
+            self._begin()
+        return self._latest
 
     def refresh(self) -> bool:
         """Swap the snapshot if the revision has changed.
@@ -131,12 +135,11 @@ class FlagStore:
         self._latest = FlagTables(NO_FLAGS, self.environment, self.usage)
         self._confirmed_at = None
 
-    def _begin(self) -> FlagTables:
+    def _begin(self) -> None:
         with self._starting:
-            if not isinstance(self.tables, ColdTables):
-                return self.tables
+            if self._begun:
+                return
             self.refresh()
-            self.tables = self._latest
             self._signals.start(self._wake.set)
             if self.usage is not None:
                 self.usage.start()
@@ -144,7 +147,7 @@ class FlagStore:
                 target=self._watch, args=(self._wake,), name="flag-watcher", daemon=True
             )
             watcher.start()
-            return self.tables
+            self._begun, self.ready = True, self._latest.ready
 
     def _watch(self, wake: threading.Event) -> None:
         while True:
@@ -177,10 +180,10 @@ class FlagStore:
     def _swap(self, found: FlagSet) -> None:
         """Compile the deployment's own environment beforehand, others when they are asked."""
         tables = FlagTables(found, self.environment, self.usage)
-        tables[None].compile_all()
+        tables.table(None).compile_all()
         self._latest = tables
-        if not isinstance(self.tables, ColdTables):
-            self.tables = tables
+        if self._begun:
+            self.ready = tables.ready
 
     def _note_failure(self, error: Exception) -> None:
         if not self._failing:
