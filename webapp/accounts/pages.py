@@ -69,7 +69,7 @@ def setup(app: Flask) -> None:
         grant = book.grant(text, clock.now())
         if grant is None:
             return None
-        return Principal("token", grant.name, grant.role, grant.environment)
+        return Principal("token", grant.name, grant.role, grant.environment, grant.expires_at)
 
     app.extensions["authenticator"] = authenticate
 
