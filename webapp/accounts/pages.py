@@ -19,6 +19,7 @@ from flask_login import LoginManager, UserMixin, current_user, login_user, logou
 from werkzeug.wrappers import Response as BaseResponse
 
 from webapp import clock
+from webapp.accounts.database_tokens import DatabaseTokens
 from webapp.accounts.policy import local_path, password_problem
 from webapp.accounts.queries import count_sessions, session_account
 from webapp.accounts.service import (
@@ -63,7 +64,7 @@ class SignedIn(UserMixin):
 def setup(app: Flask) -> None:
     """Let the application know people by their cookie and programs by their token."""
     login_manager.init_app(app)
-    book = TokenBook()
+    book = TokenBook(DatabaseTokens(app.extensions["settings"].database_url))
 
     def authenticate(text: str) -> Principal | None:
         grant = book.grant(text, clock.now())
@@ -71,6 +72,7 @@ def setup(app: Flask) -> None:
             return None
         return Principal("token", grant.name, grant.role, grant.environment, grant.expires_at)
 
+    app.extensions["token_book"] = book
     app.extensions["authenticator"] = authenticate
 
 
