@@ -25,7 +25,7 @@ class TokenGrant:
     ``id`` is None where another instance told of it, which keeps that to itself.
     """
 
-    id: int | None
+    id: int | None = None
     name: str
     role: Role
     environment: str | None
