@@ -120,6 +120,20 @@ def test_what_is_no_answer_changes_nothing(
     assert book.grant("swy_shop", now + timedelta(minutes=59))
 
 
+def test_no_token_gets_into_the_log(
+    app: Flask,
+    httpserver: HTTPServer,
+    book: TokenBook,
+    now: datetime,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    httpserver.expect_request(PATH).respond_with_data(status=500)
+    with pytest.raises(SourceAway):
+        book.grant("swy_shop", now)
+    assert "tokens_not_confirmed" in caplog.text
+    assert "swy_shop" not in caplog.text
+
+
 def test_an_upstream_that_is_away_is_trusted_for_an_hour(now: datetime) -> None:
     with HTTPServer(port=free_port()) as server:
         server.expect_request(PATH).respond_with_json(GRANT)

@@ -14,6 +14,7 @@ from typing import Final
 
 from webapp import clock
 from webapp.accounts.redis_tokens import Load, RedisTokens
+from webapp.accounts.token_sources import reason_of
 from webapp.db import DbSession, after_commit
 from webapp.logs import get_logger
 
@@ -82,7 +83,7 @@ class TokenPublisher:
 
     def _note_failure(self, error: Exception) -> None:
         if not self._failing:
-            log.warning("tokens_not_published", exc_info=error)
+            log.warning("tokens_not_published", reason=reason_of(error))
         self._failing = True
 
 

@@ -22,6 +22,15 @@ class SourceAway(Unavailable):
         super().__init__(_AWAY)
 
 
+def reason_of(error: Exception) -> str:
+    """Say for the log why there was no answer.
+
+    Not as a traceback: some ways to write one show the variables of each frame, tokens among them.
+    """
+    cause = error.__cause__ or error
+    return f"{type(cause).__name__}: {cause}"
+
+
 @dataclass(frozen=True, slots=True)
 class TokenUse:
     """The last time that a token was shown; ``key`` is its hash."""

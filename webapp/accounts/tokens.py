@@ -22,7 +22,7 @@ from typing import Final
 
 from webapp import clock
 from webapp.accounts.policy import token_hash
-from webapp.accounts.token_sources import SourceAway, TokenSource, TokenUse
+from webapp.accounts.token_sources import SourceAway, TokenSource, TokenUse, reason_of
 from webapp.accounts.values import TokenGrant
 from webapp.logs import get_logger
 
@@ -208,9 +208,9 @@ class TokenBook:
             return
         try:
             self._source.note_uses([use for _, use in used])
-        except Exception as error:  # it is tried again with the next round
+        except Exception as error:  # noqa: BLE001  # it is tried again with the next round
             if not self._not_noting:
-                log.warning("token_use_not_noted", exc_info=error)
+                log.warning("token_use_not_noted", reason=reason_of(error))
             self._not_noting = True
             return
         self._not_noting = False
@@ -219,7 +219,7 @@ class TokenBook:
 
     def _note_failure(self, error: Exception, now: datetime) -> None:
         if self._failed_at is None:
-            log.warning("tokens_not_confirmed", exc_info=error)
+            log.warning("tokens_not_confirmed", reason=reason_of(error))
         self._failed_at = now
 
     def _note_answer(self) -> None:
