@@ -16,6 +16,7 @@ from huey.consumer import Scheduler
 
 from tasks.application import application
 from tasks.places import process_exists
+from webapp.accounts.token_publishing import keep_tokens_published
 from webapp.clock import now
 from webapp.db import clock_difference, db, reading, transaction
 from webapp.dead_letters.service import write
@@ -61,7 +62,13 @@ class BeatScheduler(Scheduler):
         started = time.monotonic()
         app = application()
         with app.app_context():
-            for step in (self._show_life, self._notice_dead, self._rescue, dispatch_due):
+            for step in (
+                self._show_life,
+                self._notice_dead,
+                self._rescue,
+                dispatch_due,
+                publish_tokens,
+            ):
                 try:
                     step(app)
                 except Exception as error:  # noqa: BLE001  # a beat must outlive any outage
@@ -163,6 +170,12 @@ def _take_back(unsent: list[Due]) -> None:
     if unsent:
         with transaction() as session:
             unmark(session, unsent)
+
+
+def publish_tokens(app: Flask) -> None:
+    """Keep Redis told of all good tokens, by a thread: the ledger's beats do not wait for Redis."""
+    del app
+    keep_tokens_published()
 
 
 def due_now() -> list[int]:

@@ -66,7 +66,9 @@ class Settings:
         "sqlite, redis or immediate; default is redis where REDIS_URL is set",
         "sqlite",
     )
-    redis_url: str = _setting("REDIS_URL", "redis://… of the job queue", "", secret=True)
+    redis_url: str = _setting(
+        "REDIS_URL", "redis://… of the job queue, and of the published tokens", "", secret=True
+    )
     log_level: str = _setting("LOG_LEVEL", "DEBUG, INFO, WARNING or ERROR", "INFO")
     flag_environment: str = _setting(
         "FF_ENVIRONMENT",

@@ -7,6 +7,7 @@ worth is decided by the authenticator that accounts register at start.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TypeVar, cast
 
 from flask import Flask, Response, current_app, g, redirect, request, session, url_for
@@ -27,12 +28,16 @@ EVALUATION = "evaluation"
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Whoever asks: ``kind`` is user, token or anonymous; ``name`` is what the audit shows."""
+    """Whoever asks: ``kind`` is user, token or anonymous; ``name`` is what the audit shows.
+
+    ``environment`` and ``expires_at`` are those of a token.
+    """
 
     kind: str
     name: str
     role: Role | None
     environment: str | None = None
+    expires_at: datetime | None = None
 
 
 ANONYMOUS = Principal("anonymous", "anonymous", None)
