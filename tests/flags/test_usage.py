@@ -22,7 +22,6 @@ from webapp.app import create_app
 from webapp.db import db, reading, transaction
 from webapp.flags import is_enabled
 from webapp.flags.batches import Span, UsageBatch, UsageKey
-from webapp.flags.decorators import evaluate_many
 from webapp.flags.figures import recent_usage, unknown_names, usage_of
 from webapp.flags.models import FeatureFlagEvaluation, UnknownFlag
 from webapp.flags.queries import FlagFilters, list_flags
@@ -387,8 +386,8 @@ def test_reasons_and_variants_are_summed(session: Session, now: datetime) -> Non
 
 
 def test_flags_that_are_decided_together_count_one_by_one(flag: str) -> None:
-    evaluate_many([flag, "nobody-made-this"], "user-1", environment="staging")
-    evaluate_many(None, "user-1", environment="staging")
+    flag_store().evaluate_many([flag, "nobody-made-this"], "user-1", environment="staging")
+    flag_store().evaluate_many(None, "user-1", environment="staging")
     usage = flag_store().usage
     assert usage is not None
     assert usage.flush()

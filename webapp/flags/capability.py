@@ -10,10 +10,12 @@ from sqlalchemy.orm import Session
 from webapp.db import reading
 from webapp.flags import api, evaluation_api, pages, shared_api, transfer_api
 from webapp.flags.feeds import DatabaseFeed
+from webapp.flags.short_cut import EvaluationShortCut
 from webapp.flags.signals import RedisSignals
 from webapp.flags.sinks import DatabaseSink
 from webapp.flags.snapshot import FlagStore, provide_store
 from webapp.flags.usage import UsageCounter
+from webapp.web.access import Principal
 from webapp.web.capability import Capability
 from webapp.web.menu import MenuEntry
 
@@ -39,6 +41,18 @@ def register_flag_store(app: Flask) -> None:
     )
     app.extensions[EXTENSION] = store
     provide_store(store, _present_store)
+
+    def authenticate(token: str) -> Principal | None:
+        # Looked up late: who knows tokens is registered after flags.
+        found: Principal | None = app.extensions["authenticator"](token)
+        return found
+
+    app.wsgi_app = EvaluationShortCut(  # type: ignore[method-assign]
+        app.wsgi_app,
+        store,
+        authenticate=authenticate,
+        public=settings.public_evaluation,
+    )
 
 
 def _present_store() -> FlagStore:

@@ -13,18 +13,28 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import Context
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
 
+from webapp.clock import now
+from webapp.flags.evaluation import UNKNOWN, CompiledFlag
 from webapp.flags.feeds import Feed
 from webapp.flags.signals import NoSignals, Signals, SignalState
 from webapp.flags.tables import FlagTables, Ready
 from webapp.flags.usage import UsageCounter
-from webapp.flags.values import NO_FLAGS, FlagSet
+from webapp.flags.values import NO_FLAGS, NOTHING, Decision, FlagSet, subject_id
 from webapp.logs import get_logger
 
 log = get_logger(__name__)
+
+# What a flag is told that does not look at the time: reading the clock costs as much as the rest.
+ANY_TIME: Final = datetime.min.replace(tzinfo=UTC)
+# Names come from callers, so what is remembered of them has a bound.
+_MAX_UNKNOWN: Final = 1_000
+_unknown: set[str] = set()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +100,67 @@ class FlagStore:
             self._begin()
         return self._latest
 
+    def evaluate(
+        self,
+        name: str,
+        subject: object,
+        *,
+        environment: str | None = None,
+        attributes: Mapping[str, Any] = NOTHING,
+    ) -> Decision:
+        """Decide a flag for one subject, in the deployment's own environment where none is named.
+
+        Every step here is paid with every evaluation, so there are few.
+        """
+        if type(subject) is not str:
+            subject = subject_id(subject)
+        try:
+            flag = self.ready[environment][name]
+        except KeyError:
+            flag = self.find(environment, name)
+        decision = flag.decide(subject, attributes, now() if flag.timed else ANY_TIME)
+        decision.count()
+        return decision
+
+    def evaluate_many(
+        self,
+        names: Iterable[str] | None,
+        subject: object,
+        *,
+        environment: str | None = None,
+        attributes: Mapping[str, Any] = NOTHING,
+    ) -> dict[str, Decision]:
+        """Decide several flags for one subject, None for all: at one moment, on one state."""
+        tables = self.current()
+        table, asked, moment = tables.table(environment), subject_id(subject), now()
+        decisions = {}
+        for name in tables.found.flags if names is None else names:
+            flag = table.find(name) or self._unknown_flag(name)
+            decision = flag.decide(asked, attributes, moment)
+            decision.count()
+            decisions[name] = decision
+        return decisions
+
+    def find(self, environment: str | None, name: str) -> CompiledFlag:
+        """Return a flag that nobody has asked for yet in this process, or that there is not."""
+        return self.current().table(environment).find(name) or self._unknown_flag(name)
+
+    def _unknown_flag(self, name: str) -> CompiledFlag:
+        """Log a name that nobody made, once, and leave it for the console's list."""
+        # Before the first look at the feed no name is known, which says nothing about names.
+        if self.loaded:
+            if self.usage is not None:
+                self.usage.note_unknown(name)
+            if name not in _unknown and len(_unknown) < _MAX_UNKNOWN:
+                _unknown.add(name)
+                log.warning("flag_unknown", flag=name)
+        return UNKNOWN
+
+    @property
+    def loaded(self) -> bool:
+        """Tell whether this process has ever had its flags."""
+        return self.current().found is not NO_FLAGS
+
     def refresh(self) -> bool:
         """Swap the snapshot if the revision has changed.
 
@@ -119,7 +190,7 @@ class FlagStore:
         confirmed = self._confirmed_at
         age = float("inf") if confirmed is None else time.monotonic() - confirmed
         return SnapshotStatus(
-            loaded=found is not NO_FLAGS,
+            loaded=self.loaded,
             revision=found.revision,
             flags=len(found.flags),
             age=age,
