@@ -22,6 +22,7 @@ PURE_NAMES = frozenset(
         "bucketing",
         "chain",
         "classification",
+        "differences",
         "evaluation",
         "fingerprint",
         "lifecycle",

@@ -1,12 +1,11 @@
 """Reads the audit: filtered and paged for its page, and the last entries about one thing."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute
 
-from webapp.audit.differences import brief
+from webapp.audit.differences import in_short
 from webapp.audit.models import AuditEntry
 from webapp.audit.values import Entry, FieldChange, Filters
 from webapp.db import DbSession
@@ -107,5 +106,4 @@ def _entry(row: AuditEntry) -> Entry:
 
 
 def _brief_entry(row: AuditEntry) -> Entry:
-    entry = _entry(row)
-    return replace(entry, changes=tuple(brief(change) for change in entry.changes))
+    return in_short(_entry(row))
