@@ -85,6 +85,12 @@ def test_the_address_narrows_the_page(viewer: Any, entries: None, query: str, sh
     assert f"{shown} changes" in viewer.get(f"/audit{query}").text
 
 
+def test_the_filters_offer_what_there_is(viewer: Any, entries: None) -> None:
+    page = viewer.get("/audit?action=flag.updated").text
+    assert '<option value="flag.updated" selected>Flag updated</option>' in page
+    assert '<option value="dead_letter" >Dead letter</option>' in page
+
+
 def test_the_address_of_the_next_page_keeps_the_filters(viewer: Any, entries: None) -> None:
     page = viewer.get("/audit?subject=flag&q=reason")
     assert 'rel="next" href="/audit?subject=flag&amp;q=reason&amp;before=' in page.text

@@ -20,6 +20,16 @@ def find_entries(
     return fetch_page(session, wanted, AuditEntry.id, cursor, present=_brief_entry, size=size)
 
 
+def older_entries(
+    session: DbSession, filters: Filters, limit: int, *, before: int | None = None
+) -> list[Entry]:
+    """Return the newest entries that fit, or those before one, with their values in full."""
+    wanted = _narrowed(filters).order_by(AuditEntry.id.desc()).limit(limit)
+    if before is not None:
+        wanted = wanted.where(AuditEntry.id < before)
+    return [_entry(row) for row in session.scalars(wanted)]
+
+
 def recent_entries(session: DbSession, limit: int) -> list[Entry]:
     """Return the last changes of all, newest first."""
     wanted = select(AuditEntry).order_by(AuditEntry.id.desc()).limit(limit)

@@ -38,8 +38,8 @@ def neighbours(page: Page[Any]) -> dict[str, Any]:
     }
 
 
-def url_with(changes: Mapping[str, object]) -> str:
-    """Return the present address with some of its query changed; None drops one.
+def url_with(changes: Mapping[str, object], path: str | None = None) -> str:
+    """Return the present address, or another path, with some of its query changed; None drops one.
 
     Written out here, since ``url_for`` takes some names for options of its own, and a query's
     names are whatever somebody typed.
@@ -47,7 +47,7 @@ def url_with(changes: Mapping[str, object]) -> str:
     kept = [(name, value) for name, value in request.args.items(multi=True) if name not in changes]
     new = [(name, value) for name, value in changes.items() if value is not None]
     query = urlencode([*kept, *new])
-    path = quote(request.path)
+    path = path or quote(request.path)
     return f"{path}?{query}" if query else path
 
 
