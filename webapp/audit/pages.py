@@ -31,14 +31,16 @@ PAGES: dict[str, tuple[str, str | None]] = {
 @blueprint.get("")
 @requires(Role.VIEWER)
 def index() -> Response:
-    """List the changes that fit, newest first."""
+    """List the changes that fit, newest first where nothing else is asked for."""
     filters = _filters()
-    page = find_entries(db.session, filters, read_cursor())
+    sort = "at" if request.args.get("sort") == "at" else "-at"
+    page = find_entries(db.session, filters, read_cursor(oldest_first=sort == "at"))
     return render(
         "audit/index.html",
         "audit/_table.html",
         page=page,
         filters=filters,
+        sort=sort,
         subject_options=[(name, in_words(name)) for name in known_subjects(db.session)],
         action_options=[(name, in_words(name)) for name in known_actions(db.session)],
         page_of=page_of,

@@ -15,7 +15,7 @@ from webapp.paging import PAGE_SIZE, Cursor, Page, count_up_to_cap, fetch_page
 def find_entries(
     session: DbSession, filters: Filters, cursor: Cursor, *, size: int = PAGE_SIZE
 ) -> Page[Entry]:
-    """Return one page of the entries that fit, newest first: two statements."""
+    """Return one page of the entries that fit: two statements."""
     wanted = _narrowed(filters)
     return fetch_page(session, wanted, AuditEntry.id, cursor, present=_brief_entry, size=size)
 
