@@ -139,7 +139,7 @@ def test_the_history_tells_of_nested_values_what_differs(
     history = viewer.htmx("/flags/ui.beta", "flags-history").text
     latest = history.split('class="timeline__item"')[1]
     assert re.search(
-        r"metadata\.owner\.floor<.*changes__old.*3.*changes__new.*4", latest, re.DOTALL
+        r"metadata\.<wbr>owner\.<wbr>floor<.*changes__old.*3.*changes__new.*4", latest, re.DOTALL
     )
     assert "shop" not in latest
 

@@ -8,12 +8,13 @@ twice ten thousand.
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import zip_longest
 from typing import Any, Final
 
 from webapp.audit.values import Entry, FieldChange
 
 SHOWN_ITEMS: Final = 10
-SHOWN_ROWS: Final = 20
+SHOWN_ROWS: Final = 10
 SHOWN_CHARACTERS: Final = 400
 
 # What an object in a list goes by: rules, segments and variants have a name, prerequisites a flag.
@@ -28,7 +29,7 @@ def in_short(entry: Entry) -> Entry:
 
 
 def told(change: FieldChange) -> list[FieldChange]:
-    """Return what differs between both values of a field, at most 20 lines and a count."""
+    """Return what differs between both values of a field, at most ten lines and a count."""
     rows = _inside(change)
     if len(rows) <= SHOWN_ROWS:
         return rows
@@ -56,7 +57,7 @@ def _inside(change: FieldChange) -> list[FieldChange]:
     if old is not None and new is not None:
         rows = [*_by_name(change.field, old, new), *_order(change)]
     elif _is_list_of_objects(change.old) or _is_list_of_objects(change.new):
-        rows = _by_item(change)
+        rows = list(_by_item(change))
     return rows or [brief(change)]
 
 
@@ -102,25 +103,29 @@ def _order(change: FieldChange) -> Iterator[FieldChange]:
         yield FieldChange(f"{change.field} in order", _text(before), _text(after))
 
 
-def _by_item(change: FieldChange) -> list[FieldChange]:
+def _by_item(change: FieldChange) -> Iterator[FieldChange]:
     """Tell objects without names as wholes, but one that took another's place by what differs."""
-    path, old, new = change.field, change.old or [], change.new or []
+    old, new = change.old or [], change.new or []
     if not isinstance(old, list) or not isinstance(new, list):
-        return []
-    before, after = {_written(item) for item in old}, {_written(item) for item in new}
-    gone = [item for item in old if _written(item) not in after]
-    came = [item for item in new if _written(item) not in before]
-    if len(old) == len(new) and len(gone) == len(came) == 1:
-        return _inside(FieldChange(f"{path} {new.index(came[0]) + 1}", gone[0], came[0]))
-    return [_removed(path, item) for item in gone] + [_added(path, item) for item in came]
+        return
+    before, after = set(map(_written, old)), set(map(_written, new))
+    for place, (was, now) in enumerate(zip_longest(old, new), start=1):
+        gone = was is not None and _written(was) not in after
+        came = now is not None and _written(now) not in before
+        if gone and came:
+            yield from _inside(FieldChange(f"{change.field} {place}", was, now))
+        elif gone:
+            yield _removed(change.field, was)
+        elif came:
+            yield _added(change.field, now)
 
 
 def _removed(path: str, value: Any) -> FieldChange:
-    return FieldChange(path, _cut(_text(value)), "removed")
+    return brief(FieldChange(f"{path} removed", value, None))
 
 
 def _added(path: str, value: Any) -> FieldChange:
-    return FieldChange(path, None, _cut(f"added: {_text(value)}" if _text(value) else "added"))
+    return brief(FieldChange(f"{path} added", None, value))
 
 
 def _written(value: Any) -> str:
