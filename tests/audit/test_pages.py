@@ -93,6 +93,12 @@ def test_the_filters_offer_what_there_is(viewer: Any, entries: None) -> None:
     assert '<option value="dead_letter" >Dead letter</option>' in page
 
 
+def test_what_a_link_narrowed_can_be_taken_away(viewer: Any, entries: None) -> None:
+    page = viewer.get("/audit?subject=flag&name=flag-3&actor=anna&before=99").text
+    assert 'href="/audit?subject=flag&amp;actor=anna" aria-label="Name flag-3: show all"' in page
+    assert 'href="/audit?subject=flag&amp;name=flag-3" aria-label="Who anna: show all"' in page
+
+
 def test_the_address_of_the_next_page_keeps_the_filters(viewer: Any, entries: None) -> None:
     page = viewer.get("/audit?subject=flag&q=reason")
     assert 'rel="next" href="/audit?subject=flag&amp;q=reason&amp;before=' in page.text
