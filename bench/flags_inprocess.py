@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import flask_migrate
 import mmh3
+
 from peers import best_rate, line, measure_all
 from question import (
     FLAG,
@@ -32,7 +33,6 @@ from question import (
     Decide,
     subjects,
 )
-
 from webapp.actors import COMMAND
 from webapp.app import create_app
 from webapp.db import transaction

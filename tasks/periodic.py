@@ -21,6 +21,7 @@ from webapp.clock import now
 from webapp.db import clock_difference, db, reading, transaction
 from webapp.dead_letters.service import write
 from webapp.dead_letters.values import Cause, Reason
+from webapp.flags.collecting import UsageCollector
 from webapp.jobs.attempts import LOST
 from webapp.jobs.broker import WINDOW, current_broker
 from webapp.jobs.dispatch import (
@@ -68,6 +69,7 @@ class BeatScheduler(Scheduler):
                 self._rescue,
                 dispatch_due,
                 publish_tokens,
+                collect_usage,
             ):
                 try:
                     step(app)
@@ -176,6 +178,13 @@ def publish_tokens(app: Flask) -> None:
     """Keep Redis told of all good tokens, by a thread: the ledger's beats do not wait for Redis."""
     del app
     keep_tokens_published()
+
+
+def collect_usage(app: Flask) -> None:
+    """Keep taking what edges counted, by a thread, as above."""
+    collector: UsageCollector | None = app.extensions.get("usage_collector")
+    if collector is not None:
+        collector.keep_collecting()
 
 
 def due_now() -> list[int]:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from flagsmith import Flagsmith
 from flagsmith.offline_handlers import LocalFileHandler
+
 from question import FLAG, RULE_COUNTRIES, RULE_PLANS, RULE_SHARE, SHARE, WHITELIST, Decide
 
 DIFFERS: Final = (

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from flipt_client import FliptClient
 from flipt_client.models import ClientOptions
+
 from loopback import serve
 from question import FLAG, RULE_COUNTRIES, RULE_PLANS, RULE_SHARE, SHARE, WHITELIST, Decide
 

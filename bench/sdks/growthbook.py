@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from growthbook import GrowthBook
+
 from question import FLAG, RULE_COUNTRIES, RULE_PLANS, RULE_SHARE, SHARE, WHITELIST, Decide
 
 DIFFERS: Final = ""

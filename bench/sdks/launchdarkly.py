@@ -11,6 +11,7 @@ from ldclient.client import LDClient
 from ldclient.config import Config
 from ldclient.context import Context
 from ldclient.integrations import Files
+
 from question import FLAG, RULE_COUNTRIES, RULE_PLANS, RULE_SHARE, SHARE, WHITELIST, Decide
 
 DIFFERS: Final = ""

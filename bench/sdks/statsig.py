@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
-from question import FLAG, RULE_COUNTRIES, RULE_PLANS, RULE_SHARE, SHARE, WHITELIST, Decide
 from statsig_python_core import (
     DataStore,
     DataStoreResponse,
@@ -14,6 +13,8 @@ from statsig_python_core import (
     StatsigOptions,
     StatsigUser,
 )
+
+from question import FLAG, RULE_COUNTRIES, RULE_PLANS, RULE_SHARE, SHARE, WHITELIST, Decide
 
 DIFFERS: Final = ""
 _WHEN: Final = 1_767_225_600_000

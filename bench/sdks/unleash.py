@@ -6,11 +6,12 @@ from contextlib import contextmanager
 from tempfile import TemporaryDirectory
 from typing import Final
 
+from UnleashClient import UnleashClient
+from UnleashClient.cache import FileCache
+
 from loopback import HOST
 from question import FLAG, Decide
 from unleash_proxy.features import feature
-from UnleashClient import UnleashClient
-from UnleashClient.cache import FileCache
 
 DIFFERS: Final = ""
 

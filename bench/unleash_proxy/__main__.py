@@ -11,7 +11,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from loads import load
-
 from unleash_proxy.proxy import ALL, ENABLED, HEADERS, NAMED, ONE, installed_version, start_proxy
 
 

@@ -16,7 +16,6 @@ from typing import Final
 
 from loads import pinned
 from loopback import HOST, serve
-
 from unleash_proxy.features import feature, feature_names
 
 NODE: Final = "node"

@@ -8,7 +8,8 @@ from flask import Flask, current_app
 from sqlalchemy.orm import Session
 
 from webapp.db import reading
-from webapp.flags import api, evaluation_api, pages, shared_api, transfer_api
+from webapp.flags import api, evaluation_api, pages, shared_api, snapshot_api, transfer_api
+from webapp.flags.collecting import UsageCollector
 from webapp.flags.feeds import DatabaseFeed
 from webapp.flags.short_cut import EvaluationShortCut
 from webapp.flags.signals import RedisSignals
@@ -40,6 +41,12 @@ def register_flag_store(app: Flask) -> None:
         signals=RedisSignals(settings.redis_url) if settings.redis_url else None,
     )
     app.extensions[EXTENSION] = store
+    if settings.redis_url:
+        app.extensions["usage_collector"] = UsageCollector(
+            settings.redis_url,
+            DatabaseSink(settings.database_url),
+            store.names,
+        )
     provide_store(store, _present_store)
 
     def authenticate(token: str) -> Principal | None:
@@ -68,6 +75,7 @@ flags = Capability(
         evaluation_api.blueprint,
         transfer_api.blueprint,
         shared_api.blueprint,
+        snapshot_api.blueprint,
     ),
     menu=MenuEntry(label="Flags", endpoint="flags.index", icon="flag"),
     setup=register_flag_store,

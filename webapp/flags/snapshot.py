@@ -13,7 +13,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextvars import Context
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -155,6 +155,10 @@ class FlagStore:
                 _unknown.add(name)
                 log.warning("flag_unknown", flag=name)
         return UNKNOWN
+
+    def names(self) -> Collection[str]:
+        """Return the names of the flags in use."""
+        return self.current().found.flags.keys()
 
     @property
     def loaded(self) -> bool:
