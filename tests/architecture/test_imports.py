@@ -23,6 +23,7 @@ PURE_NAMES = frozenset(
         "bucketing",
         "chain",
         "classification",
+        "differences",
         "documents",
         "evaluation",
         "explanation",

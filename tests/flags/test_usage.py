@@ -22,7 +22,6 @@ from webapp.app import create_app
 from webapp.db import db, reading, transaction
 from webapp.flags import is_enabled
 from webapp.flags.batches import Span, UsageBatch, UsageKey
-from webapp.flags.decorators import evaluate_many
 from webapp.flags.figures import recent_usage, unknown_names, usage_of
 from webapp.flags.models import FeatureFlagEvaluation, FeatureFlagSubjects, UnknownFlag
 from webapp.flags.queries import FlagFilters, list_flags
@@ -377,12 +376,14 @@ def test_a_fork_with_ready_made_decisions_neither_loses_nor_doubles(
 def test_environments_beyond_a_bound_and_odd_ones_are_counted_together(
     counter: UsageCounter,
 ) -> None:
-    flag = FlagDefinition(name="beta", enabled=True, environment_overrides={"staging": True})
-    tables = FlagTables(FlagSet(1, {"beta": flag}), "production", counter)
+    beta = FlagDefinition(name="beta", enabled=True, environment_overrides={"staging": True})
+    tables = FlagTables(FlagSet(1, {"beta": beta}), "production", counter)
     odd: list[Any] = ["x" * 65, "nul\0", "\ud800", 7, OTHER_ENVIRONMENTS]
     more = 3
     for environment in [*odd, *(f"env{n}" for n in range(MAX_OTHERS + more)), "staging"]:
-        tables[environment]["beta"].decide("u", {}, clock.now()).count()
+        flag = tables.table(environment).find("beta")
+        assert flag is not None
+        flag.decide("u", {}, clock.now()).count()
     counter.flush()
     counted = {row[1]: row[-1] for row in rows()}
     assert counted["staging"] == 1
@@ -509,8 +510,8 @@ def test_reasons_and_variants_are_summed(session: Session, now: datetime) -> Non
 
 
 def test_flags_that_are_decided_together_count_one_by_one(flag: str) -> None:
-    evaluate_many([flag, "nobody-made-this"], "user-1", environment="staging")
-    evaluate_many(None, "user-1", environment="staging")
+    flag_store().evaluate_many([flag, "nobody-made-this"], "user-1", environment="staging")
+    flag_store().evaluate_many(None, "user-1", environment="staging")
     usage = flag_store().usage
     assert usage is not None
     assert usage.flush()

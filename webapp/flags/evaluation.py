@@ -27,7 +27,9 @@ from datetime import datetime
 from itertools import accumulate
 from typing import Any, Final, NamedTuple, Protocol
 
-from webapp.flags.bucketing import EVERYBODY, hasher, threshold_of, variant_place
+from mmh3 import hash as murmur3
+
+from webapp.flags.bucketing import EVERYBODY, threshold_of, variant_place
 from webapp.flags.targeting import Predicate, compile_rule
 from webapp.flags.values import (
     NO_SEGMENTS,
@@ -77,6 +79,14 @@ class CompiledFlag:
         return self.decide(context.subject, context.attributes, context.now)
 
 
+def _always(answer: Decision) -> CompiledFlag:
+    return CompiledFlag(lambda subject, attributes, now: answer)  # noqa: ARG005
+
+
+#: Answers where there is no such flag.
+UNKNOWN: Final = _always(NOT_FOUND)
+
+
 class Surroundings(NamedTuple):
     """What a flag is compiled with: where, segments, other flags, and who counts.
 
@@ -112,10 +122,6 @@ def compile_flag(flag: FlagDefinition, around: Surroundings) -> CompiledFlag:
     if flag.starts_at is None and flag.expires_at is None:
         return CompiledFlag(decide, timed=timed)
     return CompiledFlag(_within_window(flag, around.ready, decide), timed=True)
-
-
-def _always(answer: Decision) -> CompiledFlag:
-    return CompiledFlag(lambda subject, attributes, now: answer)  # noqa: ARG005
 
 
 def _within_window(flag: FlagDefinition, ready: Ready, decide: Evaluator) -> Evaluator:
@@ -180,7 +186,7 @@ def _with_variants(flag: FlagDefinition, ready: Ready, decide: Evaluator) -> Eva
 def _by_subject(flag: FlagDefinition, around: Surroundings) -> Evaluator:  # noqa: C901  # a line a step
     """Steps 5 to 9.  The names are local, so that the closure looks nothing up elsewhere."""
     blacklist, whitelist, seen = frozenset(flag.blacklist), frozenset(flag.whitelist), around.seen
-    hash_of = hasher(flag.stickiness or flag.name)
+    prefix = f"{flag.stickiness or flag.name}:"
     settled, own = _in_environment(flag, around)
     rules = _rules_in_force(flag.rules, own, around)
     furthest = max([own, *(rule.threshold for rule in rules)])
@@ -210,7 +216,10 @@ def _by_subject(flag: FlagDefinition, around: Surroundings) -> Evaluator:  # noq
             return whitelisted
         if not subject:
             return without_subject(attributes)
-        spread = hash_of(subject)
+        # As bucketing.spread_of, without the call.
+        text = prefix + subject
+        data = text if text.isascii() else text.encode("utf-8", "surrogatepass")
+        spread = murmur3(data, 0, False)
         if spread < seen.limit:
             seen.add(spread)
         bucket = spread % 100 * 100 + spread // 100 % 100

@@ -11,6 +11,7 @@ from typing import Any, Final
 from flask import Blueprint, Response, flash, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
+from webapp.audit.differences import in_short
 from webapp.audit.service import history
 from webapp.audit.values import Entry
 from webapp.clock import now
@@ -28,7 +29,6 @@ from webapp.flags.presentation import (
     choices_of,
     lines_of,
     overrides_of,
-    shortened,
     some_of,
 )
 from webapp.flags.queries import (
@@ -176,7 +176,7 @@ def update(name: str) -> BaseResponse:
             status=_status(error),
             form=form,
             flag=flag,
-            meanwhile=shortened(meanwhile),
+            meanwhile=list(map(in_short, meanwhile)),
         )
     return _go_to(name, f"{name} is saved.")
 
@@ -288,8 +288,8 @@ def _flag_page(
         overrides=overrides_of(flag.environment_overrides),
         whitelist=some_of(flag.whitelist),
         blacklist=some_of(flag.blacklist),
-        entries=shortened(entries),
-        meanwhile=shortened(meanwhile),
+        entries=list(map(in_short, entries)),
+        meanwhile=list(map(in_short, meanwhile)),
         tried=_tried(flag),
     )
 

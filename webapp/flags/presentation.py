@@ -1,10 +1,9 @@
-"""How flags read on their pages: choices of filters, long lists and decisions in a few words."""
+"""How flags read on their pages: choices of filters, lists and decisions in a few words."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
-from webapp.audit.values import Entry, FieldChange
 from webapp.flags.explanation import Explanation, StepName, StepOutcome
 from webapp.flags.forms import override_text
 from webapp.flags.queries import FlagList
@@ -65,31 +64,6 @@ def some_of(items: Sequence[str], nothing: str = "nobody") -> str:
 def overrides_of(overrides: dict[str, Override]) -> Options:
     """Return each environment's override as it is typed."""
     return [(name, override_text(value)) for name, value in overrides.items()]
-
-
-def shortened(entries: Iterable[Entry]) -> list[Entry]:
-    """Return audit entries whose changes of long lists tell what came and went."""
-    return [replace(entry, changes=tuple(map(_short, entry.changes))) for entry in entries]
-
-
-def _short(change: FieldChange) -> FieldChange:
-    old, new = change.old, change.new
-    if not isinstance(new, list) or max(len(new), len(old or ())) <= _FEW:
-        return FieldChange(change.field, _trimmed(old), _trimmed(new))
-    return FieldChange(change.field, _without(old or [], new), _without(new, old or []))
-
-
-def _trimmed(value: Any) -> Any:
-    """Write a percentage without its zeros."""
-    return f"{value:g}" if isinstance(value, float) else value
-
-
-def _without(items: list[Any], others: list[Any]) -> str:
-    """Say how many there are, and which of them are not among the others."""
-    known = frozenset(others)
-    only = [str(item) for item in items if item not in known]
-    named = f": {some_of(only)}" if only else ""
-    return f"{len(items):,}{named}"
 
 
 def _listing(inputs: Inputs) -> str:
