@@ -689,7 +689,11 @@ def test_deciding_allocates_no_answer(changes: dict[str, Any]) -> None:
 def reached(found: FlagSet, context: EvaluationContext) -> set[str]:
     """Return the flags that are on."""
     table = FlagTable(found, context.environment, None)
-    return {name for name in found.flags if table[name].ask(context).enabled}
+    answers = {
+        name: compiled.ask(context) for name in found.flags if (compiled := table.find(name))
+    }
+    assert answers.keys() == found.flags.keys()
+    return {name for name, answer in answers.items() if answer.enabled}
 
 
 def first_of(found: FlagSet, **changes: Any) -> FlagSet:

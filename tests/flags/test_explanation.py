@@ -48,7 +48,9 @@ def test_the_answer_is_the_evaluators(found: FlagSet, context: EvaluationContext
     for name, flag in found.flags.items():
         told = explain(flag, context, known=known_from(found))
         # The rule, the variant and its value are parts of it.
-        assert told.decision == table[name].ask(context)
+        compiled = table.find(name)
+        assert compiled is not None
+        assert told.decision == compiled.ask(context)
         assert (told.decision.variant is not None) is (
             told.split is not None and told.split.place is not None
         )

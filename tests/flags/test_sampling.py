@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webapp.flags.bucketing import HASHES, hasher
+from webapp.flags.bucketing import HASHES, spread_of
 from webapp.flags.sampling import SIZE, SubjectSample, estimate_of, joined, packed, unpacked
 
 hashes = st.integers(0, HASHES - 1)
@@ -44,8 +44,7 @@ def test_of_many_subjects_about_so_many_are_told(number: int) -> None:
 
 
 def test_subjects_as_they_are_hashed_lie_as_the_estimate_expects() -> None:
-    hash_of = hasher("ui.beta")
-    kept = sampled([hash_of(f"user-{number}") for number in range(20_000)])
+    kept = sampled([spread_of("ui.beta", f"user-{number}") for number in range(20_000)])
     assert abs(estimate_of(kept) - 20_000) < 4_000
 
 

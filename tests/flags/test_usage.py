@@ -22,6 +22,7 @@ from webapp.app import create_app
 from webapp.db import db, reading, transaction
 from webapp.flags import is_enabled
 from webapp.flags.batches import Span, UsageBatch, UsageKey
+from webapp.flags.evaluation import CompiledFlag
 from webapp.flags.figures import recent_usage, unknown_names, usage_of
 from webapp.flags.models import FeatureFlagEvaluation, FeatureFlagSubjects, UnknownFlag
 from webapp.flags.queries import FlagFilters, list_flags
@@ -260,10 +261,17 @@ def subjects_by_hour(flag: str) -> dict[datetime, list[int]]:
         return {row.hour: unpacked(row.sample) for row in found}
 
 
+def compiled_for(usage: UsageCounter, name: str) -> CompiledFlag:
+    """Return a flag whose decisions a counter counts."""
+    found = FlagSet(1, {name: FlagDefinition(name=name, enabled=True, percentage=50.0)})
+    flag = FlagTables(found, "production", usage).table(None).find(name)
+    assert flag is not None
+    return flag
+
+
 def ask_as(usage: UsageCounter, numbers: range, name: str = "beta") -> None:
     """Ask for a flag as that many subjects."""
-    found = FlagSet(1, {name: FlagDefinition(name=name, enabled=True, percentage=50.0)})
-    flag = FlagTables(found, "production", usage)[None][name]
+    flag = compiled_for(usage, name)
     for number in numbers:
         flag.decide(f"user-{number}", {}, clock.now()).count()
 
@@ -345,8 +353,7 @@ def test_while_the_database_is_away_subjects_wait_by_their_hour(
 def test_a_fork_with_ready_made_decisions_neither_loses_nor_doubles(
     counter: UsageCounter,
 ) -> None:
-    found = FlagSet(1, {"beta": FlagDefinition(name="beta", enabled=True, percentage=100.0)})
-    flag = FlagTables(found, "production", counter)[None]["beta"]
+    flag = compiled_for(counter, "beta")
 
     def ask(numbers: range) -> None:
         for number in numbers:
