@@ -190,18 +190,16 @@ def _by_subject(flag: FlagDefinition, around: Surroundings) -> Evaluator:  # noq
     settled, own = _in_environment(flag, around)
     rules = _rules_in_force(flag.rules, own, around)
     furthest = max([own, *(rule.threshold for rule in rules)])
-    blacklisted, whitelisted, within, beyond = (
-        around.ready(Decision(enabled=enabled, reason=reason))
-        for enabled, reason in (
-            (False, Reason.BLACKLIST),
-            (True, Reason.WHITELIST),
-            (True, Reason.EVERYONE if own >= EVERYBODY else Reason.PERCENTAGE),
-            (False, Reason.PERCENTAGE),
-        )
-    )
-    without_subject = _without_subject(own, rules, around.ready)
+    ready = around.ready
+    everybody = Reason.EVERYONE if own >= EVERYBODY else Reason.PERCENTAGE
+    within = ready(Decision(enabled=True, reason=everybody))
+    beyond = ready(Decision(enabled=False, reason=Reason.PERCENTAGE))
     # At 0 nobody is on, unless a rule says otherwise, in which case it decides who is.
-    outside = beyond if own > 0 else around.ready(Decision(enabled=False, reason=Reason.NOBODY))
+    outside = beyond if own > 0 else ready(Decision(enabled=False, reason=Reason.NOBODY))
+    # What cannot be answered is not made: a deployment has flags by the thousand.
+    blacklisted = ready(Decision(enabled=False, reason=Reason.BLACKLIST)) if blacklist else beyond
+    whitelisted = ready(Decision(enabled=True, reason=Reason.WHITELIST)) if whitelist else within
+    without_subject = _without_subject(own, rules, ready, within if own >= EVERYBODY else outside)
 
     def decide(  # noqa: C901  # a line a step
         subject: str | None,
@@ -262,20 +260,21 @@ def _rules_in_force(
 
 
 def _without_subject(
-    own: int, rules: Sequence[_RuleInForce], ready: Ready
+    own: int, rules: Sequence[_RuleInForce], ready: Ready, whole: Decision
 ) -> Callable[[Attributes], Decision]:
-    """Decide for nobody in particular: only 0 and 100 answer, what lies between needs a bucket."""
-    everyone = ready(Decision(enabled=True, reason=Reason.EVERYONE))
-    nobody = ready(Decision(enabled=False, reason=Reason.NOBODY))
+    """Decide for nobody in particular: only 0 and 100 answer, what lies between needs a bucket.
+
+    ``whole`` is the answer of an own percentage that is one of these.
+    """
+    if own >= EVERYBODY or not (own or rules):
+        return lambda attributes: whole  # noqa: ARG005
     no_subject = ready(Decision(enabled=False, reason=Reason.NO_SUBJECT))
 
     def decide(attributes: Attributes) -> Decision:
-        if own >= EVERYBODY:
-            return everyone
         for rule in rules:
             if all(holds(attributes) for holds in rule.conditions):
                 return rule.answer if rule.threshold >= EVERYBODY else no_subject
-        return no_subject if own else nobody
+        return no_subject if own else whole
 
     return decide
 

@@ -15,7 +15,13 @@ from sqlalchemy import select
 from webapp.db import DbSession
 from webapp.errors import NotFound
 from webapp.flags.explanation import Known
-from webapp.flags.models import FeatureFlag, FlagGroup, FlagSegment
+from webapp.flags.models import (
+    DECIDING,
+    FeatureFlag,
+    FlagGroup,
+    FlagSegment,
+    definition_of,
+)
 from webapp.flags.validation import References
 from webapp.flags.values import FlagDefinition, Segments
 
@@ -45,8 +51,8 @@ class GroupUse:
 
 def load_definitions(session: DbSession) -> Definitions:
     """Return what decides, of every flag that is not archived: two statements."""
-    live = select(FeatureFlag).where(FeatureFlag.archived_at.is_(None))
-    flags = [flag.definition() for flag in session.scalars(live)]
+    live = select(*DECIDING).where(FeatureFlag.archived_at.is_(None))
+    flags = [definition_of(row) for row in session.execute(live)]
     return Definitions(flags, load_segments(session))
 
 

@@ -253,10 +253,8 @@ class FlagStore:
             self._confirmed_at = time.monotonic()
 
     def _swap(self, found: FlagSet) -> None:
-        """Compile the deployment's own environment beforehand, others when they are asked."""
-        tables = FlagTables(found, self.environment, self.usage)
-        tables.table(None).compile_all()
-        self._latest = tables
+        # Each flag is compiled when it is asked next: all at once would hold up whoever evaluates.
+        tables = self._latest = FlagTables(found, self.environment, self.usage)
         if self._begun:
             self.ready = tables.ready
 

@@ -39,11 +39,6 @@ class FlagTable:
             self.ready[name] = compiled = compile_flag(definition, self._around(name))
         return compiled
 
-    def compile_all(self) -> None:
-        """Compile what nobody has asked for yet."""
-        for name in self._found.flags:
-            self.find(name)
-
     def _around(self, name: str) -> Surroundings:
         around = Surroundings(self.environment, self._found.segments, self.find)
         if self._usage is None:

@@ -15,7 +15,6 @@ import os
 import threading
 import weakref
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import count as counter
 from multiprocessing.util import Finalize
@@ -97,8 +96,11 @@ class UsageCounter:
         """Return what gives each decision of a flag its counter, the same one every time."""
 
         def ready(decision: Decision) -> Decision:
-            key = (flag, environment, decision.variant, decision.enabled, decision.reason)
-            return replace(decision, count=self._cells.setdefault(key, counter()).__next__)
+            enabled, reason, variant = decision.enabled, decision.reason, decision.variant
+            key = (flag, environment, variant, enabled, reason)
+            cell = self._cells.get(key) or self._cells.setdefault(key, counter())
+            # By position: replace() costs several times as much, and flags have many answers.
+            return Decision(enabled, reason, decision.rule, variant, decision.value, cell.__next__)
 
         return ready
 
