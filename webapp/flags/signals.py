@@ -184,7 +184,11 @@ class RedisSignals:
                 stopped.wait(_LISTEN_SECONDS)
 
     def _hear(self, wake: Callable[[], object], stopped: threading.Event) -> None:
-        with self._client.pubsub(ignore_subscribe_messages=True) as subscription:  # type: ignore[no-untyped-call]
+        # By a client of its own: whoever stops the listening must not close what it reads from.
+        with (
+            redis_client(self._redis_url) as client,
+            client.pubsub(ignore_subscribe_messages=True) as subscription,
+        ):
             subscription.subscribe(CHANNEL)
             # What was published before the subscription stood was not heard.
             wake()
