@@ -171,15 +171,18 @@ class FlagStore:
         Returns whether that worked; a failure is told once, not raised, since the last snapshot
         stands and a caller's own work is done.
         """
+        return self._look(mends=True)
+
+    def _look(self, *, mends: bool) -> bool:
         # In a context of its own: inside a request that writes, reading would queue for SQLite's
         # write lock.
-        return Context().run(self._refresh)
+        return Context().run(self._refresh, mends=mends)
 
-    def _refresh(self) -> bool:
+    def _refresh(self, *, mends: bool) -> bool:
         # One at a time: an older load that ended later would take a newer one's place.
         with self._refreshing:
             try:
-                self._load()
+                self._load(mends=mends)
             except Exception as error:  # noqa: BLE001  # whatever it is, evaluation goes on
                 self._note_failure(error)
                 return False
@@ -222,35 +225,52 @@ class FlagStore:
                 target=self._watch, args=(self._wake,), name="flag-watcher", daemon=True
             )
             watcher.start()
-            self._begun, self.ready = True, self._latest.ready
+            # Nobody swaps meanwhile: what is asked from now on would be older than the latest.
+            with self._refreshing:
+                self._begun, self.ready = True, self._latest.ready
 
     def _watch(self, wake: threading.Event) -> None:
         while True:
-            wake.wait(self._poll_seconds)
+            told = wake.wait(self._poll_seconds)
             # The event is this thread's own: the store that was stopped has another.
             if wake is not self._wake:
                 return
             wake.clear()
-            self.refresh()
+            # Of two that each publish because the other has, neither would ever stop: whoever was
+            # told leaves the mending to the next look.
+            self._look(mends=not told)
 
-    def _load(self) -> None:
+    def _load(self, *, mends: bool) -> None:
         # In this order: what was published before the feed is asked is never newer than what it
         # says, so a difference means that the publication is to be mended.
         signalled = self._signals.published_revision()
-        if signalled is not None and signalled > self._latest.found.revision:
-            self._take_published()
-        found = self._feed.fetch(self._latest.found.revision)
-        if found is not None:
+        known = self._latest.found
+        ahead = signalled is not None and signalled > known.revision
+        published = self._published_after(known.revision) if ahead else None
+        found = self._fetch(published or known)
+        if found is not known:
             self._swap(found)
-        if signalled is not None and signalled != self._latest.found.revision:
-            self._signals.publish(self._latest.found, instead_of=signalled)
+        is_wrong = signalled != found.revision or (ahead and published is None)
+        if signalled is not None and is_wrong and mends:
+            self._signals.publish(found, instead_of=signalled)
 
-    def _take_published(self) -> None:
+    def _published_after(self, revision: int) -> FlagSet | None:
         """Spare the feed: a cold process, or many that hear of one change, need not read it."""
         published = self._signals.published()
-        if published is not None and published.revision > self._latest.found.revision:
-            self._swap(published)
-            self._confirmed_at = time.monotonic()
+        return published if published and published.revision > revision else None
+
+    def _fetch(self, known: FlagSet) -> FlagSet:
+        """Ask the feed whether flags are the latest: what was published counts only if they are.
+
+        Where the feed is away, what was published is the best that can be had.
+        """
+        try:
+            return self._feed.fetch(known.revision) or known
+        except Exception:
+            if known is not self._latest.found:
+                self._swap(known)
+                self._confirmed_at = time.monotonic()
+            raise
 
     def _swap(self, found: FlagSet) -> None:
         # Each flag is compiled when it is asked next: all at once would hold up whoever evaluates.
