@@ -1,17 +1,20 @@
-"""Programs that ask the JSON API of flags."""
+"""Programs that ask the JSON API of flags, and a database that can be taken away."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
 
 from webapp.accounts.service import create_token
 from webapp.actors import COMMAND
 from webapp.clock import now as clock_now
-from webapp.db import transaction
+from webapp.db import reading, transaction
 from webapp.roles import Role
 
 URL = "/api/v1/feature-flags"
@@ -54,3 +57,18 @@ def make_token(session: Any, role: Role, bound: str | None) -> str:
         now=clock_now(),
     )
     return made.text
+
+
+class SwitchableDatabase:
+    """The application's database, behind a switch that takes it away."""
+
+    def __init__(self, app: Flask) -> None:
+        self.app = app
+        self.away = False
+
+    @contextmanager
+    def open_session(self) -> Iterator[Session]:
+        if self.away:
+            raise OperationalError("SELECT 1", {}, Exception("the database is away"))
+        with self.app.app_context(), reading() as session:
+            yield session
