@@ -33,7 +33,8 @@ _HEADERS: Final = [
     ("Content-Type", _JSON),
     *HEADERS.items(),
     UNCACHED,
-    ("Vary", ", ".join(VARY)),
+    # As Flask does, which looks for a session whoever asks.
+    ("Vary", ", ".join([*VARY, "Cookie"])),
 ]
 
 
