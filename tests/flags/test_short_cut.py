@@ -122,13 +122,14 @@ def bound(app: Flask) -> Ways:
 
 
 JSON: Final = {"Content-Type": "application/json"}
+NO_BODY: Final[dict[str, Any]] = {"environ_overrides": {"CONTENT_LENGTH": "0"}}
 ANSWERED: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "on": ("/a.on/evaluate", {"json": {"user_id": "u"}}),
     "by percentage": ("/b.half/evaluate", {"json": {"user_id": "user-7"}}),
     "check": ("/b.half/check", {"json": {"user_id": "user-8"}}),
     "killed": ("/f.killed/evaluate", {"json": {"user_id": "u"}}),
-    "no body": ("/b.half/evaluate", {}),
-    "no body, said to be JSON": ("/b.half/evaluate", {"data": b"", "headers": JSON}),
+    "no body": ("/b.half/evaluate", NO_BODY),
+    "no body, said to be JSON": ("/b.half/evaluate", NO_BODY | {"headers": JSON}),
     "empty object": ("/b.half/evaluate", {"json": {}}),
     "spaces around": ("/b.half/evaluate", {"data": b" \n{ } ", "headers": JSON}),
     "null subject": ("/b.half/evaluate", {"json": {"user_id": None}}),
@@ -159,7 +160,7 @@ ANSWERED: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "name of an address": ("/metrics/evaluate", {"json": {}}),
     "long name": (f"/{'x' * 3000}/evaluate", {"json": {}}),
     "bulk of all": ("/evaluate-bulk", {"json": {"user_id": "u", "attributes": {"plan": "pro"}}}),
-    "bulk without a body": ("/evaluate-bulk", {}),
+    "bulk without a body": ("/evaluate-bulk", NO_BODY),
     "bulk of names": ("/evaluate-bulk", {"json": {"flag_names": ["none", "b.half", "none"]}}),
     "bulk of none": ("/evaluate-bulk", {"json": {"flag_names": []}}),
     "a whole mebibyte": (
@@ -204,6 +205,12 @@ def lying(length: str, **more: object) -> dict[str, Any]:
     return {"data": b'{"user_id": "u"}', "headers": JSON, "environ_overrides": said}
 
 
+UNMEASURED: Final = {
+    "data": b'{"user_id": "user-7"}',
+    "headers": JSON,
+    "environ_overrides": {"CONTENT_LENGTH": "", "wsgi.input_terminated": True},
+}
+CHUNKED: Final = UNMEASURED | {"headers": JSON | {"Transfer-Encoding": "chunked"}}
 HANDED_ON: Final[dict[str, tuple[str, dict[str, Any], int]]] = {
     "broken JSON": ("/a.on/evaluate", {"data": b"{", "headers": JSON}, 400),
     "a list": ("/a.on/evaluate", {"data": b"[]", "headers": JSON}, 400),
@@ -228,9 +235,16 @@ HANDED_ON: Final[dict[str, tuple[str, dict[str, Any], int]]] = {
         200,
     ),
     "too large": ("/a.on/evaluate", {"data": b"{}".ljust(MOST_BYTES + 1), "headers": JSON}, 413),
+    "said to be too large": ("/a.on/evaluate", lying("9" * 4000), 413),
+    "said to be beyond reading": ("/a.on/evaluate", lying("9" * 5000), 200),
+    "shorter than said": ("/a.on/evaluate", lying("100"), 400),
     "longer than said": ("/a.on/evaluate", lying("2"), 400),
     "below nothing": ("/a.on/evaluate", lying("-1"), 200),
     "no number": ("/a.on/evaluate", lying("sixteen"), 200),
+    "chunks": ("/b.half/evaluate", CHUNKED, 200),
+    "no length": ("/b.half/evaluate", UNMEASURED, 200),
+    "no length and no body": ("/b.half/evaluate", {}, 200),
+    "no length and no JSON": ("/b.half/evaluate", UNMEASURED | {"headers": {}}, 415),
     "beyond ASCII": ("/é/evaluate", {"json": {}}, 200),
     "no UTF-8": ("/%FF/evaluate", {"json": {}}, 200),
     "slash in the name": ("/a%2Fon/evaluate", {"json": {}}, 404),
@@ -284,6 +298,13 @@ def test_a_token_of_one_environment_is_refused_in_another(bound: Ways) -> None:
 def test_a_body_that_was_read_is_there_for_the_views(ways: Ways) -> None:
     sent = {"json": {"flag_name": "a.on", "user_id": "u"}}
     assert "flag_name" in ways.quick("/a.on/evaluate", **sent).get_json()["errors"]
+
+
+def test_a_body_that_does_not_tell_its_length_is_read_to_its_end(ways: Ways) -> None:
+    measured = ways.quick("/b.half/evaluate", json={"user_id": "user-7"})
+    assert measured.get_json()["reason"] == "percentage"
+    for sent in (CHUNKED, UNMEASURED):
+        assert told(ways.quick("/b.half/evaluate", **sent)) == told(measured)
 
 
 def test_a_person_asks_with_a_cookie_and_the_token_of_the_form(viewer: ConsoleClient) -> None:
