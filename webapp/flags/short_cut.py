@@ -99,13 +99,17 @@ class EvaluationShortCut:
 def _flag_asked(environ: WSGIEnvironment) -> str | None:
     """Return the name of the flag that is asked for, BULK for many, None for anything else."""
     path: str = environ.get("PATH_INFO", "")
-    if environ["REQUEST_METHOD"] != "POST" or not path.startswith(PREFIX) or not path.isascii():
+    if environ["REQUEST_METHOD"] != "POST" or not path.startswith(PREFIX):
+        return None
+    # What the views decode, or refuse as no text, is theirs.
+    if environ.get("QUERY_STRING") or not (path.isascii() and path.isprintable()):
         return None
     rest = path[len(PREFIX) :]
     if rest == BULK:
         return BULK
     name, _, verb = rest.partition("/")
-    return name if name and verb in _VERBS else None
+    # A flag may bear the name of the other address: that one is rare, and goes the long way.
+    return name if name and name != BULK and verb in _VERBS else None
 
 
 def _read(environ: WSGIEnvironment) -> bytes | None:
