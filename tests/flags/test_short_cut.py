@@ -211,6 +211,7 @@ UNMEASURED: Final = {
     "environ_overrides": {"CONTENT_LENGTH": "", "wsgi.input_terminated": True},
 }
 CHUNKED: Final = UNMEASURED | {"headers": JSON | {"Transfer-Encoding": "chunked"}}
+FORM: Final = "application/x-www-form-urlencoded"
 HANDED_ON: Final[dict[str, tuple[str, dict[str, Any], int]]] = {
     "broken JSON": ("/a.on/evaluate", {"data": b"{", "headers": JSON}, 400),
     "a list": ("/a.on/evaluate", {"data": b"[]", "headers": JSON}, 400),
@@ -228,6 +229,12 @@ HANDED_ON: Final[dict[str, tuple[str, dict[str, Any], int]]] = {
     "unknown field": ("/a.on/evaluate", {"json": {"user": "u"}}, 422),
     "long subject": ("/a.on/evaluate", {"json": {"user_id": "u" * 256}}, 422),
     "names are no list": ("/evaluate-bulk", {"json": {"flag_names": "a.on"}}, 422),
+    "a form": ("/a.on/evaluate", {"data": {"user_id": "u"}}, 415),
+    "JSON said to be a form": (
+        "/a.on/evaluate",
+        {"data": b'{"user_id": "u"}', "headers": {"Content-Type": FORM}},
+        415,
+    ),
     "no content type": ("/a.on/evaluate", {"data": b"{}"}, 415),
     "another JSON": (
         "/a.on/evaluate",
