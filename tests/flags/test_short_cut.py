@@ -1,6 +1,8 @@
 """The short cut and the views behind it: the same answers, and one place that says no."""
 
+import threading
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -10,12 +12,14 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 import flask_migrate
 import pytest
 from flask import Flask
+from redis.connection import Connection
+from sqlalchemy import Engine, event
 from werkzeug.test import Client, TestResponse
 
 from tests.conftest import ConsoleClient, make_settings
 from tests.flags.conftest import URL, make_token
 from tests.processes import wait_until
-from tests.servers import PostgresServer
+from tests.servers import PostgresServer, RedisServer
 from webapp.accounts.token_publishing import provide_publisher
 from webapp.actors import COMMAND
 from webapp.app import create_app
@@ -420,6 +424,67 @@ def test_public_evaluation_leaves_whoever_shows_something_to_flask(
     assert len(public.handed_on) == 1
     assert answer.status_code == 200
     assert told(answer) == told(public.slow("/a.on/evaluate", **sent))
+
+
+@contextmanager
+def asked_elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Collect what this thread asks any database or Redis."""
+    seen: list[str] = []
+    mine = threading.get_ident()
+    send = Connection.send_packed_command
+
+    def note(connection: Any, cursor: Any, statement: str, *ignored: object) -> None:
+        if threading.get_ident() == mine:
+            seen.append(statement)
+
+    def note_command(self: Connection, command: Any, **kwargs: Any) -> None:
+        if threading.get_ident() == mine:
+            seen.append(str(command))
+        send(self, command, **kwargs)  # type: ignore[no-untyped-call]
+
+    monkeypatch.setattr(Connection, "send_packed_command", note_command)
+    # Of every engine: that of the application, that of the tokens, that of the usage.
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        yield seen
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+        monkeypatch.undo()
+
+
+@pytest.mark.redis
+def test_a_hot_evaluation_asks_neither_the_database_nor_redis(
+    app: Flask,
+    token: str,
+    redis_server: RedisServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    redis_server.start()
+    redis_server.flush()
+    database = app.extensions["settings"].database_url
+    settings = make_settings(tmp_path, DATABASE_URL=database, REDIS_URL=redis_server.url)
+    with_redis = create_app(settings)
+    try:
+        client = Client(with_redis, use_cookies=False)
+        shown = {"Authorization": f"Bearer {token}"}
+
+        def ask() -> None:
+            for path in ("/b.half/evaluate", "/d.rule/check", "/none/evaluate", "/evaluate-bulk"):
+                body = {"user_id": "u", "attributes": {"plan": "pro"}}
+                assert client.post(URL + path, json=body, headers=shown).status_code == 200
+
+        with asked_elsewhere(monkeypatch) as cold:
+            ask()
+        assert any("feature_flags" in statement for statement in cold)
+        assert any("api_tokens" in statement for statement in cold)
+        assert any("ff:revision" in command for command in cold)
+        with asked_elsewhere(monkeypatch) as hot:
+            for _ in range(20):
+                ask()
+        assert hot == []
+    finally:
+        end(with_redis)
 
 
 @pytest.fixture

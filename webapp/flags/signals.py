@@ -125,9 +125,8 @@ class RedisSignals:
         ).start()
 
     def stop(self) -> None:
-        """End the thread; :meth:`start` would begin anew."""
+        """End the thread, within a second; :meth:`start` would begin anew."""
         self._stopped.set()
-        self._client.close()
         self.begin_process()
 
     def published_revision(self) -> int | None:
@@ -184,7 +183,9 @@ class RedisSignals:
                 stopped.wait(_LISTEN_SECONDS)
 
     def _hear(self, wake: Callable[[], object], stopped: threading.Event) -> None:
-        with self._client.pubsub(ignore_subscribe_messages=True) as subscription:  # type: ignore[no-untyped-call]
+        # Kept until the end: a client that nobody holds closes the connection that is read here.
+        client = self._client
+        with client.pubsub(ignore_subscribe_messages=True) as subscription:  # type: ignore[no-untyped-call]
             subscription.subscribe(CHANNEL)
             # What was published before the subscription stood was not heard.
             wake()
