@@ -192,6 +192,20 @@ def test_flags_that_there_are_not_are_left_out(app: Flask, send: Send) -> None:
         assert session.scalars(select(FeatureFlagSubjects)).all() == []
 
 
+def test_before_anything_was_read_nothing_is_taken(
+    app: Flask, send: Send, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else every flag would be one that there is not, and its figures were lost."""
+    store = app.extensions["flag_store"]
+    store.stop()
+    monkeypatch.setattr(store, "refresh", lambda: False)
+    assert report(send, batch("beta", present_hour())).status_code == 503
+    monkeypatch.undo()
+    assert store.refresh()
+    assert report(send, batch("beta", present_hour())).status_code == 204
+    assert stored(app) == [("beta", "production", "blue", True, "percentage", 3)]
+
+
 def test_an_hour_is_the_hour_and_rows_that_become_one_are_summed(app: Flask, send: Send) -> None:
     hour = present_hour()
     counts = [

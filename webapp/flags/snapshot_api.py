@@ -11,7 +11,7 @@ from webapp.errors import Unavailable
 from webapp.flags.documents import flag_set_as_document
 from webapp.flags.recording import add_usage
 from webapp.flags.reports import UsageReport
-from webapp.flags.snapshot import flag_store
+from webapp.flags.snapshot import NOT_READ, flag_store
 from webapp.flags.values import NO_FLAGS, FlagSet
 from webapp.roles import Role
 from webapp.web.access import requires
@@ -39,7 +39,7 @@ def snapshot() -> Response:
     """Write all that decides, lists of ids included; 304 where the asker has it already."""
     found = flag_store().current().found
     if found is NO_FLAGS:
-        raise Unavailable("No flag could be read yet: what holds them is away.")
+        raise Unavailable(NOT_READ)
     document = _document_of(found)
     response = Response(document.body, content_type="application/json")
     response.set_etag(document.etag)
