@@ -24,7 +24,7 @@ from webapp.flags.models import (
     FeatureFlagUse,
     UnknownFlag,
 )
-from webapp.flags.reports import MOST_ENTRIES, MOST_UNKNOWN
+from webapp.flags.reports import LATE, MOST_ENTRIES, MOST_UNKNOWN
 from webapp.flags.sampling import SIZE, packed, unpacked
 from webapp.flags.service import archive_flag, create_flag
 from webapp.flags.shared import Trace, create_segment
@@ -214,6 +214,44 @@ def test_an_hour_is_the_hour_and_rows_that_become_one_are_summed(app: Flask, sen
     ]
     assert send("POST", "/usage", json={"counts": counts}).status_code == 204
     assert stored(app) == [("beta", "production", "", True, "everyone", 30)]
+
+
+@pytest.mark.parametrize(
+    ("late", "kept"),
+    [
+        (timedelta(), True),
+        (timedelta(days=30), True),
+        (timedelta(days=32), False),
+        (timedelta(hours=-1), True),
+        (timedelta(hours=-3), False),
+    ],
+)
+def test_hours_that_nobody_can_tell_of_are_left_out(
+    app: Flask, send: Send, late: timedelta, kept: bool
+) -> None:
+    assert report(send, batch("beta", present_hour() - late)).status_code == 204
+    assert bool(stored(app)) is kept
+    with app.app_context(), reading() as session:
+        assert bool(session.scalars(select(FeatureFlagSubjects)).all()) is kept
+
+
+@pytest.mark.parametrize(
+    ("first", "last"),
+    [("0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"), ("9999-12-31T23:59:59Z",) * 2],
+)
+def test_no_flag_was_asked_for_in_the_future_or_before_anybody_counted(
+    app: Flask, send: Send, first: str, last: str
+) -> None:
+    times = {"first": first, "last": last}
+    hours = [subject_row(hour=when) for when in (first, last)]
+    body = {"uses": [use_row(**times)], "unknown": [unknown_row(**times)], "subjects": hours}
+    assert send("POST", "/usage", json=body).status_code == 204
+    with app.app_context(), reading() as session:
+        use = session.scalars(select(FeatureFlagUse)).one()
+        asked = session.scalars(select(UnknownFlag)).one()
+    longest_ago = clock_now() - LATE - timedelta(minutes=1)
+    assert longest_ago <= use.first_evaluated_at <= use.last_evaluated_at <= clock_now()
+    assert longest_ago <= asked.first_asked_at <= asked.last_asked_at <= clock_now()
 
 
 def count_row(**changed: object) -> dict[str, object]:

@@ -12,6 +12,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
+from webapp.clock import now
 from webapp.flags.reports import UsageReport
 from webapp.flags.signals import redis_client
 from webapp.flags.sinks import USAGE_KEY
@@ -68,7 +69,7 @@ class UsageCollector:
         except ValidationError as error:
             log.warning("flag_usage_unreadable", errors=error.error_count())
             return
-        self._sink.tell(report.batch(known))
+        self._sink.tell(report.batch(known, now=now()))
 
     def _run(self) -> None:
         while True:

@@ -6,6 +6,7 @@ from hashlib import sha256
 import orjson
 from flask import Blueprint, Response, current_app, request
 
+from webapp.clock import now
 from webapp.db import db
 from webapp.errors import Unavailable
 from webapp.flags.documents import flag_set_as_document
@@ -53,7 +54,7 @@ def snapshot() -> Response:
 def usage() -> Response:
     """Add what another process counted to the figures of flags."""
     report = read_json(UsageReport)
-    add_usage(db.session, report.batch(flag_store().names()))
+    add_usage(db.session, report.batch(flag_store().names(), now=now()))
     db.session.commit()
     return Response(status=204)
 
