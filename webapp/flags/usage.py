@@ -147,7 +147,10 @@ class UsageCounter:
     def stop(self) -> None:
         """Tell what is left and end the thread; :meth:`start` would begin anew."""
         self._stopped.set()
-        if self._thread is not None:
+        if self._thread is None:
+            # Who told by itself has opened connections, and no thread will close them.
+            self._sink.close()
+        else:
             self._thread.join(LAST_WORD_SECONDS)
         self._begin_process()
 
