@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from flask import Flask
 from sqlalchemy import select
@@ -21,19 +22,30 @@ from webapp.actors import COMMAND
 from webapp.app import create_app
 from webapp.db import db, reading, transaction
 from webapp.flags import is_enabled
-from webapp.flags.batches import Span, UsageBatch, UsageKey
+from webapp.flags.batches import Span, UsageBatch, UsageKey, batch_as_document, parts_of
+from webapp.flags.bucketing import HASHES
 from webapp.flags.evaluation import CompiledFlag
 from webapp.flags.figures import recent_usage, unknown_names, usage_of
 from webapp.flags.models import FeatureFlagEvaluation, FeatureFlagSubjects, UnknownFlag
 from webapp.flags.queries import FlagFilters, list_flags
 from webapp.flags.recording import MAX_UNKNOWN_KEPT, SUBJECTS_KEPT, add_usage
+from webapp.flags.reports import UsageReport
 from webapp.flags.sampling import SIZE, estimate_of, joined, unpacked
 from webapp.flags.service import archive_flag, create_flag
 from webapp.flags.sinks import DatabaseSink
 from webapp.flags.snapshot import flag_store
+from webapp.flags.snapshot_api import MOST_BYTES
 from webapp.flags.tables import MAX_OTHERS, OTHER_ENVIRONMENTS, FlagTables
-from webapp.flags.usage import MAX_PENDING, MAX_UNKNOWN, UsageCounter
-from webapp.flags.values import Decision, FlagDefinition, FlagDraft, FlagSet, Reason
+from webapp.flags.usage import MAX_PENDING, MAX_UNKNOWN, MOST_TOLD, UsageCounter
+from webapp.flags.values import (
+    MAX_NAME,
+    MAX_WORD,
+    Decision,
+    FlagDefinition,
+    FlagDraft,
+    FlagSet,
+    Reason,
+)
 
 WITHIN = Decision(enabled=True, reason=Reason.PERCENTAGE)
 BEYOND = Decision(enabled=False, reason=Reason.PERCENTAGE)
@@ -378,6 +390,72 @@ def test_a_fork_with_ready_made_decisions_neither_loses_nor_doubles(
     assert len(sample) == 20 + 7
     assert counter.flush()
     assert total() == 20 + 7
+
+
+class Refusing:
+    """Where a process tells to: takes so many batches, and then none."""
+
+    def __init__(self, takes: int) -> None:
+        self.takes = takes
+        self.told: list[UsageBatch] = []
+
+    def tell(self, batch: UsageBatch) -> None:
+        if len(self.told) >= self.takes:
+            raise ConnectionError
+        self.told.append(batch)
+
+    def begin_process(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def test_what_waited_long_is_told_in_parts_and_each_part_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("webapp.flags.usage.MOST_TOLD", 3)
+    sink = Refusing(takes=2)
+    usage = UsageCounter(sink, flush_seconds=3600)
+    for number in range(8):
+        count(usage, f"flag{number}", "production", WITHIN)
+        usage.sample_of(f"flag{number}").add(number)
+    usage.note_unknown("betta")
+    assert not usage.flush()
+    assert len(sink.told) == 2
+    count(usage, "flag0", "production", WITHIN)
+    sink.takes = 9
+    assert usage.flush()
+    assert [len(batch.counts) for batch in sink.told if batch.counts] == [3, 3, 3]
+    told = [(key.flag, count) for batch in sink.told for key, count in batch.counts.items()]
+    assert sorted(told) == [("flag0", 1), ("flag0", 1), *((f"flag{n}", 1) for n in range(1, 8))]
+    assert [flag for batch in sink.told for flag, _ in batch.subjects] == [
+        f"flag{number}" for number in range(8)
+    ]
+    assert all(key.flag in batch.uses for batch in sink.told for key in batch.counts)
+    assert [name for batch in sink.told for name in batch.unknown] == ["betta"]
+    told_so_far = len(sink.told)
+    assert usage.flush()
+    assert len(sink.told) == told_so_far
+
+
+def test_the_largest_part_is_a_report_that_is_taken(now: datetime) -> None:
+    keys = [
+        UsageKey(f"{number:0>{MAX_NAME}}", now, "e" * MAX_WORD, "v" * MAX_WORD, True, "r" * 32)
+        for number in range(2 * MOST_TOLD)
+    ]
+    sample = range(HASHES - SIZE, HASHES)
+    batch = UsageBatch(
+        dict.fromkeys(keys, 10**9),
+        {key.flag: Span(now, now) for key in keys},
+        {f"{number:0>{MAX_NAME}}": (1, Span(now, now)) for number in range(MAX_UNKNOWN)},
+        {(key.flag, now): list(sample) for key in keys},
+    )
+    parts = parts_of(batch, MOST_TOLD)
+    assert len(parts) == 2
+    for part in parts:
+        written = orjson.dumps(batch_as_document(part))
+        assert len(written) <= MOST_BYTES
+        report = UsageReport.model_validate_json(written)
+        assert report.batch({key.flag for key in keys}, now=now).counts == part.counts
 
 
 def test_environments_beyond_a_bound_and_odd_ones_are_counted_together(

@@ -12,7 +12,7 @@ import orjson
 from webapp.errors import Unavailable
 from webapp.flags.environments import environment_to_ask
 from webapp.flags.schemas import BulkQuestion, Question, decision_as_json
-from webapp.flags.snapshot import FlagStore
+from webapp.flags.snapshot import NOT_READ, FlagStore
 
 
 def answer_one(store: FlagStore, name: str, question: Question, *, bound: str | None) -> bytes:
@@ -45,7 +45,7 @@ def answer_many(store: FlagStore, question: BulkQuestion, *, bound: str | None) 
 
 def _environment(store: FlagStore, question: Question, bound: str | None) -> str | None:
     if not store.loaded:
-        raise Unavailable("No flag could be read yet: what holds them is away.")
+        raise Unavailable(NOT_READ)
     return environment_to_ask(question.environment, bound=bound)
 
 

@@ -12,6 +12,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
+from webapp.clock import now
 from webapp.flags.reports import UsageReport
 from webapp.flags.signals import redis_client
 from webapp.flags.sinks import USAGE_KEY
@@ -46,25 +47,29 @@ class UsageCollector:
             threading.Thread(target=self._run, name="flag-usage-collector", daemon=True).start()
 
     def collect(self) -> int:
-        """Store all that waits, and return how many reports that were."""
-        stored = 0
+        """Store all that waits, and return how many reports that were.
+
+        The flags first: where they cannot be read every report would be of flags that there are
+        not.
+        """
+        known, stored = self._known(), 0
         with redis_client(self._redis_url) as client:
             while (waiting := client.lpop(USAGE_KEY)) is not None:
                 try:
-                    self._store(bytes(waiting))
+                    self._store(bytes(waiting), known)
                 except Exception:
                     client.lpush(USAGE_KEY, waiting)
                     raise
                 stored += 1
         return stored
 
-    def _store(self, written: bytes) -> None:
+    def _store(self, written: bytes, known: Collection[str]) -> None:
         try:
             report = UsageReport.model_validate_json(written)
         except ValidationError as error:
             log.warning("flag_usage_unreadable", errors=error.error_count())
             return
-        self._sink.tell(report.batch(self._known()))
+        self._sink.tell(report.batch(known, now=now()))
 
     def _run(self) -> None:
         while True:

@@ -29,11 +29,14 @@ PREFIX: Final = "/api/v1/feature-flags/"
 BULK: Final = "evaluate-bulk"
 _VERBS: Final = frozenset({"evaluate", "check"})
 _JSON: Final = "application/json"
+# Of a length that may be read: thousands of digits are an error, and work.
+_MOST_DIGITS: Final = len(str(MOST_BYTES))
 _HEADERS: Final = [
     ("Content-Type", _JSON),
     *HEADERS.items(),
     UNCACHED,
-    ("Vary", ", ".join(VARY)),
+    # As Flask does, which looks for a session whoever asks.
+    ("Vary", ", ".join([*VARY, "Cookie"])),
 ]
 
 
@@ -96,24 +99,39 @@ class EvaluationShortCut:
 def _flag_asked(environ: WSGIEnvironment) -> str | None:
     """Return the name of the flag that is asked for, BULK for many, None for anything else."""
     path: str = environ.get("PATH_INFO", "")
-    if environ["REQUEST_METHOD"] != "POST" or not path.startswith(PREFIX) or not path.isascii():
+    if environ["REQUEST_METHOD"] != "POST" or not path.startswith(PREFIX):
+        return None
+    # What the views decode, or refuse as no text, is theirs.
+    if environ.get("QUERY_STRING") or not (path.isascii() and path.isprintable()):
         return None
     rest = path[len(PREFIX) :]
     if rest == BULK:
         return BULK
     name, _, verb = rest.partition("/")
-    return name if name and verb in _VERBS else None
+    # A flag may bear the name of the other address: that one is rare, and goes the long way.
+    return name if name and name != BULK and verb in _VERBS else None
 
 
 def _read(environ: WSGIEnvironment) -> bytes | None:
     """Return a body of JSON, and leave it to be read once more by whoever comes behind."""
-    length = environ.get("CONTENT_LENGTH") or "0"
+    length = _length(environ)
     kind = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
-    if not length.isdecimal() or int(length) > MOST_BYTES or "HTTP_TRANSFER_ENCODING" in environ:
+    if length is None or (length and kind != _JSON):
         return None
-    if kind != _JSON:
-        # An absent body is an empty question.
-        return b"{}" if length == "0" else None
-    body: bytes = environ["wsgi.input"].read(int(length))
+    body: bytes = environ["wsgi.input"].read(length)
     environ["wsgi.input"] = BytesIO(body)
+    if len(body) != length:
+        return None
+    # An absent body is an empty question.
     return body or b"{}"
+
+
+def _length(environ: WSGIEnvironment) -> int | None:
+    """Return how long the body is, None where it does not say so or is too long.
+
+    Bodies that come in chunks, or over HTTP/2, need not say it.
+    """
+    said: str = environ.get("CONTENT_LENGTH", "")
+    if not said.isdecimal() or len(said) > _MOST_DIGITS or "HTTP_TRANSFER_ENCODING" in environ:
+        return None
+    return length if (length := int(said)) <= MOST_BYTES else None

@@ -129,9 +129,8 @@ class RedisSignals:
         ).start()
 
     def stop(self) -> None:
-        """End the thread; :meth:`start` would begin anew."""
+        """End the thread, within a second; :meth:`start` would begin anew."""
         self._stopped.set()
-        self._client.close()
         self.begin_process()
 
     def published_revision(self) -> int | None:

@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from webapp.clock import now
+from webapp.errors import Unavailable
 from webapp.flags.evaluation import UNKNOWN, CompiledFlag
 from webapp.flags.feeds import Feed
 from webapp.flags.signals import NoSignals, Signals, SignalState
@@ -32,6 +33,7 @@ log = get_logger(__name__)
 
 # What a flag is told that does not look at the time: reading the clock costs as much as the rest.
 ANY_TIME: Final = datetime.min.replace(tzinfo=UTC)
+NOT_READ: Final = "No flag could be read yet: what holds them is away."
 # Names come from callers, so what is remembered of them has a bound.
 _MAX_UNKNOWN: Final = 1_000
 _unknown: set[str] = set()
@@ -157,7 +159,9 @@ class FlagStore:
         return UNKNOWN
 
     def names(self) -> Collection[str]:
-        """Return the names of the flags in use."""
+        """Return the names of the flags in use; :class:`Unavailable` where none were read yet."""
+        if not self.loaded:
+            raise Unavailable(NOT_READ)
         return self.current().found.flags.keys()
 
     @property

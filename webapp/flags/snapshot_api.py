@@ -6,12 +6,13 @@ from hashlib import sha256
 import orjson
 from flask import Blueprint, Response, current_app, request
 
+from webapp.clock import now
 from webapp.db import db
 from webapp.errors import Unavailable
 from webapp.flags.documents import flag_set_as_document
 from webapp.flags.recording import add_usage
 from webapp.flags.reports import UsageReport
-from webapp.flags.snapshot import flag_store
+from webapp.flags.snapshot import NOT_READ, flag_store
 from webapp.flags.values import NO_FLAGS, FlagSet
 from webapp.roles import Role
 from webapp.web.access import requires
@@ -39,7 +40,7 @@ def snapshot() -> Response:
     """Write all that decides, lists of ids included; 304 where the asker has it already."""
     found = flag_store().current().found
     if found is NO_FLAGS:
-        raise Unavailable("No flag could be read yet: what holds them is away.")
+        raise Unavailable(NOT_READ)
     document = _document_of(found)
     response = Response(document.body, content_type="application/json")
     response.set_etag(document.etag)
@@ -53,7 +54,7 @@ def snapshot() -> Response:
 def usage() -> Response:
     """Add what another process counted to the figures of flags."""
     report = read_json(UsageReport)
-    add_usage(db.session, report.batch(flag_store().names()))
+    add_usage(db.session, report.batch(flag_store().names(), now=now()))
     db.session.commit()
     return Response(status=204)
 
