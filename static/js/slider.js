@@ -19,13 +19,20 @@ function meaning(slider, value) {
   return `about ${numbers.format(Math.round((population * value) / 100))} of ${numbers.format(population)} ${slider.dataset.noun}`;
 }
 
+// What saving would change, and what that means.
+function story(slider, value) {
+  const saved = Number(slider.dataset.saved ?? value);
+  const change = saved === value ? "" : `${numbers.format(saved)} % → ${numbers.format(value)} %, `;
+  return change + meaning(slider, value);
+}
+
 function show(slider, value, source) {
   const { field, range, output, stops } = partsOf(slider);
   if (source !== field) field.value = String(value);
   if (source !== range || dragging) range.value = String(value);
   range.style.setProperty("--fill", `${value}%`);
   range.setAttribute("aria-valuetext", `${numbers.format(value)} %`);
-  output.textContent = meaning(slider, value);
+  output.textContent = story(slider, value);
   for (const stop of stops) stop.setAttribute("aria-pressed", String(Number(stop.dataset.stop) === value));
   slider.dataset.ready = "";
 }
