@@ -177,8 +177,14 @@ def _refused_page(name: str, form: FlagForm, sent: Sent, error: DomainError) -> 
         typed,
         status=status_of(error),
         dispute=dispute,
-        problem=error.detail if conflict and not dispute else "",
+        problem=_problem(flag, error) if conflict and not dispute else "",
     )
+
+
+def _problem(flag: FeatureFlag, error: DomainError) -> str:
+    if flag.archived_at is not None:
+        return f"The flag {flag.name!r} is archived; restore it first."
+    return error.detail
 
 
 def _new_page(form: FlagForm, *, status: int = 200, focus: str = "") -> Response:

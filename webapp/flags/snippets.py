@@ -12,17 +12,15 @@ _SUBJECT: Final = "user-123"
 
 def python_code(flag: FlagDefinition) -> str:
     """Return how a program in this process asks; what its rules look at is named."""
-    name, given = json.dumps(flag.name), _arguments(_attributes(flag))
-    asked = f"evaluate({name}, user_id{given})" if flag.variants else ""
-    lines = [
-        f"from webapp.flags import {'evaluate, ' if asked else ''}feature_flag, is_enabled",
-        "",
-        f"if is_enabled({name}, user_id{given}):",
-        "    ...",
-        "",
-    ]
-    if asked:
-        lines += [f"decision = {asked}", "decision.enabled, decision.variant, decision.value", ""]
+    name, attributes = json.dumps(flag.name), _attributes(flag)
+    asked = f"{name}, user_id" + (", attributes=attributes" if attributes else "")
+    evaluate = "evaluate, " if flag.variants else ""
+    lines = [f"from webapp.flags import {evaluate}feature_flag, is_enabled", ""]
+    if attributes:
+        lines += [f"attributes = {json.dumps(attributes, ensure_ascii=False)}", ""]
+    lines += [f"if is_enabled({asked}):", "    ...", ""]
+    if flag.variants:
+        lines += [f"decision = evaluate({asked})", "decision.variant, decision.value", ""]
     lines += [
         f'@feature_flag({name}, fallback=otherwise, subject="user_id")',
         "def feature(user_id): ...",
@@ -49,7 +47,3 @@ def _attributes(flag: FlagDefinition) -> Mapping[str, Any]:
     return {
         item.attribute: item.values[0] for rule in reversed(flag.rules) for item in rule.conditions
     }
-
-
-def _arguments(attributes: Mapping[str, Any]) -> str:
-    return f", attributes={json.dumps(attributes, ensure_ascii=False)}" if attributes else ""
