@@ -23,6 +23,7 @@ PURE_NAMES = frozenset(
         "bucketing",
         "chain",
         "classification",
+        "conflicts",
         "documents",
         "evaluation",
         "explanation",
@@ -30,9 +31,12 @@ PURE_NAMES = frozenset(
         "lifecycle",
         "policy",
         "rollout",
+        "rows",
         "sampling",
+        "snippets",
         "staleness",
         "targeting",
+        "typed",
         "values",
     }
 )

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from webapp.flags.forms import FlagForm, form_of
+from webapp.flags.placement import placed
 from webapp.flags.rows import edited, rows_of
 from webapp.flags.rule_forms import (
     RuleRow,
     VariantRow,
-    placed,
     read_prerequisites,
     read_rules,
     read_variants,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from webapp.audit.values import Entry
 from webapp.flags.queries import FlagList
@@ -11,7 +12,7 @@ from webapp.flags.wording import OPERATORS, override_text, told_changes
 
 Options = Sequence[tuple[str, str]]
 # Beyond this many flags one types a name rather than looks for it in a list.
-_MOST_TO_CHOOSE = 60
+_MOST_TO_CHOOSE: Final = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from typing import TypeVar
 from webapp.db import db
 from webapp.errors import Conflict, DomainError, Invalid
 from webapp.flags.forms import FlagForm
-from webapp.flags.rule_forms import Rows, placed
+from webapp.flags.placement import Rows, placed
 from webapp.flags.shared_forms import GroupForm, SegmentForm
 from webapp.web.htmx import wants_part
 

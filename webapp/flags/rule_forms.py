@@ -7,19 +7,16 @@ under its path: ``rules-0-percentage``, ``variants-1``.
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
-from webapp.errors import FieldErrors
 from webapp.flags.rows import Sent, rows_of
 from webapp.flags.typed import items_of, json_of, share_of, weight_of, words_of
 from webapp.flags.values import Condition, Operator, Prerequisite, Rule, Variant
 
 Messages = dict[str, list[str]]
 Read = TypeVar("Read")
-
-_NUMBERED: Final = re.compile(r"(?:Rule|Variant) ([0-9]+) (.+)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,10 +80,6 @@ class PrerequisiteRow:
     def is_blank(self) -> bool:
         """Tell whether nothing was typed."""
         return not self.flag.strip()
-
-
-# The rows of each field that has some which go by a name.
-Rows = Mapping[str, Sequence[RuleRow | VariantRow]]
 
 
 @dataclass(slots=True)
@@ -256,25 +249,3 @@ def shares_of(rows: Sequence[VariantRow]) -> list[float | None]:
     ]
     total = sum(weight or 0 for weight in weights)
     return [100 * weight / total if weight is not None and total else None for weight in weights]
-
-
-def placed(errors: FieldErrors, rows: Rows) -> FieldErrors:
-    """Move what is said of a row that is named, or counted, to it; the rest stays above all."""
-    found: Messages = {name: list(messages) for name, messages in errors.items()}
-    for name, typed in rows.items():
-        for message in found.pop(name, []):
-            at, words = _place(message, typed)
-            found.setdefault(name if at is None else f"{name}-{at}", []).append(words)
-    return found
-
-
-def _place(message: str, rows: Sequence[RuleRow | VariantRow]) -> tuple[int | None, str]:
-    filled = [at for at, row in enumerate(rows) if not row.is_blank]
-    for at in filled:
-        name = rows[at].name.strip()
-        if name and message.startswith(f"{name}: "):
-            return at, message.removeprefix(f"{name}: ")
-    match = _NUMBERED.fullmatch(message)
-    if match and int(match[1]) <= len(filled):
-        return filled[int(match[1]) - 1], f"It {match[2]}"
-    return None, message
