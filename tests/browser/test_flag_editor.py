@@ -268,4 +268,6 @@ def test_the_live_text_of_the_slider_says_from_what_to_what(page: Page, admin: A
     output = page.locator(".slider__output")
     expect(output).to_have_text("on for about 25 %")
     page.get_by_role("button", name="50 %").click()
-    expect(output).to_have_text("25 % → 50 %, on for about 50 %")
+    expect(output).to_have_text("25 % → 50 %")
+    page.get_by_role("button", name="100 %").click()
+    expect(output).to_have_text("25 % → 100 %, on for everybody")
