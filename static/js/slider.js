@@ -15,8 +15,17 @@ const bounded = (value) => Math.min(100, Math.max(0, Math.round((Number(value) |
 function meaning(slider, value) {
   if (value === 0) return "on for nobody";
   const population = Number(slider.dataset.population);
-  if (!population) return value === 100 ? "on for everybody" : `on for about ${numbers.format(value)} %`;
+  if (!population) return value === 100 ? "on for everybody" : "";
   return `about ${numbers.format(Math.round((population * value) / 100))} of ${numbers.format(population)} ${slider.dataset.noun}`;
+}
+
+// What saving would change, and what that means.
+function story(slider, value) {
+  const saved = Number(slider.dataset.saved ?? value);
+  const share = `${numbers.format(value)} %`;
+  const means = meaning(slider, value);
+  if (saved === value) return means || `on for about ${share}`;
+  return `${numbers.format(saved)} % → ${share}${means && `, ${means}`}`;
 }
 
 function show(slider, value, source) {
@@ -25,7 +34,7 @@ function show(slider, value, source) {
   if (source !== range || dragging) range.value = String(value);
   range.style.setProperty("--fill", `${value}%`);
   range.setAttribute("aria-valuetext", `${numbers.format(value)} %`);
-  output.textContent = meaning(slider, value);
+  output.textContent = story(slider, value);
   for (const stop of stops) stop.setAttribute("aria-pressed", String(Number(stop.dataset.stop) === value));
   slider.dataset.ready = "";
 }

@@ -23,6 +23,7 @@ PURE_NAMES = frozenset(
         "bucketing",
         "chain",
         "classification",
+        "conflicts",
         "differences",
         "documents",
         "evaluation",
@@ -31,9 +32,12 @@ PURE_NAMES = frozenset(
         "lifecycle",
         "policy",
         "rollout",
+        "rows",
         "sampling",
+        "snippets",
         "staleness",
         "targeting",
+        "typed",
         "values",
     }
 )

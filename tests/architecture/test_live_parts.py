@@ -16,8 +16,24 @@ from webapp.db import db, will_write
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True, scope="session")
 
 # Every page that shows something, with the things that populate() makes.
-SHOWN = (*PAGES, "/flags/flag.number0", "/sources/source0", "/account")
-EDITED = ("/flags/new", "/flags/flag.number0/edit", "/sources/new", "/patterns")
+SHOWN = (
+    *PAGES,
+    "/flags/flag.number0?subject=a&attributes={}",
+    "/flags/segments/german0",
+    "/flags/groups/group0",
+    "/sources/source0",
+    "/account",
+)
+EDITED = (
+    "/flags/new",
+    "/flags/flag.number0/edit",
+    "/flags/segments/new",
+    "/flags/segments/german0/edit",
+    "/flags/groups/new",
+    "/flags/groups/group0/edit",
+    "/sources/new",
+    "/patterns",
+)
 
 
 @pytest.fixture

@@ -20,6 +20,8 @@ MOST = 12
 PAGES = (
     "/",
     "/flags",
+    "/flags/segments",
+    "/flags/groups",
     "/jobs",
     "/dead-letters",
     "/workers",
@@ -27,6 +29,8 @@ PAGES = (
     "/sources",
     "/audit",
 )
+# One thing of many, with all that its page can tell.
+ONE = ("/flags/flag.number1?subject=a&attributes={}", "/flags/flag.number1/edit")
 # As long as the list is; SQLite and PostgreSQL write its places each in their own way.
 IN_LIST = re.compile(r"\bIN \((?:\?|%\(\w+\)s(?:::\w+)?|, )*\)")
 FEW = range(5)
@@ -52,7 +56,7 @@ def statements(app: Flask) -> Iterator[list[str]]:
         event.remove(engine, "before_cursor_execute", note)
 
 
-@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize("path", [*PAGES, *ONE])
 def test_a_long_list_costs_as_few_statements_as_a_short_one(
     path: str, app: Flask, admin: ConsoleClient, now: datetime
 ) -> None:

@@ -7,13 +7,37 @@ from tests.browser.console import Account
 from tests.processes import wait_until
 
 FLAG = "checkout.express"
+SEGMENT = "germans"
+GROUP = "checkout"
 SOURCE = "airports"
 BROKEN = "orders.lost"
+BUILT_ON = "payments.v2"
+# All that a flag can have.
+RICH = {
+    "percentage": "25",
+    "tags": "shop mobile",
+    "environments": "production",
+    "group": GROUP,
+    "rules-0-name": "paying",
+    "rules-0-percentage": "50",
+    "rules-0-segments": SEGMENT,
+    "rules-0-conditions-0-attribute": "plan",
+    "rules-0-conditions-0-operator": "in",
+    "rules-0-conditions-0-values": "pro\nteam",
+    "variants-0-name": "one-page",
+    "variants-0-weight": "2",
+    "variants-0-value": '{"steps": 1, "of": "a checkout that is all on one page"}',
+    "variants-1-name": "two-page",
+    "variants-1-weight": "1",
+    "prerequisites-0-flag": BUILT_ON,
+}
 
 
 def furnish(account: Account, folder: Path) -> dict[str, str]:
     """Fill the console; returns the path of each page under its name."""
-    make_flag(account, FLAG, percentage="25", tags="shop mobile", environments="production")
+    make_shared(account)
+    make_flag(account, BUILT_ON, percentage="100")
+    make_flag(account, FLAG, **RICH)
     account.post(f"/flags/{FLAG}/rollout", version="1", percentage="40", reason="It went well")
     wait_until(
         lambda: "Succeeded" in account.get(f"/sources/{SOURCE}"), seconds=60, what="a first run"
@@ -25,9 +49,17 @@ def furnish(account: Account, folder: Path) -> dict[str, str]:
     return {
         "overview": "/",
         "flags": "/flags",
-        "flag": f"/flags/{FLAG}?subject=user-7",
+        "flag": f"/flags/{FLAG}?subject=user-7&attributes=%7B%22plan%22%3A%22pro%22%7D",
         "flag form": f"/flags/{FLAG}/edit",
         "new flag": "/flags/new",
+        "segments": "/flags/segments",
+        "segment": f"/flags/segments/{SEGMENT}",
+        "segment form": f"/flags/segments/{SEGMENT}/edit",
+        "new segment": "/flags/segments/new",
+        "groups": "/flags/groups",
+        "group": f"/flags/groups/{GROUP}",
+        "group form": f"/flags/groups/{GROUP}/edit",
+        "new group": "/flags/groups/new",
         "jobs": "/jobs",
         "job": f"/jobs/{job[1]}",
         "no job": "/jobs?q=nothing-goes-by-this-name",
@@ -42,6 +74,22 @@ def furnish(account: Account, folder: Path) -> dict[str, str]:
         "account": "/account",
         "patterns": "/patterns",
     }
+
+
+def make_shared(account: Account) -> None:
+    """Make what flags share: a segment and a group."""
+    account.post("/flags/groups", name=GROUP, description="Cart to receipt", reason="For a test")
+    make_segment(account, SEGMENT, country="DE\nAT\nCH")
+
+
+def make_segment(account: Account, name: str, **values: str) -> None:
+    """Make a segment of attributes that must be among values."""
+    conditions = {
+        f"conditions-{at}-{field}": text
+        for at, (attribute, among) in enumerate(values.items())
+        for field, text in (("attribute", attribute), ("operator", "in"), ("values", among))
+    }
+    account.post("/flags/segments", name=name, reason="For a test", **conditions)
 
 
 def make_flag(account: Account, name: str, **fields: str) -> None:

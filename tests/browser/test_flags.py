@@ -36,7 +36,7 @@ def test_a_refused_save_keeps_what_was_typed_and_says_why_at_the_field(
     assert "field-reason-errors" in (reason.get_attribute("aria-describedby") or "")
     expect(page.get_by_role("spinbutton", name="Share of subjects")).to_have_value("33.25")
     # What came back is as live as what it replaced.
-    expect(page.locator(".slider__output")).to_have_text("on for about 33.25 %")
+    expect(page.locator(".slider__output")).to_have_text("10 % → 33.25 %")
 
     reason.fill("Now with a reason")
     save(page)

@@ -49,9 +49,9 @@ def move_the_rollout(page: Page) -> None:
 
     drag(page, slider, 0.8)
     expect(number).to_have_value(re.compile(r"^(79|80|81)$"))
-    expect(live).to_have_text(f"on for about {number.input_value()} %")
+    expect(live).to_have_text(f"25 % → {number.input_value()} %")
     slider.press("ArrowLeft")
-    expect(live).to_have_text(f"on for about {number.input_value()} %")
+    expect(live).to_have_text(f"25 % → {number.input_value()} %")
 
     stop = page.get_by_role("button", name="50 %", exact=True)
     stop.click()

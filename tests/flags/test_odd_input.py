@@ -1,6 +1,7 @@
 """Whatever somebody sends to the forms of flags: an answer, and lists that can still be read."""
 
 from datetime import datetime
+from urllib.parse import urlencode
 
 import pytest
 from flask import Flask
@@ -10,14 +11,27 @@ from tests.odd_texts import ODD_TEXTS, Fields, form_body
 from webapp.actors import COMMAND
 from webapp.db import transaction
 from webapp.flags.service import create_flag
-from webapp.flags.values import FlagDraft
+from webapp.flags.shared import Trace, create_group, create_segment
+from webapp.flags.values import Condition, FlagDraft, GroupDraft, Operator, SegmentDraft
 
 SETTINGS = (
     *("description", "enabled", "percentage", "whitelist", "blacklist", "environments"),
     *("environment_overrides", "starts_at", "expires_at", "stickiness", "tags", "metadata"),
-    *("reason", "version"),
+    *("group", "rules-0-name", "rules-0-percentage", "rules-0-segments"),
+    *("rules-0-conditions-0-attribute", "rules-0-conditions-0-operator"),
+    *("rules-0-conditions-0-values", "variants-0-name", "variants-0-weight", "variants-0-value"),
+    *("prerequisites-0-flag", "prerequisites-0-enabled", "add", "remove", "reviewed"),
+    *("over", "began", "keep-rules", "reason", "version"),
+)
+SHARED = (
+    *("description", "conditions-0-attribute", "conditions-0-operator", "conditions-0-values"),
+    *("add", "remove", "over", "began", "keep-conditions", "reason", "version"),
 )
 FORMS = {
+    "/flags/segments": ("name", *SHARED),
+    "/flags/segments/germans": SHARED,
+    "/flags/groups": ("name", *SHARED),
+    "/flags/groups/checkout": SHARED,
     "/flags/ui.beta": SETTINGS,
     "/flags/ui.beta/rollout": ("percentage", "reason", "version"),
     "/flags/ui.beta/switch": ("enabled", "reason"),
@@ -30,8 +44,12 @@ FORMS = {
 
 @pytest.fixture(autouse=True)
 def flag(app: Flask, now: datetime) -> None:
-    """One flag."""
+    """One flag, one segment and one group."""
+    trace = Trace(COMMAND, now, "first")
+    german = Condition(attribute="country", operator=Operator.IN, values=("DE",))
     with app.app_context(), transaction() as session:
+        create_segment(session, SegmentDraft(name="germans", conditions=(german,)), trace)
+        create_group(session, GroupDraft(name="checkout"), trace)
         create_flag(session, FlagDraft(name="ui.beta"), by=COMMAND, now=now, reason="first")
 
 
@@ -46,7 +64,16 @@ def test_every_form_answers_whatever_a_field_holds(admin: ConsoleClient, odd: by
             assert admin.post(url, **form_body(changed)).status_code < 500, (url, field)
     for url in ("/flags", "/flags/ui.beta", "/flags/ui.beta/edit", "/audit"):
         assert admin.get(url).status_code == 200
+    for url in ("/flags/segments", "/flags/groups", "/flags/segments/germans/edit"):
+        assert admin.get(url).status_code == 200
     assert admin.get("/api/v1/feature-flags").status_code == 200
+
+
+@pytest.mark.parametrize("odd", ODD_TEXTS.values(), ids=ODD_TEXTS)
+@pytest.mark.parametrize("field", ["subject", "environment", "attributes"])
+def test_a_flag_can_be_tried_with_anything(admin: ConsoleClient, field: str, odd: bytes) -> None:
+    query = urlencode({"subject": "a", field: odd[:10_000]})
+    assert admin.get(f"/flags/ui.beta?{query}").status_code < 500
 
 
 @pytest.mark.parametrize("skip", ["9" * 30, "9" * 4300, "-5", "\u0663"])

@@ -311,7 +311,8 @@ def test_an_edit_that_was_overtaken_keeps_all_that_was_typed(
     assert answer.text.count("meanwhile") >= 2
     assert "otto" in answer.text
     assert stored(app)["whitelist"] == ["vera"]
-    admin.post("/flags/ui.beta", data=typed | {"version": "3"})
+    over = {"version": "3", "began": "1", "over": "1", "keep-tags": "mine"}
+    admin.post("/flags/ui.beta", data=typed | over)
     assert stored(app) == {
         "percentage": 75.0,
         "enabled": True,

@@ -10,6 +10,7 @@ from webapp import clock
 from webapp.actors import COMMAND
 from webapp.db import transaction
 from webapp.flags.batches import Span, UsageBatch, UsageKey
+from webapp.flags.figures import subjects_seen
 from webapp.flags.recording import add_usage
 from webapp.flags.service import create_flag
 from webapp.flags.snapshot import flag_store
@@ -54,6 +55,28 @@ def test_the_list_shows_usage_and_stale_flags(viewer: "ConsoleClient") -> None:
     stale, fresh = viewer.get("/flags?stale=true").text, viewer.get("/flags?stale=false").text
     assert ("flag-old-on-row" in stale, "flag-ui-beta-row" in stale) == (True, False)
     assert ("flag-old-on-row" in fresh, "flag-ui-beta-row" in fresh) == (False, True)
+
+
+def test_the_slider_knows_how_many_subjects_were_seen_lately(
+    app: Flask, operator: "ConsoleClient", flags: datetime
+) -> None:
+    assert "data-population" not in operator.get("/flags/ui.beta").text
+    old = flags - timedelta(hours=24)
+    seen = {
+        ("ui.beta", flags): [1, 2, 3],
+        ("ui.beta", flags - timedelta(hours=23)): [3, 4],
+        ("ui.beta", old): [5],
+        ("old.on", flags): [6],
+    }
+    with app.app_context(), transaction() as session:
+        add_usage(session, UsageBatch(subjects=seen))
+        at = flags + timedelta(minutes=59)
+        assert subjects_seen(session, "ui.beta", now=at) == 4
+        assert subjects_seen(session, "nobody.asked", now=at) is None
+    text = operator.get("/flags/ui.beta").text
+    assert 'data-saved="25.0" data-population="4"' in text
+    # For those without scripts.
+    assert "about 1 of 4 subjects seen in 24 h" in text
 
 
 def test_names_that_nobody_made_are_listed_for_an_admin_to_make(admin: "ConsoleClient") -> None:

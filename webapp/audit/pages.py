@@ -21,6 +21,8 @@ blueprint = Blueprint("audit", __name__, url_prefix="/audit")
 # Where a kind of thing has a page: the endpoint, and the argument that takes the name, if any.
 PAGES: dict[str, tuple[str, str | None]] = {
     "flag": ("flags.show", "name"),
+    "segment": ("flags.segments.show", "name"),
+    "group": ("flags.groups.show", "name"),
     "job": ("jobs.show", "job_id"),
     "dead_letter": ("dead_letters.show", "letter_id"),
     "source": ("sources.show", "name"),

@@ -8,7 +8,18 @@ from flask import Flask, current_app
 from sqlalchemy.orm import Session
 
 from webapp.db import reading
-from webapp.flags import api, evaluation_api, pages, shared_api, snapshot_api, transfer_api
+from webapp.flags import (
+    action_pages,
+    api,
+    edit_pages,
+    evaluation_api,
+    group_pages,
+    pages,
+    segment_pages,
+    shared_api,
+    snapshot_api,
+    transfer_api,
+)
 from webapp.flags.collecting import UsageCollector
 from webapp.flags.feeds import DatabaseFeed
 from webapp.flags.short_cut import EvaluationShortCut
@@ -21,6 +32,11 @@ from webapp.web.capability import Capability
 from webapp.web.menu import MenuEntry
 
 EXTENSION: Final = "flag_store"
+
+# Three modules add their views to one blueprint; two more stand below its address.
+PAGES: Final = dict.fromkeys(module.blueprint for module in (pages, edit_pages, action_pages))
+for below in (segment_pages, group_pages):
+    pages.blueprint.register_blueprint(below.blueprint)
 
 
 def register_flag_store(app: Flask) -> None:
@@ -70,7 +86,7 @@ def _present_store() -> FlagStore:
 flags = Capability(
     name="flags",
     blueprints=(
-        pages.blueprint,
+        *PAGES,
         api.blueprint,
         evaluation_api.blueprint,
         transfer_api.blueprint,

@@ -12,9 +12,11 @@ from webapp.db import DbSession
 from webapp.flags.models import (
     FeatureFlag,
     FeatureFlagEvaluation,
+    FeatureFlagSubjects,
     FeatureFlagUse,
     UnknownFlag,
 )
+from webapp.flags.sampling import estimate_of, joined, unpacked
 
 DAY_HOURS: Final = 24
 MAX_HOURS: Final = 31 * DAY_HOURS
@@ -149,6 +151,20 @@ def recent_usage(
         if place < DAY_HOURS:
             hours[name][place] = int(total)
     return hours
+
+
+def subjects_seen(session: DbSession, name: str, *, now: datetime) -> int | None:
+    """Return about how many subjects a flag was asked for in the last day: one statement.
+
+    None where it was asked for none, or nobody counted.
+    """
+    samples = session.scalars(
+        select(FeatureFlagSubjects.sample).where(
+            FeatureFlagSubjects.flag == name,
+            FeatureFlagSubjects.hour >= _first_hour(now, DAY_HOURS),
+        )
+    )
+    return estimate_of(joined(map(unpacked, samples))) or None
 
 
 def unknown_names(session: DbSession, *, now: datetime) -> list[UnknownName]:

@@ -12,7 +12,26 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from webapp.errors import FieldErrors, Invalid
+from webapp.flags.rows import Sent
+from webapp.flags.rule_forms import (
+    Messages,
+    PrerequisiteRow,
+    RuleRow,
+    VariantRow,
+    prerequisite_rows,
+    prerequisites_in,
+    read_prerequisites,
+    read_rules,
+    read_variants,
+    rule_rows,
+    rules_in,
+    shares_of,
+    variant_rows,
+    variants_in,
+)
+from webapp.flags.typed import items_of, moment_typed, object_of, share_of, words_of
 from webapp.flags.values import OPERATOR_FIELDS, FlagChanges, FlagDraft, Override
+from webapp.flags.wording import override_text
 
 _SWITCHES: Final = {"on": True, "off": False}
 
@@ -32,45 +51,66 @@ class FlagForm:
     starts_at: str = ""
     expires_at: str = ""
     stickiness: str = ""
+    group: str = ""
     tags: str = ""
     metadata: str = ""
     reason: str = ""
     version: str = ""
+    rules: tuple[RuleRow, ...] = ()
+    variants: tuple[VariantRow, ...] = ()
+    prerequisites: tuple[PrerequisiteRow, ...] = ()
     errors: FieldErrors = field(default_factory=dict)
 
     @classmethod
-    def read(cls, sent: Mapping[str, str]) -> "FlagForm":
+    def read(cls, sent: Sent) -> "FlagForm":
         """Take what a browser sent, line ends made one kind."""
-        names = {item.name for item in fields(cls)} - {"errors"}
+        names = {item.name for item in fields(cls)} - {"errors", *_ROWS}
         given = names & set(sent)
         typed: dict[str, Any] = {name: sent[name].replace("\r\n", "\n") for name in given}
-        return cls(**typed)
+        return cls(
+            **typed,
+            rules=rules_in(sent),
+            variants=variants_in(sent),
+            prerequisites=prerequisites_in(sent),
+        )
+
+    @property
+    def shares(self) -> list[float | None]:
+        """Return the share of each variant in percent, as far as its weight can be read."""
+        return shares_of(self.variants)
 
     def draft(self) -> FlagDraft:
         """Return the flag that was typed; :class:`Invalid` with all that cannot be read."""
-        return FlagDraft(name=self.name.strip(), **self._values(_READERS))
+        return FlagDraft(name=self.name.strip(), **self._values(_READERS, _ROWS))
 
     def settings(self) -> FlagChanges:
         """Return all but name, switch and rollout as changes."""
         names = _READERS.keys() - OPERATOR_FIELDS
-        return FlagChanges(**self._values({name: _READERS[name] for name in names}))
+        return FlagChanges(**self._values({name: _READERS[name] for name in names}, _ROWS))
 
     def rollout(self) -> FlagChanges:
         """Return the percentage as a change."""
-        return FlagChanges(**self._values({"percentage": _number}))
+        return FlagChanges(**self._values({"percentage": share_of}, {}))
 
     def based_on(self) -> int | None:
         """Return the version that the form was made from."""
         return int(self.version) if re.fullmatch(r"[0-9]{1,9}", self.version) else None
 
-    def _values(self, readers: "Mapping[str, Callable[[str], Any]]") -> dict[str, Any]:
+    def _values(
+        self,
+        readers: "Mapping[str, Callable[[str], Any]]",
+        row_readers: "Mapping[str, Callable[[Any], tuple[Any, Messages]]]",
+    ) -> dict[str, Any]:
         values: dict[str, Any] = {}
-        errors: dict[str, list[str]] = {}
+        errors: Messages = {}
         for name, read in readers.items():
             try:
                 values[name] = read(getattr(self, name))
             except ValueError as error:
                 errors[name] = [str(error)]
+        for name, read_rows in row_readers.items():
+            values[name], complaints = read_rows(getattr(self, name))
+            errors |= complaints
         if errors:
             name, messages = next(iter(errors.items()))
             raise Invalid(f"{name}: {messages[0]}", errors)
@@ -94,17 +134,14 @@ def form_of(draft: FlagDraft, version: int) -> FlagForm:
         starts_at=_local(draft.starts_at),
         expires_at=_local(draft.expires_at),
         stickiness="" if draft.stickiness == draft.name else draft.stickiness,
+        group=draft.group or "",
         tags=" ".join(draft.tags),
         metadata=json.dumps(draft.metadata, indent=2, ensure_ascii=False) if draft.metadata else "",
         version=str(version),
+        rules=rule_rows(draft.rules),
+        variants=variant_rows(draft.variants),
+        prerequisites=prerequisite_rows(draft.prerequisites),
     )
-
-
-def override_text(value: Override) -> str:
-    """Write an override as it is typed: on, off or a percentage."""
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    return f"{value:g} %"
 
 
 def _lines(items: Iterable[str]) -> str:
@@ -116,34 +153,9 @@ def _local(when: datetime | None) -> str:
     return when.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="minutes") if when else ""
 
 
-def _items(text: str) -> tuple[str, ...]:
-    return tuple(line.strip() for line in text.split("\n") if line.strip())
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(re.findall(r"[^\s,]+", text))
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text.strip().removesuffix("%"))
-    except ValueError:
-        raise ValueError("Must be a number from 0 to 100.") from None
-
-
-def _moment(text: str) -> datetime | None:
-    if not text.strip():
-        return None
-    try:
-        when = datetime.fromisoformat(text.strip())
-    except ValueError:
-        raise ValueError("Must be a date and a time, such as 2026-11-22T09:30.") from None
-    return when.replace(tzinfo=UTC) if when.tzinfo is None else when
-
-
 def _overrides(text: str) -> dict[str, Override]:
     overrides: dict[str, Override] = {}
-    for line in _items(text):
+    for line in items_of(text):
         name, sign, value = (part.strip() for part in line.partition("="))
         if not sign or not value:
             raise ValueError(f"Write 'staging = on' or 'staging = 25 %', not {line!r}.")
@@ -157,34 +169,28 @@ def _override(name: str, value: str) -> Override:
     if value.lower() in _SWITCHES:
         return _SWITCHES[value.lower()]
     try:
-        return _number(value)
+        return share_of(value)
     except ValueError:
         raise ValueError(f"{name}: on, off or a percentage, not {value!r}.") from None
-
-
-def _object(text: str) -> dict[str, Any]:
-    if not text.strip():
-        return {}
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"Is not JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise ValueError('Must be a JSON object, such as {"owner": "growth"}.')  # noqa: TRY004
-    return value
 
 
 _READERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "description": lambda text: text.strip(),
     "enabled": bool,
-    "percentage": _number,
-    "whitelist": _items,
-    "blacklist": _items,
-    "environments": _words,
+    "percentage": share_of,
+    "whitelist": items_of,
+    "blacklist": items_of,
+    "environments": words_of,
     "environment_overrides": _overrides,
-    "starts_at": _moment,
-    "expires_at": _moment,
+    "starts_at": moment_typed,
+    "expires_at": moment_typed,
     "stickiness": lambda text: text.strip(),
-    "tags": _words,
-    "metadata": _object,
+    "group": lambda text: text.strip() or None,
+    "tags": words_of,
+    "metadata": object_of,
+}
+_ROWS: Final[Mapping[str, Callable[[Any], tuple[Any, Messages]]]] = {
+    "rules": read_rules,
+    "variants": read_variants,
+    "prerequisites": read_prerequisites,
 }

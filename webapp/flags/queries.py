@@ -53,13 +53,19 @@ class FlagFilters:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlagSummary:
-    """One line of a list: a flag without its lists of ids."""
+    """One line of a list: a flag without its lists of ids.
+
+    ``raised_to`` is the highest percentage that a rule gives, 0 without rules; ``variants`` is how
+    many there are.
+    """
 
     name: str
     description: str
     state: FlagState
     enabled: bool
     percentage: float
+    raised_to: float
+    variants: int
     environments: tuple[str, ...]
     environment_overrides: dict[str, Override]
     group: str | None
@@ -186,6 +192,7 @@ def _summaries(session: DbSession, now: datetime, *, counting: bool) -> list[Fla
             FeatureFlag,
             _any_in(FeatureFlag.whitelist).label("whitelisted"),
             _any_in(FeatureFlag.blacklist).label("blacklisted"),
+            func.json_array_length(FeatureFlag.variants).label("variants"),
             FeatureFlagUse.last_evaluated_at,
             _counted_since().label("counted_since"),
         )
@@ -218,6 +225,7 @@ def _summaries(session: DbSession, now: datetime, *, counting: bool) -> list[Fla
             now,
             whitelisted=bool(row.whitelisted),
             blacklisted=bool(row.blacklisted),
+            variants=int(row.variants),
             last_evaluated_at=row.last_evaluated_at,
             counted_since=row.counted_since if counting else None,
         )
@@ -230,12 +238,13 @@ def _any_in(column: Any) -> ColumnElement[bool]:
     return func.json_array_length(column) > 0
 
 
-def _summary(
+def _summary(  # noqa: PLR0913  # all but two are named at the call
     flag: FeatureFlag,
     now: datetime,
     *,
     whitelisted: bool,
     blacklisted: bool,
+    variants: int,
     last_evaluated_at: datetime | None,
     counted_since: datetime | None,
 ) -> FlagSummary:
@@ -260,6 +269,8 @@ def _summary(
         state=state,
         enabled=flag.enabled,
         percentage=outline.percentage,
+        raised_to=max((rule.percentage for rule in outline.rules), default=0.0),
+        variants=variants,
         environments=tuple(flag.environments),
         environment_overrides=flag.environment_overrides,
         group=flag.group,

@@ -7,6 +7,7 @@ through here, in memory.
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import chain
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from sqlalchemy import select
 
 from webapp.db import DbSession
 from webapp.errors import NotFound
+from webapp.flags.evaluation import state_of
 from webapp.flags.explanation import Known
 from webapp.flags.models import (
     DECIDING,
@@ -23,7 +25,7 @@ from webapp.flags.models import (
     definition_of,
 )
 from webapp.flags.validation import References
-from webapp.flags.values import FlagDefinition, Segments
+from webapp.flags.values import FlagDefinition, FlagState, Segments
 
 
 class Definitions(NamedTuple):
@@ -90,6 +92,17 @@ def dependents_of(session: DbSession, name: str, *, archived: bool) -> list[str]
         wanted = wanted.where(FeatureFlag.archived_at.is_(None))
     rows = session.execute(wanted)
     return sorted(flag for flag, items in rows if any(item["flag"] == name for item in items))
+
+
+def states_of(session: DbSession, names: Sequence[str], *, now: datetime) -> dict[str, FlagState]:
+    """Return how each of these flags stands, those that there are, in one statement at most."""
+    if not names:
+        return {}
+    found = session.scalars(select(FeatureFlag).where(FeatureFlag.name.in_(names)))
+    return {
+        flag.name: state_of(flag.definition(), now=now, archived=flag.archived_at is not None)
+        for flag in found
+    }
 
 
 def get_segment(session: DbSession, name: str) -> FlagSegment:

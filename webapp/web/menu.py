@@ -50,7 +50,7 @@ def _item(entry: MenuEntry) -> MenuItem:
         label=entry.label,
         url=url_for(entry.endpoint),
         icon=entry.icon,
-        active=request.blueprint == entry.endpoint.partition(".")[0],
+        active=entry.endpoint.partition(".")[0] in request.blueprints,
         count=attention.count if attention else None,
         tone=attention.tone if attention else "neutral",
     )

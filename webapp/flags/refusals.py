@@ -1,0 +1,32 @@
+"""What a form is answered with that was refused: its messages at their places, and its status."""
+
+from dataclasses import replace
+from typing import TypeVar
+
+from webapp.db import db
+from webapp.errors import Conflict, DomainError, Invalid
+from webapp.flags.forms import FlagForm
+from webapp.flags.placement import Rows, placed
+from webapp.flags.shared_forms import GroupForm, SegmentForm
+from webapp.web.htmx import wants_part
+
+Form = TypeVar("Form", FlagForm, SegmentForm, GroupForm)
+
+
+def refused(form: Form, error: DomainError, taken: str = "") -> Form:
+    """Put the messages of a refusal at their fields; ``taken`` is the field of a conflict."""
+    db.session.rollback()
+    if isinstance(error, Invalid):
+        return replace(form, errors=placed(error.errors, _rows(form)))
+    return replace(form, errors={taken: [error.detail]}) if taken else form
+
+
+def status_of(error: DomainError) -> int:
+    """Return the status of a refused form; htmx puts in place what comes with 422 only."""
+    return 409 if isinstance(error, Conflict) and not wants_part() else 422
+
+
+def _rows(form: FlagForm | SegmentForm | GroupForm) -> Rows:
+    if isinstance(form, FlagForm):
+        return {"rules": form.rules, "variants": form.variants}
+    return {}
