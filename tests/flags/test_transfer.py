@@ -223,8 +223,7 @@ def test_an_import_reloads_the_flags_of_this_process_once(
     send: Send, app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reloads: list[int] = []
-    store = type(app.extensions["flag_store"])
-    monkeypatch.setattr(store, "refresh", lambda self: reloads.append(1))
+    monkeypatch.setattr(app.extensions["flag_store"], "refresh", lambda: reloads.append(1))
     wanted = document(*({"name": f"flag{number}"} for number in range(20)))
     assert send("POST", "/import?reason=r", json=wanted).status_code == 200
     assert len(reloads) == 1

@@ -107,7 +107,7 @@ LOW, HIGH = (
         (change("percentage", 5.0, 12.5), [("percentage", 5.0, 12.5)]),
         (
             change("whitelist", ["a"], list("abcdefghijkl")),
-            [("whitelist", ["a"], "12 entries, 11 added: b, c, d, e, f, g, h, i, j, k and 1 more")],
+            [("whitelist", "1 entry", "12 entries, 11 added: b, c, d, e, f, g, h, i, j, k and 1 more")],
         ),
     ],
 )

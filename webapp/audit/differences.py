@@ -167,7 +167,7 @@ def _missing(items: list[str], others: list[str]) -> list[str]:
 def _counted(value: Any, items: list[str], verb: str, differing: list[str]) -> Any:
     if not isinstance(value, list):
         return _cut(value)
-    told_of = f"{len(items):,} entries"
+    told_of = "1 entry" if len(items) == 1 else f"{len(items):,} entries"
     if differing:
         more = len(differing) - SHOWN_ITEMS
         named = ", ".join(differing[:SHOWN_ITEMS]) + (f" and {more:,} more" if more > 0 else "")
