@@ -101,14 +101,13 @@ def _flask(environment: dict[str, str], *words: str) -> str:
 
 
 def _serve(environment: dict[str, str], port: int, first_account: str) -> int:
-    """Run the Procfile's processes until one ends or a signal comes; then end them all."""
+    """Run the Procfile's web and worker until one ends or a signal comes; then end both."""
     # honcho's own patience is 5 seconds after the first process has ended.
     honcho.manager.KILL_WAIT = _grace_seconds() + EXTRA_SECONDS
     manager = Supervisor(TerminalPrinter(sys.stdout))
-    for name, command in parse_procfile(Path("Procfile").read_text()).processes.items():
-        if name == "worker" and _has_no_queue(environment):
-            continue
-        manager.add_process(name, command, env=environment)
+    processes = parse_procfile(Path("Procfile").read_text()).processes
+    for name in ("web",) if _has_no_queue(environment) else ("web", "worker"):
+        manager.add_process(name, processes[name], env=environment)
     welcome = multiprocessing.get_context("fork").Process(
         target=_welcome, args=(manager, port, first_account), daemon=True
     )

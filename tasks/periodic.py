@@ -16,10 +16,12 @@ from huey.consumer import Scheduler
 
 from tasks.application import application
 from tasks.places import process_exists
+from webapp.accounts.token_publishing import keep_tokens_published
 from webapp.clock import now
 from webapp.db import clock_difference, db, reading, transaction
 from webapp.dead_letters.service import write
 from webapp.dead_letters.values import Cause, Reason
+from webapp.flags.collecting import UsageCollector
 from webapp.jobs.attempts import LOST
 from webapp.jobs.broker import WINDOW, current_broker
 from webapp.jobs.dispatch import (
@@ -61,7 +63,14 @@ class BeatScheduler(Scheduler):
         started = time.monotonic()
         app = application()
         with app.app_context():
-            for step in (self._show_life, self._notice_dead, self._rescue, dispatch_due):
+            for step in (
+                self._show_life,
+                self._notice_dead,
+                self._rescue,
+                dispatch_due,
+                publish_tokens,
+                collect_usage,
+            ):
                 try:
                     step(app)
                 except Exception as error:  # noqa: BLE001  # a beat must outlive any outage
@@ -163,6 +172,19 @@ def _take_back(unsent: list[Due]) -> None:
     if unsent:
         with transaction() as session:
             unmark(session, unsent)
+
+
+def publish_tokens(app: Flask) -> None:
+    """Keep Redis told of all good tokens, by a thread: the ledger's beats do not wait for Redis."""
+    del app
+    keep_tokens_published()
+
+
+def collect_usage(app: Flask) -> None:
+    """Keep taking what edges counted, by a thread, as above."""
+    collector: UsageCollector | None = app.extensions.get("usage_collector")
+    if collector is not None:
+        collector.keep_collecting()
 
 
 def due_now() -> list[int]:

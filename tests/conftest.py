@@ -162,6 +162,7 @@ def app(migrated_app: Flask) -> Iterator[Flask]:
     store.stop()
     if store.usage is not None:
         store.usage.stop()
+    migrated_app.extensions["token_book"].stop()
     with migrated_app.app_context():
         clear_tables()
 

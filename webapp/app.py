@@ -29,7 +29,7 @@ from webapp.web.menu import register_menu
 from webapp.web.patterns import register_patterns
 from webapp.web.problems import register_problems
 from webapp.web.requests import register_requests
-from webapp.web.security import register_security
+from webapp.web.security import register_proxies, register_security
 from webapp.web.theme import register_theme
 from webapp.workers.capability import workers
 
@@ -77,4 +77,5 @@ def create_app(settings: Settings) -> Flask:
     register_patterns(app, settings)
     register_capabilities(app, CAPABILITIES)
     register_commands(app)
+    register_proxies(app, settings)
     return app

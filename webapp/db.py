@@ -5,6 +5,7 @@ What must happen only after a commit (handing a job to the queue, swapping the f
 registered with :func:`after_commit`.
 """
 
+import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -45,6 +46,7 @@ SQLITE_BUSY_SECONDS = 15
 POSTGRES_CONNECT_SECONDS = 5
 POSTGRES_STATEMENT_MS = 30_000
 POSTGRES_LOCK_MS = 10_000
+POSTGRES_SILENCE_MS = 10_000
 
 
 class Base(DeclarativeBase):
@@ -92,13 +94,18 @@ Json = JSON()
 db = SQLAlchemy(model_class=Base, session_options={"expire_on_commit": False})
 
 
-def engine_options(database_url: str) -> dict[str, Any]:
-    """Return the options of ``create_engine`` for one database; no wait is without a limit."""
+def engine_options(database_url: str, *, answer_seconds: float | None = None) -> dict[str, Any]:
+    """Return the options of ``create_engine`` for one database; no wait is without a limit.
+
+    ``answer_seconds`` makes all limits shorter, for those who cannot wait as a request may.
+    """
     if make_url(database_url).get_backend_name() == "sqlite":
+        busy_seconds = answer_seconds or SQLITE_BUSY_SECONDS
         return {
             "hide_parameters": True,
-            "connect_args": {"timeout": SQLITE_BUSY_SECONDS, "isolation_level": None},
+            "connect_args": {"timeout": busy_seconds, "isolation_level": None},
         }
+    answer_ms = int(answer_seconds * 1000) if answer_seconds else None
     return {
         # An error's text goes into the log, and parameters may be secret.
         "hide_parameters": True,
@@ -108,15 +115,15 @@ def engine_options(database_url: str) -> dict[str, Any]:
         "pool_timeout": 10,
         "pool_recycle": 1800,
         "connect_args": {
-            "connect_timeout": POSTGRES_CONNECT_SECONDS,
+            "connect_timeout": math.ceil(answer_seconds or POSTGRES_CONNECT_SECONDS),
             # A server behind a cut cable is noticed in seconds, and not in a quarter of an hour.
             "keepalives_idle": 5,
             "keepalives_interval": 2,
             "keepalives_count": 3,
-            "tcp_user_timeout": 10_000,
+            "tcp_user_timeout": answer_ms or POSTGRES_SILENCE_MS,
             "options": (
-                f"-c statement_timeout={POSTGRES_STATEMENT_MS} -c lock_timeout={POSTGRES_LOCK_MS}"
-                " -c timezone=UTC"
+                f"-c statement_timeout={answer_ms or POSTGRES_STATEMENT_MS}"
+                f" -c lock_timeout={answer_ms or POSTGRES_LOCK_MS} -c timezone=UTC"
             ),
         },
     }
@@ -124,7 +131,7 @@ def engine_options(database_url: str) -> dict[str, Any]:
 
 @event.listens_for(Engine, "connect")
 def _prepare_sqlite(connection: Any, record: Any) -> None:
-    """Set the pragmas of a new SQLite connection: WAL, foreign keys, a bounded wait for locks."""
+    """Set the pragmas of a new SQLite connection: WAL, foreign keys, no lost commit."""
     del record
     if type(connection).__module__ != "sqlite3":
         return
@@ -133,7 +140,6 @@ def _prepare_sqlite(connection: Any, record: Any) -> None:
         # NORMAL may lose the last transactions with the machine's power.
         "synchronous = FULL",
         "foreign_keys = ON",
-        f"busy_timeout = {SQLITE_BUSY_SECONDS * 1000}",
         "cache_size = -16000",
     ):
         connection.execute(f"PRAGMA {pragma}")
@@ -187,12 +193,14 @@ def mark_writing(*, writing: bool) -> None:
 
 
 @contextmanager
-def transaction() -> Iterator[Session]:
+def transaction(engine: Engine | None = None) -> Iterator[Session]:
     """One writing transaction on a session of its own, committed at the end or rolled back.
 
-    For tasks, beats and commands; a request uses ``db.session`` and commits at its edge.
+    For tasks, beats and commands; a request uses ``db.session`` and commits at its edge.  Without
+    an engine it is that of the present application.
     """
-    with will_write(), Session(db.engine, expire_on_commit=False) as session, session.begin():
+    bind = engine or db.engine
+    with will_write(), Session(bind, expire_on_commit=False) as session, session.begin():
         # SQLite's write lock is waited for here, so that a time that is taken inside is not old
         # by the time it is written.
         session.connection()
@@ -200,11 +208,11 @@ def transaction() -> Iterator[Session]:
 
 
 @contextmanager
-def reading() -> Iterator[Session]:
+def reading(engine: Engine | None = None) -> Iterator[Session]:
     """One reading transaction on a session of its own, also inside a writing context."""
     token = _writing.set(False)
     try:
-        with Session(db.engine, expire_on_commit=False) as session:
+        with Session(engine or db.engine, expire_on_commit=False) as session:
             yield session
     finally:
         _writing.reset(token)

@@ -66,7 +66,9 @@ class Settings:
         "sqlite, redis or immediate; default is redis where REDIS_URL is set",
         "sqlite",
     )
-    redis_url: str = _setting("REDIS_URL", "redis://… of the job queue", "", secret=True)
+    redis_url: str = _setting(
+        "REDIS_URL", "redis://… of the job queue, and of the published tokens", "", secret=True
+    )
     log_level: str = _setting("LOG_LEVEL", "DEBUG, INFO, WARNING or ERROR", "INFO")
     flag_environment: str = _setting(
         "FF_ENVIRONMENT",
@@ -84,6 +86,14 @@ class Settings:
     )
     public_evaluation: bool = _setting(
         "FF_PUBLIC_EVALUATION", "let programs without a token evaluate flags", default=False
+    )
+    edge_upstream: str = _setting(
+        "EDGE_UPSTREAM",
+        "console that an edge has its flags from; where there is none, Redis, else the database",
+        "",
+    )
+    edge_token: str = _setting(
+        "EDGE_TOKEN", "token that an edge shows to the console at EDGE_UPSTREAM", "", secret=True
     )
     job_modules: tuple[str, ...] = _setting(
         "JOB_MODULES", "comma-separated Python modules that define more job types", ()
@@ -229,6 +239,10 @@ def _complaints(settings: Settings) -> list[str]:
         problems.append("JOB_LEASE_SECONDS: must be at least twice JOB_HEARTBEAT_SECONDS")
     if settings.queue_backend == "redis" and not settings.redis_url:
         problems.append("REDIS_URL: is needed where QUEUE_BACKEND is redis")
+    if settings.edge_upstream and not settings.edge_token:
+        problems.append("EDGE_TOKEN: is needed where EDGE_UPSTREAM is set")
+    if settings.edge_upstream and not settings.edge_upstream.startswith(("http://", "https://")):
+        problems.append("EDGE_UPSTREAM: is an address such as https://console.internal")
     problems += _database_complaints(settings.database_url)
     problems += _secret_complaints(settings)
     return problems

@@ -24,6 +24,7 @@ PURE_NAMES = frozenset(
         "chain",
         "classification",
         "conflicts",
+        "differences",
         "documents",
         "evaluation",
         "explanation",

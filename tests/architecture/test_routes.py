@@ -33,6 +33,8 @@ VIEWER_WRITES = {
     ("POST", "/api/v1/feature-flags/<name>/explain"),
     ("POST", "/account/password"),
     ("POST", "/account/sign-out-everywhere"),
+    # What a process counted that evaluates elsewhere, as whoever evaluates here is counted.
+    ("POST", "/api/v1/feature-flags/usage"),
 }
 API = ("/api/", "/v1/", "/ofrep/")
 

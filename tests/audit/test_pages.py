@@ -1,5 +1,7 @@
 """The page Audit, whole and in part."""
 
+import html
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -85,9 +87,38 @@ def test_the_address_narrows_the_page(viewer: Any, entries: None, query: str, sh
     assert f"{shown} changes" in viewer.get(f"/audit{query}").text
 
 
+def test_the_filters_offer_what_there_is(viewer: Any, entries: None) -> None:
+    page = viewer.get("/audit?action=flag.updated").text
+    assert '<option value="flag.updated" selected>Flag updated</option>' in page
+    assert '<option value="dead_letter" >Dead letter</option>' in page
+
+
+def test_what_a_link_narrowed_can_be_taken_away(viewer: Any, entries: None) -> None:
+    page = viewer.get("/audit?subject=flag&name=flag-3&actor=anna&before=99").text
+    assert 'href="/audit?subject=flag&amp;actor=anna" aria-label="Name flag-3: show all"' in page
+    assert 'href="/audit?subject=flag&amp;name=flag-3" aria-label="Who anna: show all"' in page
+
+
 def test_the_address_of_the_next_page_keeps_the_filters(viewer: Any, entries: None) -> None:
     page = viewer.get("/audit?subject=flag&q=reason")
     assert 'rel="next" href="/audit?subject=flag&amp;q=reason&amp;before=' in page.text
+
+
+def test_the_oldest_come_first_where_the_address_says_so(viewer: Any, entries: None) -> None:
+    page = viewer.get("/audit?subject=flag&sort=at")
+    assert page.text.index(">flag-0<") < page.text.index(">flag-49<")
+    assert ">flag-50<" not in page.text
+    assert 'aria-sort="ascending"' in page.text
+    assert '<input type="hidden" name="sort" value="at">' in page.text
+    following = re.search(r'rel="next" href="([^"]+)"', page.text)
+    assert following
+    second = viewer.get(html.unescape(following[1])).text
+    assert second.index(">flag-50<") < second.index(">flag-59<")
+    assert ">flag-49<" not in second
+    assert 'rel="prev" href="/audit?subject=flag&amp;sort=at&amp;before=' in second
+    newest = viewer.get("/audit?subject=flag&sort=-at").text
+    assert newest.index(">flag-59<") < newest.index(">flag-58<")
+    assert 'aria-sort="descending"' in newest
 
 
 def test_htmx_gets_the_table_alone_and_304_when_nothing_changed(viewer: Any, entries: None) -> None:

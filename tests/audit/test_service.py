@@ -11,8 +11,8 @@ from webapp.actors import SYSTEM, Actor
 from webapp.audit.pending import write_pending
 from webapp.audit.queries import find_entries, known_actions, known_subjects, recent_entries
 from webapp.audit.service import history, record
-from webapp.audit.values import Change, FieldChange, Filters
-from webapp.paging import Cursor
+from webapp.audit.values import Change, Entry, FieldChange, Filters
+from webapp.paging import Cursor, Page
 
 ANNA = Actor("user", "anna", "request-1")
 
@@ -146,6 +146,26 @@ def test_pages_follow_one_another_though_all_entries_are_of_one_moment(
     reasons = [[entry.reason for entry in page.rows] for page in (first, second, third, back)]
     assert reasons == [["6", "5", "4"], ["3", "2", "1"], ["0"], ["6", "5", "4"]]
     assert (first.newer, third.older, back.newer) == (None, None, None)
+
+
+def test_pages_follow_one_another_from_the_oldest_on_too(session: Session, now: datetime) -> None:
+    for number in range(7):
+        write(session, now, reason=str(number))
+
+    def page_at(**place: int | None) -> Page[Entry]:
+        return find_entries(session, Filters(), Cursor(oldest_first=True, **place), size=3)
+
+    first = page_at()
+    second = page_at(after=first.newer)
+    third = page_at(after=second.newer)
+    back = page_at(before=second.older)
+    last_back = page_at(before=third.older)
+    pages = (first, second, third, back, last_back)
+    reasons = [[entry.reason for entry in page.rows] for page in pages]
+    whole = [["0", "1", "2"], ["3", "4", "5"], ["6"]]
+    assert reasons == [*whole, whole[0], whole[1]]
+    assert (first.older, third.newer, back.older) == (None, None, None)
+    assert (last_back.older, last_back.newer) == (second.older, second.newer)
 
 
 def test_the_filters_offer_what_there_is(session: Session, now: datetime) -> None:

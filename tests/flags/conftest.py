@@ -1,17 +1,20 @@
-"""Programs that ask the JSON API of flags."""
+"""Programs that ask the JSON API of flags, and a database that can be taken away."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
 
 from webapp.accounts.service import create_token
 from webapp.actors import COMMAND
 from webapp.clock import now as clock_now
-from webapp.db import transaction
+from webapp.db import reading, transaction
 from webapp.roles import Role
 
 URL = "/api/v1/feature-flags"
@@ -20,7 +23,10 @@ Send = Callable[..., TestResponse]
 
 @pytest.fixture
 def send(app: Flask) -> Send:
-    """Send a request as a program with a role, bound to an environment or to none."""
+    """Send a request as a program with a role, bound to an environment or to none.
+
+    The path follows that of the flags; ``base`` is another's.
+    """
     tokens: dict[tuple[Role, str | None], str] = {}
 
     def request(
@@ -28,6 +34,7 @@ def send(app: Flask) -> Send:
         path: str = "",
         role: Role = Role.ADMIN,
         bound: str | None = None,
+        base: str = URL,
         **kwargs: Any,
     ) -> TestResponse:
         if (role, bound) not in tokens:
@@ -35,7 +42,7 @@ def send(app: Flask) -> Send:
                 tokens[role, bound] = make_token(session, role, bound)
         headers = {"Authorization": f"Bearer {tokens[role, bound]}"}
         client = FlaskClient(app, use_cookies=False)
-        return client.open(URL + path, method=method, headers=headers, **kwargs)
+        return client.open(base + path, method=method, headers=headers, **kwargs)
 
     return request
 
@@ -50,3 +57,18 @@ def make_token(session: Any, role: Role, bound: str | None) -> str:
         now=clock_now(),
     )
     return made.text
+
+
+class SwitchableDatabase:
+    """The application's database, behind a switch that takes it away."""
+
+    def __init__(self, app: Flask) -> None:
+        self.app = app
+        self.away = False
+
+    @contextmanager
+    def open_session(self) -> Iterator[Session]:
+        if self.away:
+            raise OperationalError("SELECT 1", {}, Exception("the database is away"))
+        with self.app.app_context(), reading() as session:
+            yield session

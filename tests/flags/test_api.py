@@ -12,8 +12,9 @@ from werkzeug.test import TestResponse
 from tests.flags.conftest import URL, Send, make_token
 from webapp.actors import COMMAND
 from webapp.db import transaction
-from webapp.flags.service import create_flag
-from webapp.flags.values import FlagDraft
+from webapp.flags.service import archive_flag, create_flag
+from webapp.flags.shared import Trace, create_group, create_segment
+from webapp.flags.values import Condition, FlagDraft, GroupDraft, Operator, SegmentDraft
 from webapp.roles import Role
 
 
@@ -332,3 +333,160 @@ def test_an_override_of_one_percent_is_not_the_same_as_on(flag: None, send: Send
     changed = send("PUT", "/ui.beta", json=body).get_json()
     assert (changed["version"], changed["environment_overrides"]) == (2, {"staging": 1.0})
     assert send("GET", "/ui.beta").get_json()["environment_overrides"]["staging"] is not True
+
+
+@pytest.fixture
+def several(app: Flask, now: datetime) -> None:
+    """Flags of two groups and of none, on and off, in use and archived."""
+    with app.app_context(), transaction() as session:
+        trace = Trace(COMMAND, now, "r")
+        for group in ("checkout", "search"):
+            create_group(session, GroupDraft(name=group), trace)
+        for draft in (
+            FlagDraft(name="a.pay", group="checkout", enabled=True, percentage=50.0),
+            FlagDraft(name="b.cart", group="checkout", percentage=50.0),
+            FlagDraft(name="c.find", group="search", enabled=True, percentage=50.0),
+            FlagDraft(name="d.alone", enabled=True, percentage=50.0),
+            FlagDraft(name="e.over", group="checkout", enabled=True, percentage=50.0),
+        ):
+            create_flag(session, draft, **trace._asdict())
+        archive_flag(session, "e.over", **trace._asdict())
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("", "abcd"),
+        ("group=checkout", "ab"),
+        ("group=search", "c"),
+        ("group=none", ""),
+        ("group=", "abcd"),
+        ("enabled=true", "acd"),
+        ("enabled=false", "b"),
+        ("archived=true", "e"),
+        ("archived=false", "abcd"),
+        ("group=checkout&enabled=true", "a"),
+        ("group=checkout&archived=true", "e"),
+        ("group=search&archived=true", ""),
+        ("enabled=false&archived=true", ""),
+        ("state=archived", "e"),
+        ("state=archived&archived=true", "e"),
+        ("state=archived&archived=false", ""),
+        ("state=partial&archived=true", ""),
+        ("state=killed&enabled=false", "b"),
+        ("state=killed&enabled=true", ""),
+        ("q=a&group=checkout", "ab"),
+        ("group=checkout&skip=1", "b"),
+    ],
+)
+def test_a_list_is_narrowed_by_group_switch_and_archive(
+    several: None, send: Send, query: str, names: str
+) -> None:
+    found = send("GET", f"?{query}", Role.VIEWER).get_json()
+    assert "".join(flag["name"][0] for flag in found["items"]) == names
+    assert found["total"] == len(names) + ("skip" in query)
+
+
+@pytest.mark.parametrize("name", ["enabled", "archived", "stale"])
+@pytest.mark.parametrize("value", ["yes", "1", "True", "true%20"])
+def test_a_filter_is_true_or_false(send: Send, name: str, value: str) -> None:
+    answer = send("GET", f"?{name}={value}")
+    assert (answer.status_code, list(answer.get_json()["errors"])) == (422, [name])
+
+
+@pytest.fixture
+def segment(app: Flask, now: datetime) -> None:
+    """A segment of the grown."""
+    grown = Condition(attribute="age", operator=Operator.GTE, values=("18",))
+    with app.app_context(), transaction() as session:
+        trace = Trace(COMMAND, now, "r")
+        create_segment(session, SegmentDraft(name="grown", conditions=(grown,)), trace)
+        create_group(session, GroupDraft(name="checkout"), trace)
+
+
+RULE = {
+    "name": "large",
+    "conditions": [{"attribute": "seats", "operator": "in", "values": [50, 99.5, True, "many"]}],
+    "segments": ["grown"],
+    "percentage": 100,
+}
+VARIANTS = [{"name": "red", "weight": 1, "value": {"shade": 7}}, {"name": "none", "weight": 0}]
+
+
+def test_rules_variants_and_prerequisites_are_changed_and_decide(
+    flag: None, segment: None, send: Send
+) -> None:
+    send("POST", json={"name": "other", "enabled": True, "percentage": 100})
+    body = {
+        "rules": [RULE],
+        "variants": VARIANTS,
+        "prerequisites": [{"flag": "other"}],
+        "group": "checkout",
+        "percentage": 0,
+        "reason": "r",
+    }
+    changed = send("PUT", "/ui.beta", json=body)
+    assert changed.status_code == 200
+    stored = send("GET", "/ui.beta").get_json()
+    assert stored == changed.get_json()
+    texts = ["50", "99.5", "true", "many"]
+    condition = {"attribute": "seats", "operator": "in", "values": texts, "negate": False}
+    assert stored["rules"] == [RULE | {"conditions": [condition], "percentage": 100.0}]
+    assert stored["variants"] == [VARIANTS[0], VARIANTS[1] | {"value": None}]
+    assert stored["prerequisites"] == [{"flag": "other", "enabled": True}]
+    assert stored["group"] == "checkout"
+    for seats, reason in ((50, "rule"), ("50", "rule"), (True, "rule"), (51, "nobody")):
+        asked = {"user_id": "u", "environment": "production"}
+        attributes = {"seats": seats, "age": 18}
+        answer = send("POST", "/ui.beta/evaluate", json=asked | {"attributes": attributes})
+        assert answer.get_json()["reason"] == reason
+        if reason == "rule":
+            decided = answer.get_json()
+            named = (decided["rule"], decided["variant"], decided["value"])
+            assert named == ("large", "red", {"shade": 7})
+        told = send("POST", "/ui.beta/explain", json=asked | {"attributes": attributes})
+        assert told.get_json()["reason"] == reason
+    # The same values, numbers as texts, change nothing.
+    again = body | {"rules": stored["rules"], "variants": stored["variants"]}
+    assert send("PUT", "/ui.beta", json=again).get_json()["version"] == stored["version"]
+    send("PUT", "/other", json={"enabled": False, "reason": "r"})
+    answer = send("POST", "/ui.beta/evaluate", json={"user_id": "u"})
+    assert answer.get_json()["reason"] == "prerequisite"
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"rules": [RULE | {"segments": ["gone"]}]}, "rules"),
+        ({"rules": [RULE, RULE]}, "rules"),
+        ({"rules": [RULE | {"percentage": 101}]}, "rules"),
+        ({"rules": [RULE | {"percentage": "5"}]}, "rules.0.percentage"),
+        ({"rules": [{"name": "r", "segments": ["grown"]}]}, "rules.0.percentage"),
+        ({"rules": [RULE | {"conditions": [{}]}]}, "rules.0.conditions.0.attribute"),
+        ({"rules": [RULE | {"colour": "red"}]}, "rules.0.colour"),
+        ({"rules": {}}, "rules"),
+        ({"variants": [VARIANTS[1]]}, "variants"),
+        ({"variants": [VARIANTS[0] | {"weight": 1.5}]}, "variants.0.weight"),
+        ({"variants": [VARIANTS[0] | {"weight": -1}]}, "variants"),
+        ({"variants": [VARIANTS[0] | {"value": 2**64}]}, "variants"),
+        ({"prerequisites": [{"flag": "gone"}]}, "prerequisites"),
+        ({"prerequisites": [{"flag": "ui.beta"}]}, "prerequisites"),
+        ({"prerequisites": [{"flag": "ui.beta", "enabled": None}]}, "prerequisites.0.enabled"),
+        ({"group": "gone"}, "group"),
+        ({"group": 7}, "group"),
+    ],
+)
+def test_a_part_that_is_refused_names_its_field_and_saves_nothing(
+    flag: None, segment: None, send: Send, body: dict[str, Any], field: str
+) -> None:
+    answer = send("PUT", "/ui.beta", json=body | {"reason": "r"})
+    assert answer.status_code == 422
+    assert field in answer.get_json()["errors"]
+    assert send("GET", "/ui.beta").get_json()["version"] == 1
+
+
+@pytest.mark.parametrize("field", ["rules", "variants", "prerequisites", "group"])
+def test_what_a_flag_is_made_of_is_an_admins(flag: None, send: Send, field: str) -> None:
+    body: dict[str, Any] = {field: None if field == "group" else [], "reason": "r"}
+    assert send("PUT", "/ui.beta", Role.OPERATOR, json=body).status_code == 403
+    assert send("PUT", "/ui.beta", json=body).status_code == 200

@@ -66,7 +66,7 @@ def test_at_most_a_thousand_names_are_asked_for(
     send: Send, number: int, status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # So many unknown names would fill what this process remembers of them.
-    monkeypatch.setattr("webapp.flags.decorators._unknown", set())
+    monkeypatch.setattr("webapp.flags.snapshot._unknown", set())
     names = [f"flag{index}" for index in range(number)]
     answer = send("POST", "/evaluate-bulk", json={"flag_names": names})
     assert answer.status_code == status

@@ -131,6 +131,19 @@ def test_a_rollout_is_saved_with_its_reason(app: Flask, operator: "ConsoleClient
     assert re.search(r"changes__old.*25.*changes__new.*12\.34", page, re.DOTALL)
 
 
+def test_the_history_tells_of_nested_values_what_differs(
+    app: Flask, viewer: "ConsoleClient", now: datetime
+) -> None:
+    change_meanwhile(app, now, metadata={"owner": {"team": "shop", "floor": 3}})
+    change_meanwhile(app, now, metadata={"owner": {"team": "shop", "floor": 4}})
+    history = viewer.htmx("/flags/ui.beta", "flags-history").text
+    latest = history.split('class="timeline__item"')[1]
+    assert re.search(
+        r"metadata\.<wbr>owner\.<wbr>floor<.*changes__old.*3.*changes__new.*4", latest, re.DOTALL
+    )
+    assert "shop" not in latest
+
+
 def test_a_rollout_saved_by_htmx_can_be_saved_again(app: Flask, operator: "ConsoleClient") -> None:
     for version, percentage in (("1", "50"), ("2", "100")):
         answer = operator.htmx(

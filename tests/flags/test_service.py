@@ -2,6 +2,7 @@
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime
 
 import pytest
@@ -22,10 +23,19 @@ from webapp.flags.service import (
     change_flag,
     create_flag,
     draft_of,
+    purge_flag,
     restore_flag,
     switch_flag,
 )
-from webapp.flags.values import FlagChanges, FlagDraft
+from webapp.flags.values import (
+    Condition,
+    FlagChanges,
+    FlagDraft,
+    Operator,
+    Prerequisite,
+    Rule,
+    Variant,
+)
 
 BY = Actor("user", "mira", "request-1")
 DRAFT = FlagDraft(
@@ -144,6 +154,85 @@ def test_an_archived_flag_leaves_the_list_and_can_be_restored(
     assert list_flags(session, FlagFilters(), now=now).total == 1
     actions = [entry.action for entry in history(session, "flag", flag.name)]
     assert actions == ["flag.restored", "flag.archived", "flag.created"]
+
+
+BUILDS = FlagDraft(name="builds.on", prerequisites=(Prerequisite(flag="ui.beta"),))
+
+
+def test_a_flag_that_others_in_use_build_on_is_not_archived(
+    session: Session, flag: FeatureFlag, now: datetime
+) -> None:
+    for name in ("z.too", "builds.on"):
+        create_flag(session, replace(BUILDS, name=name), by=BY, now=now, reason="r")
+    with pytest.raises(Conflict, match=r"ui\.beta is a prerequisite of builds\.on, z\.too;"):
+        archive_flag(session, flag.name, by=BY, now=now, reason="over")
+    change_flag(session, "z.too", FlagChanges(prerequisites=()), by=BY, now=now, reason="r")
+    with pytest.raises(Conflict, match=r"prerequisite of builds\.on;"):
+        archive_flag(session, flag.name, by=BY, now=now, reason="over")
+    archive_flag(session, "builds.on", by=BY, now=now, reason="over")
+    assert archive_flag(session, flag.name, by=BY, now=now, reason="over").archived_at == now
+
+
+def test_a_flag_that_archived_ones_build_on_is_not_purged(
+    session: Session, flag: FeatureFlag, now: datetime
+) -> None:
+    create_flag(session, BUILDS, by=BY, now=now, reason="r")
+    for name in ("builds.on", "ui.beta"):
+        archive_flag(session, name, by=BY, now=now, reason="over")
+    with pytest.raises(Conflict, match=r"prerequisite of builds\.on;"):
+        purge_flag(session, "ui.beta", by=BY, now=now, reason="gone")
+    for name in ("builds.on", "ui.beta"):
+        purge_flag(session, name, by=BY, now=now, reason="gone")
+    with pytest.raises(NotFound):
+        get_flag(session, "ui.beta")
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 4])
+def test_prerequisites_never_lead_in_a_circle(session: Session, now: datetime, length: int) -> None:
+    names = [f"flag{number}" for number in range(length)]
+    for name, needed in zip(names, [None, *names], strict=False):
+        items = (Prerequisite(flag=needed),) if needed else ()
+        draft = FlagDraft(name=name, prerequisites=items)
+        create_flag(session, draft, by=BY, now=now, reason="r")
+    closing = FlagChanges(prerequisites=(Prerequisite(flag=names[-1], enabled=False),))
+    path = " → ".join([names[0], *reversed(names)])
+    with pytest.raises(Invalid, match=f"Leads in a circle: {path}"):
+        change_flag(session, names[0], closing, by=BY, now=now, reason="r")
+    assert draft_of(get_flag(session, names[0])).prerequisites == ()
+
+
+def test_an_archived_flag_is_in_the_circle_too(
+    session: Session, flag: FeatureFlag, now: datetime
+) -> None:
+    create_flag(session, BUILDS, by=BY, now=now, reason="r")
+    archive_flag(session, "builds.on", by=BY, now=now, reason="r")
+    closing = FlagChanges(prerequisites=(Prerequisite(flag="builds.on"),))
+    with pytest.raises(Invalid, match="circle"):
+        change_flag(session, flag.name, closing, by=BY, now=now, reason="r")
+
+
+def test_rules_and_variants_are_stored_as_drafted_and_audited_as_plain_data(
+    session: Session, flag: FeatureFlag, now: datetime
+) -> None:
+    condition = Condition(attribute="plan", operator=Operator.IN, values=("pro",), negate=True)
+    changes = FlagChanges(
+        rules=(Rule(name="r", conditions=(condition,), percentage=12.34),),
+        variants=(Variant(name="red", weight=1, value={"a": [1, True]}),),
+    )
+    change_flag(session, flag.name, changes, by=BY, now=now, reason="r")
+    session.expire(flag)
+    stored = draft_of(get_flag(session, flag.name))
+    assert (stored.rules, stored.variants) == (changes.rules, changes.variants)
+    audited = {
+        change.field: change.new for change in history(session, "flag", flag.name, 1)[0].changes
+    }
+    assert audited["variants"] == [{"name": "red", "weight": 1, "value": {"a": [1, True]}}]
+    assert audited["rules"][0]["conditions"][0]["values"] == ["pro"]
+    change_flag(session, flag.name, changes, by=BY, now=now, reason="again")
+    assert flag.version == 2
+    # For JSON 1 and true are not the same, so neither are they for a change.
+    other = replace(changes, variants=(Variant(name="red", weight=1, value={"a": [True, True]}),))
+    assert change_flag(session, flag.name, other, by=BY, now=now, reason="r").version == 3
 
 
 def test_an_unknown_flag_is_not_found(session: Session, now: datetime) -> None:

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
-from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
+from tests.flags.conftest import SwitchableDatabase
 from webapp.actors import COMMAND
-from webapp.db import db, reading, transaction, will_write
+from webapp.db import db, transaction, will_write
 from webapp.flags import is_enabled
 from webapp.flags.feeds import DatabaseFeed
 from webapp.flags.service import change_flag, create_flag, snapshot_status
@@ -105,21 +105,6 @@ def test_another_process_and_its_fork_see_a_change_within_two_seconds(
         took = time.monotonic() - changed_at
     assert seen == {"parent True", "child True"}
     assert took < WITHIN_SECONDS
-
-
-class SwitchableDatabase:
-    """The application's database, behind a switch that takes it away."""
-
-    def __init__(self, app: Flask) -> None:
-        self.app = app
-        self.away = False
-
-    @contextmanager
-    def open_session(self) -> Iterator[Session]:
-        if self.away:
-            raise OperationalError("SELECT 1", {}, Exception("the database is away"))
-        with self.app.app_context(), reading() as session:
-            yield session
 
 
 @contextmanager

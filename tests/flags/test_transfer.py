@@ -6,13 +6,25 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from sqlalchemy import delete
 
 from tests.flags.conftest import Send
 from webapp.actors import COMMAND
 from webapp.db import reading, transaction
+from webapp.flags.models import FeatureFlag, FlagGroup, FlagRevision, FlagSegment
 from webapp.flags.queries import read_revision
-from webapp.flags.service import archive_flag, create_flag
-from webapp.flags.values import FlagDraft
+from webapp.flags.service import archive_flag, create_flag, restore_flag
+from webapp.flags.shared import Trace, create_group, create_segment
+from webapp.flags.values import (
+    Condition,
+    FlagDraft,
+    GroupDraft,
+    Operator,
+    Prerequisite,
+    Rule,
+    SegmentDraft,
+    Variant,
+)
 from webapp.roles import Role
 
 FORMAT = "switchyard.feature-flags/1"
@@ -216,3 +228,254 @@ def test_an_import_reloads_the_flags_of_this_process_once(
     wanted = document(*({"name": f"flag{number}"} for number in range(20)))
     assert send("POST", "/import?reason=r", json=wanted).status_code == 200
     assert len(reloads) == 1
+
+
+PRO = Condition(attribute="plan", operator=Operator.IN, values=("pro", "é"), negate=True)
+GROUPS = [GroupDraft(name="z.last"), GroupDraft(name="checkout", description="Paying.\nÜ")]
+SEGMENTS = [
+    SegmentDraft(name="press", description="Who writes.", conditions=(PRO,)),
+    SegmentDraft(
+        name="grown",
+        conditions=(Condition(attribute="age", operator=Operator.GTE, values=("18",)), PRO),
+    ),
+]
+# By name, each builds on one that comes after it; "d" and "e" are archived.
+TARGETED = [
+    FlagDraft(name="e.base", enabled=True, percentage=100, group="z.last"),
+    FlagDraft(name="d.middle", prerequisites=(Prerequisite(flag="e.base", enabled=False),)),
+    FlagDraft(
+        name="c.live",
+        variants=(
+            Variant(name="red", weight=1, value={"b": [1.5, None, True], "a": "ü"}),
+            Variant(name="none", weight=0),
+        ),
+        rules=(
+            Rule(name="z", conditions=(PRO,), segments=("press", "grown"), percentage=0.01),
+            Rule(name="a", segments=("grown",), percentage=100.0),
+        ),
+        group="checkout",
+    ),
+    FlagDraft(name="b.builds", prerequisites=(Prerequisite(flag="c.live"),)),
+    FlagDraft(
+        name="a.both",
+        prerequisites=(Prerequisite(flag="c.live", enabled=False), Prerequisite(flag="b.builds")),
+    ),
+]
+
+
+@pytest.fixture
+def targeted(app: Flask, now: datetime) -> None:
+    """Groups, segments, and flags that build on each other, two of them archived."""
+    trace = Trace(COMMAND, now, "r")
+    with app.app_context(), transaction() as session:
+        for group in GROUPS:
+            create_group(session, group, trace)
+        for segment in SEGMENTS:
+            create_segment(session, segment, trace)
+        for draft in TARGETED:
+            create_flag(session, draft, **trace._asdict())
+        for name in ("d.middle", "e.base"):
+            archive_flag(session, name, **trace._asdict())
+
+
+def empty(app: Flask) -> None:
+    """Take everything away that an export holds."""
+    with app.app_context(), transaction() as session:
+        for model in (FeatureFlag, FlagSegment, FlagGroup, FlagRevision):
+            session.execute(delete(model))
+
+
+def names_in(body: Any, kind: str) -> list[str]:
+    return [item["name"] for item in body[kind]]
+
+
+def outcomes(body: Any, kind: str) -> dict[str, str]:
+    return {name: item["outcome"] for name, item in body[kind].items()}
+
+
+def test_the_whole_state_goes_into_an_empty_database_and_comes_out_the_same(
+    targeted: None, send: Send, app: Flask
+) -> None:
+    exported = send("GET", "/export")
+    body = exported.get_json()
+    assert list(body) == ["format", "groups", "segments", "flags"]
+    assert names_in(body, "groups") == ["checkout", "z.last"]
+    assert names_in(body, "segments") == ["grown", "press"]
+    empty(app)
+    assert names_in(send("GET", "/export").get_json(), "flags") == []
+    answer = send("POST", "/import?reason=moved", data=exported.data, content_type=JSON)
+    assert answer.status_code == 200
+    told = answer.get_json()
+    for kind, number in (("groups", 2), ("segments", 2), ("flags", 8)):
+        assert outcomes(told, kind) == dict.fromkeys(names_in(body, kind), "created")
+        assert len(told[kind]) == number
+    assert send("GET", "/export").data == exported.data
+    again = send("POST", "/import?reason=again", data=exported.data, content_type=JSON).get_json()
+    for kind in ("groups", "segments", "flags"):
+        assert set(outcomes(again, kind).values()) == {"unchanged"}
+    assert again["counts"] == {"created": 0, "updated": 0, "unchanged": 8, "refused": 0}
+    entry = send("GET", "/a.both/audit").get_json()["items"][0]
+    assert (entry["action"], entry["reason"]) == ("flag.created", "moved")
+
+
+def test_a_dry_run_into_an_empty_database_tells_the_same_and_makes_nothing(
+    targeted: None, send: Send, app: Flask
+) -> None:
+    exported = send("GET", "/export")
+    empty(app)
+    nothing = send("GET", "/export").data
+    url = "/import?reason=r&dry_run="
+    dry = send("POST", f"{url}true", data=exported.data, content_type=JSON).get_json()
+    assert send("GET", "/export").data == nothing
+    done = send("POST", f"{url}false", data=exported.data, content_type=JSON).get_json()
+    assert done == dry | {"dry_run": False}
+
+
+def test_groups_and_segments_are_changed_and_those_not_named_stay(
+    targeted: None, send: Send
+) -> None:
+    condition = {"attribute": "age", "operator": "gte", "values": [21]}
+    wanted = document({"name": "c.live", "rules": []}) | {
+        "groups": [{"name": "checkout", "description": "Paying."}, {"name": "new"}],
+        "segments": [
+            {"name": "grown", "conditions": [condition]},
+            {"name": "young", "conditions": [condition | {"operator": "lt"}]},
+        ],
+    }
+    told = send("POST", "/import?reason=r", json=wanted).get_json()
+    assert outcomes(told, "groups") == {"checkout": "updated", "new": "created"}
+    assert outcomes(told, "segments") == {"grown": "updated", "young": "created"}
+    changes = told["segments"]["grown"]["changes"]["conditions"]
+    assert changes["new"] == [condition | {"values": ["21"], "negate": False}]
+    body = send("GET", "/export").get_json()
+    assert names_in(body, "groups") == ["checkout", "new", "z.last"]
+    assert names_in(body, "segments") == ["grown", "press", "young"]
+    (live,) = (flag for flag in body["flags"] if flag["name"] == "c.live")
+    assert (live["rules"], len(live["variants"])) == ([], 2)
+
+
+def test_flags_come_behind_those_that_they_build_on_whatever_their_order(send: Send) -> None:
+    chain = [
+        {"name": f"flag{number}", "prerequisites": [{"flag": f"flag{number + 1}"}]}
+        for number in range(30)
+    ]
+    wanted = document(*chain, {"name": "flag30"})
+    answer = send("POST", "/import?reason=r", json=wanted)
+    assert answer.get_json()["counts"]["created"] == 31
+    # Turned round, each for itself would close a circle for a while.
+    turned = document(
+        {"name": "flag0", "prerequisites": []},
+        *(
+            {"name": f"flag{number + 1}", "prerequisites": [{"flag": f"flag{number}"}]}
+            for number in range(30)
+        ),
+    )
+    answer = send("POST", "/import?reason=r", json=turned)
+    assert answer.get_json()["counts"]["updated"] == 31
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 4])
+def test_a_circle_is_refused_and_nothing_is_imported(send: Send, length: int) -> None:
+    names = [f"flag{number}" for number in range(length)]
+    circle = [
+        {"name": name, "prerequisites": [{"flag": names[(number + 1) % length]}]}
+        for number, name in enumerate(names)
+    ]
+    before = send("GET", "/export").data
+    wanted = document({"name": "alone"}, *circle)
+    answer = send("POST", "/import?reason=r", json=wanted)
+    assert (answer.status_code, set(answer.get_json()["errors"])) == (422, set(names))
+    assert send("GET", "/export").data == before
+    # Among flags that stand already, the one that closes it is named, with the way round.
+    stand = document(*({"name": name} for name in names))
+    assert send("POST", "/import?reason=r", json=stand).status_code == 200
+    answer = send("POST", "/import?reason=r", json=wanted)
+    (messages,) = answer.get_json()["errors"].values()
+    assert messages[0].startswith("prerequisites: Leads in a circle: ")
+    assert all(name in messages[0] for name in names)
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong", "message"),
+    [
+        ("segments", {"conditions": []}, "conditions: At least one condition."),
+        ("segments", {}, "conditions: Field required"),
+        ("segments", {"colour": 1}, "colour: Extra inputs are not permitted"),
+        ("groups", {"description": 7}, "description: Input should be a valid string"),
+        ("groups", {"description": "d" * 2_001}, "description: At most 2,000 characters"),
+    ],
+)
+def test_what_is_refused_keeps_everything_out_and_bears_its_kind(
+    targeted: None, send: Send, kind: str, wrong: dict[str, Any], message: str
+) -> None:
+    before = send("GET", "/export").data
+    uses = {"rules": [{"name": "r", "segments": ["odd"], "percentage": 1}], "group": "odd"}
+    wanted = document({"name": "z.plain", "percentage": 50}, {"name": "uses", **uses})
+    wanted |= {"groups": [{"name": "good"}], kind: [{"name": "odd", **wrong}]}
+    answer = send("POST", "/import?reason=r", json=wanted)
+    assert answer.status_code == 422
+    errors = answer.get_json()["errors"]
+    # The flag that uses it is refused with it, under its own name.
+    assert set(errors) == {f"{kind}.odd", "uses"}
+    assert any(text.startswith(message) for text in errors[f"{kind}.odd"])
+    assert send("GET", "/export").data == before
+    dry = send("POST", "/import?reason=r&dry_run=true", json=wanted).get_json()
+    assert outcomes(dry, kind)["odd"] == "refused"
+    assert outcomes(dry, "flags") == {"uses": "refused", "z.plain": "updated"}
+
+
+def test_one_that_is_named_twice_or_has_no_name_is_refused(send: Send) -> None:
+    wanted = document() | {"groups": [{"name": "g"}, {"name": "g"}], "segments": [{}, 7]}
+    answer = send("POST", "/import?reason=r", json=wanted)
+    assert set(answer.get_json()["errors"]) == {
+        "groups.g",
+        "segments.segments.0",
+        "segments.segments.1",
+    }
+
+
+def test_what_builds_on_each_other_is_archived_and_brought_back_together(
+    targeted: None, send: Send
+) -> None:
+    chain = ("a.both", "b.builds", "c.live")
+    exported = send("GET", "/export").get_json()["flags"]
+    whole = [flag for flag in exported if flag["name"] in chain]
+    for flags in (whole, whole[::-1], [{"name": name} for name in chain]):
+        for archived in (True, False):
+            wanted = document(*(flag | {"archived": archived} for flag in flags))
+            answer = send("POST", "/import?reason=r", json=wanted)
+            assert answer.status_code == 200, answer.get_json()
+            assert set(outcomes(answer.get_json(), "flags").values()) == {"updated"}
+            for name in chain:
+                stored = send("GET", f"/{name}").get_json()
+                assert (stored["archived_at"] is not None) is archived
+
+
+def test_a_flag_in_use_that_builds_on_an_archived_one_is_carried_over(
+    targeted: None, send: Send, app: Flask, now: datetime
+) -> None:
+    with app.app_context(), transaction() as session:
+        restore_flag(session, "d.middle", by=COMMAND, now=now, reason="r")
+    exported = send("GET", "/export")
+    empty(app)
+    answer = send("POST", "/import?reason=r", data=exported.data, content_type=JSON)
+    assert answer.status_code == 200
+    assert send("GET", "/export").data == exported.data
+
+
+def test_one_is_archived_as_others_let_go_of_it(targeted: None, send: Send) -> None:
+    wanted = document(
+        {"name": "c.live", "archived": True},
+        {"name": "a.both", "prerequisites": []},
+        {"name": "b.builds", "prerequisites": []},
+    )
+    assert send("POST", "/import?reason=r", json=wanted).status_code == 200
+    assert send("GET", "/c.live").get_json()["archived_at"] is not None
+
+
+def test_one_that_others_in_use_build_on_is_not_archived(targeted: None, send: Send) -> None:
+    before = send("GET", "/export").data
+    wanted = document({"name": "c.live", "archived": True}, {"name": "a.both", "archived": True})
+    answer = send("POST", "/import?reason=r", json=wanted)
+    assert set(answer.get_json()["errors"]) == {"c.live"}
+    assert send("GET", "/export").data == before

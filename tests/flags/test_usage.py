@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from flask import Flask
 from sqlalchemy import select
@@ -21,18 +22,30 @@ from webapp.actors import COMMAND
 from webapp.app import create_app
 from webapp.db import db, reading, transaction
 from webapp.flags import is_enabled
-from webapp.flags.batches import Span, UsageBatch, UsageKey
-from webapp.flags.decorators import evaluate_many
+from webapp.flags.batches import Span, UsageBatch, UsageKey, batch_as_document, parts_of
+from webapp.flags.bucketing import HASHES
+from webapp.flags.evaluation import CompiledFlag
 from webapp.flags.figures import recent_usage, unknown_names, usage_of
-from webapp.flags.models import FeatureFlagEvaluation, UnknownFlag
+from webapp.flags.models import FeatureFlagEvaluation, FeatureFlagSubjects, UnknownFlag
 from webapp.flags.queries import FlagFilters, list_flags
-from webapp.flags.recording import MAX_UNKNOWN_KEPT, add_usage
+from webapp.flags.recording import MAX_UNKNOWN_KEPT, SUBJECTS_KEPT, add_usage
+from webapp.flags.reports import UsageReport
+from webapp.flags.sampling import SIZE, estimate_of, joined, unpacked
 from webapp.flags.service import archive_flag, create_flag
 from webapp.flags.sinks import DatabaseSink
 from webapp.flags.snapshot import flag_store
+from webapp.flags.snapshot_api import MOST_BYTES
 from webapp.flags.tables import MAX_OTHERS, OTHER_ENVIRONMENTS, FlagTables
-from webapp.flags.usage import MAX_PENDING, MAX_UNKNOWN, UsageCounter
-from webapp.flags.values import Decision, FlagDefinition, FlagDraft, FlagSet, Reason
+from webapp.flags.usage import MAX_PENDING, MAX_UNKNOWN, MOST_TOLD, UsageCounter
+from webapp.flags.values import (
+    MAX_NAME,
+    MAX_WORD,
+    Decision,
+    FlagDefinition,
+    FlagDraft,
+    FlagSet,
+    Reason,
+)
 
 WITHIN = Decision(enabled=True, reason=Reason.PERCENTAGE)
 BEYOND = Decision(enabled=False, reason=Reason.PERCENTAGE)
@@ -250,15 +263,212 @@ def test_what_waits_has_a_bound(counter: UsageCounter, monkeypatch: pytest.Monke
     assert len(rows()) == 10
 
 
+def subjects_by_hour(flag: str) -> dict[datetime, list[int]]:
+    with reading() as session:
+        found = session.scalars(
+            select(FeatureFlagSubjects)
+            .where(FeatureFlagSubjects.flag == flag)
+            .order_by(FeatureFlagSubjects.hour)
+        )
+        return {row.hour: unpacked(row.sample) for row in found}
+
+
+def compiled_for(usage: UsageCounter, name: str) -> CompiledFlag:
+    """Return a flag whose decisions a counter counts."""
+    found = FlagSet(1, {name: FlagDefinition(name=name, enabled=True, percentage=50.0)})
+    flag = FlagTables(found, "production", usage).table(None).find(name)
+    assert flag is not None
+    return flag
+
+
+def ask_as(usage: UsageCounter, numbers: range, name: str = "beta") -> None:
+    """Ask for a flag as that many subjects."""
+    flag = compiled_for(usage, name)
+    for number in numbers:
+        flag.decide(f"user-{number}", {}, clock.now()).count()
+
+
+@pytest.fixture
+def other_counter(app: Flask) -> Iterator[UsageCounter]:
+    """The counter of another process."""
+    usage = UsageCounter(DatabaseSink(app.extensions["settings"].database_url), flush_seconds=3600)
+    with app.app_context():
+        yield usage
+        usage.stop()
+
+
+def test_the_subjects_of_two_processes_and_two_hours_are_joined(
+    counter: UsageCounter,
+    other_counter: UsageCounter,
+    now: datetime,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    later = now + timedelta(hours=1)
+    for hour, subjects in (
+        (now, (range(100), range(50, 150))),
+        # The same again: nobody is new.
+        (now, (range(100), range(100))),
+        (later, (range(140, 160), range(0))),
+    ):
+        for usage, numbers in zip((counter, other_counter), subjects, strict=True):
+            set_clock(monkeypatch, hour)
+            usage.flush()
+            ask_as(usage, numbers)
+            set_clock(monkeypatch, hour + timedelta(minutes=30))
+            assert usage.flush()
+    found = subjects_by_hour("beta")
+    assert {hour: estimate_of(sample) for hour, sample in found.items()} == {now: 150, later: 20}
+    assert estimate_of(joined(found.values())) == 160
+
+
+def test_many_subjects_of_two_processes_are_estimated(
+    counter: UsageCounter, other_counter: UsageCounter
+) -> None:
+    for usage, numbers in ((counter, range(6_000)), (other_counter, range(4_000, 10_000))):
+        for start in range(numbers.start, numbers.stop, 2_000):
+            ask_as(usage, range(start, start + 2_000))
+            assert usage.flush()
+    samples = subjects_by_hour("beta").values()
+    assert all(len(sample) <= SIZE for sample in samples)
+    assert abs(estimate_of(joined(samples)) - 10_000) < 2_000
+
+
+def test_samples_of_long_ago_go_with_the_next_that_are_told(
+    counter: UsageCounter, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, kept = now - SUBJECTS_KEPT - timedelta(hours=1), now - SUBJECTS_KEPT
+    for hour, name in ((first, "beta"), (first, "other"), (kept, "beta"), (now, "beta")):
+        set_clock(monkeypatch, hour)
+        counter.flush()
+        ask_as(counter, range(3), name)
+        assert counter.flush()
+    assert list(subjects_by_hour("beta")) == [kept, now]
+    # Nobody has told of that one since.
+    assert list(subjects_by_hour("other")) == [first]
+
+
+def test_while_the_database_is_away_subjects_wait_by_their_hour(
+    counter: UsageCounter, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there, counter._sink = counter._sink, DatabaseSink("sqlite:////nowhere/at/all.db")
+    for place in range(3):
+        set_clock(monkeypatch, now + timedelta(hours=place))
+        counter.flush()
+        ask_as(counter, range(10 * (place + 1)))
+        assert not counter.flush()
+    counter._sink.close()
+    counter._sink = there
+    assert counter.flush()
+    assert [len(sample) for sample in subjects_by_hour("beta").values()] == [10, 20, 30]
+
+
+def test_a_fork_with_ready_made_decisions_neither_loses_nor_doubles(
+    counter: UsageCounter,
+) -> None:
+    flag = compiled_for(counter, "beta")
+
+    def ask(numbers: range) -> None:
+        for number in numbers:
+            flag.decide(f"user-{number}", {}, clock.now()).count()
+
+    ask(range(5))
+    assert counter.flush()
+    # Counted, and told by nobody yet.
+    ask(range(5, 12))
+    child = os.fork()
+    if child == 0:
+        ask(range(100, 103))
+        told = counter.flush()
+        ask(range(103, 107))
+        os._exit(0 if told and counter.flush() else 1)
+    ask(range(12, 20))
+    assert os.waitpid(child, 0)[1] == 0
+    assert total() == 5 + 3 + 4
+    assert counter.flush()
+    assert total() == 20 + 7
+    (sample,) = subjects_by_hour("beta").values()
+    assert len(sample) == 20 + 7
+    assert counter.flush()
+    assert total() == 20 + 7
+
+
+class Refusing:
+    """Where a process tells to: takes so many batches, and then none."""
+
+    def __init__(self, takes: int) -> None:
+        self.takes = takes
+        self.told: list[UsageBatch] = []
+
+    def tell(self, batch: UsageBatch) -> None:
+        if len(self.told) >= self.takes:
+            raise ConnectionError
+        self.told.append(batch)
+
+    def begin_process(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def test_what_waited_long_is_told_in_parts_and_each_part_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("webapp.flags.usage.MOST_TOLD", 3)
+    sink = Refusing(takes=2)
+    usage = UsageCounter(sink, flush_seconds=3600)
+    for number in range(8):
+        count(usage, f"flag{number}", "production", WITHIN)
+        usage.sample_of(f"flag{number}").add(number)
+    usage.note_unknown("betta")
+    assert not usage.flush()
+    assert len(sink.told) == 2
+    count(usage, "flag0", "production", WITHIN)
+    sink.takes = 9
+    assert usage.flush()
+    assert [len(batch.counts) for batch in sink.told if batch.counts] == [3, 3, 3]
+    told = [(key.flag, count) for batch in sink.told for key, count in batch.counts.items()]
+    assert sorted(told) == [("flag0", 1), ("flag0", 1), *((f"flag{n}", 1) for n in range(1, 8))]
+    assert [flag for batch in sink.told for flag, _ in batch.subjects] == [
+        f"flag{number}" for number in range(8)
+    ]
+    assert all(key.flag in batch.uses for batch in sink.told for key in batch.counts)
+    assert [name for batch in sink.told for name in batch.unknown] == ["betta"]
+    told_so_far = len(sink.told)
+    assert usage.flush()
+    assert len(sink.told) == told_so_far
+
+
+def test_the_largest_part_is_a_report_that_is_taken(now: datetime) -> None:
+    keys = [
+        UsageKey(f"{number:0>{MAX_NAME}}", now, "e" * MAX_WORD, "v" * MAX_WORD, True, "r" * 32)
+        for number in range(2 * MOST_TOLD)
+    ]
+    sample = range(HASHES - SIZE, HASHES)
+    batch = UsageBatch(
+        dict.fromkeys(keys, 10**9),
+        {key.flag: Span(now, now) for key in keys},
+        {f"{number:0>{MAX_NAME}}": (1, Span(now, now)) for number in range(MAX_UNKNOWN)},
+        {(key.flag, now): list(sample) for key in keys},
+    )
+    parts = parts_of(batch, MOST_TOLD)
+    assert len(parts) == 2
+    for part in parts:
+        written = orjson.dumps(batch_as_document(part))
+        assert len(written) <= MOST_BYTES
+        report = UsageReport.model_validate_json(written)
+        assert report.batch({key.flag for key in keys}, now=now).counts == part.counts
+
+
 def test_environments_beyond_a_bound_and_odd_ones_are_counted_together(
     counter: UsageCounter,
 ) -> None:
-    flag = FlagDefinition(name="beta", enabled=True, environment_overrides={"staging": True})
-    tables = FlagTables(FlagSet(1, {"beta": flag}), "production", counter)
+    beta = FlagDefinition(name="beta", enabled=True, environment_overrides={"staging": True})
+    tables = FlagTables(FlagSet(1, {"beta": beta}), "production", counter)
     odd: list[Any] = ["x" * 65, "nul\0", "\ud800", 7, OTHER_ENVIRONMENTS]
     more = 3
     for environment in [*odd, *(f"env{n}" for n in range(MAX_OTHERS + more)), "staging"]:
-        tables[environment]["beta"].decide("u", {}, clock.now()).count()
+        flag = tables.table(environment).find("beta")
+        assert flag is not None
+        flag.decide("u", {}, clock.now()).count()
     counter.flush()
     counted = {row[1]: row[-1] for row in rows()}
     assert counted["staging"] == 1
@@ -385,8 +595,8 @@ def test_reasons_and_variants_are_summed(session: Session, now: datetime) -> Non
 
 
 def test_flags_that_are_decided_together_count_one_by_one(flag: str) -> None:
-    evaluate_many([flag, "nobody-made-this"], "user-1", environment="staging")
-    evaluate_many(None, "user-1", environment="staging")
+    flag_store().evaluate_many([flag, "nobody-made-this"], "user-1", environment="staging")
+    flag_store().evaluate_many(None, "user-1", environment="staging")
     usage = flag_store().usage
     assert usage is not None
     assert usage.flush()

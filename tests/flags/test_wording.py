@@ -104,8 +104,8 @@ LOW, HIGH = (
                 )
             ],
         ),
-        (change("percentage", 5.0, 12.5), [("percentage", "5", "12.5")]),
-        (change("whitelist", ["a"], list("abcdef")), [("whitelist", "1", "6: b, c, d, e, f")]),
+        (change("percentage", 5.0, 12.5), [("percentage", 5.0, 12.5)]),
+        (change("metadata", {"a": 1, "b": 2}, {"a": 1, "b": 3}), [("metadata.b", 2, 3)]),
     ],
 )
 def test_changes_are_told_for_each_thing_that_differs(

@@ -6,9 +6,13 @@ import pytest
 from flask import Flask
 
 from tests.conftest import ConsoleClient
+from tests.flags.conftest import SwitchableDatabase
+from tests.servers import RedisServer
 from webapp.actors import SYSTEM
 from webapp.clock import now
 from webapp.db import transaction
+from webapp.flags.feeds import DatabaseFeed
+from webapp.flags.signals import RedisSignals
 from webapp.jobs import attempts
 from webapp.jobs.service import enqueue
 from webapp.overview.health import Level, Signs, assess
@@ -22,6 +26,7 @@ WELL: dict[str, Any] = {
     "oldest_seconds": None,
     "failing": [],
     "flags_stale": False,
+    "signals_down": False,
 }
 
 
@@ -41,6 +46,11 @@ WELL: dict[str, Any] = {
         ),
         ({"failing": ["etl"]}, Level.UNHEALTHY, "etl failed more often than not in 24 h."),
         ({"flags_stale": True}, Level.DEGRADED, "Flags are decided on an old snapshot."),
+        (
+            {"signals_down": True},
+            Level.DEGRADED,
+            "Redis does not answer: changes of flags are seen a second later.",
+        ),
     ],
 )
 def test_each_sign_has_its_level_and_its_sentence(
@@ -62,6 +72,42 @@ def test_an_empty_installation_says_what_is_missing(viewer: ConsoleClient) -> No
     assert "Critical." in page
     assert "No worker is alive" in page
     assert "No run yet" in page
+
+
+def test_flags_that_nobody_confirms_are_told(
+    app: Flask, viewer: ConsoleClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reason = "Flags are decided on an old snapshot."
+    assert reason not in viewer.get("/").text
+    store = app.extensions["flag_store"]
+    database = SwitchableDatabase(app)
+    database.away = True
+    monkeypatch.setattr(store, "_feed", DatabaseFeed(database.open_session))
+    monkeypatch.setattr(store, "_trust_seconds", 0.0)
+    assert not store.refresh()
+    assert reason in viewer.get("/").text
+
+
+@pytest.mark.redis
+def test_a_redis_that_does_not_answer_is_told(
+    app: Flask,
+    viewer: ConsoleClient,
+    redis_server: RedisServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reason = "Redis does not answer: changes of flags are seen a second later."
+    store = app.extensions["flag_store"]
+    store.stop()
+    redis_server.start()
+    monkeypatch.setattr(store, "_signals", RedisSignals(redis_server.url))
+    try:
+        assert reason not in viewer.get("/").text
+        redis_server.stop()
+        assert store.refresh()
+        assert reason in viewer.get("/").text
+    finally:
+        redis_server.start()
+        store.stop()
 
 
 def test_figures_are_those_of_the_ledger(app: Flask, viewer: ConsoleClient) -> None:

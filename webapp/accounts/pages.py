@@ -19,8 +19,10 @@ from flask_login import LoginManager, UserMixin, current_user, login_user, logou
 from werkzeug.wrappers import Response as BaseResponse
 
 from webapp import clock
+from webapp.accounts.database_tokens import DatabaseTokens
 from webapp.accounts.policy import local_path, password_problem
 from webapp.accounts.queries import count_sessions, session_account
+from webapp.accounts.redis_tokens import RedisTokens
 from webapp.accounts.service import (
     begin_session,
     change_password,
@@ -28,11 +30,17 @@ from webapp.accounts.service import (
     sign_out_everywhere,
 )
 from webapp.accounts.sign_in import Try, accept_try, count_try, refuse_try, throttled
+from webapp.accounts.token_publishing import (
+    TokenPublisher,
+    keep_tokens_published,
+    provide_publisher,
+)
 from webapp.accounts.tokens import TokenBook
 from webapp.db import db
 from webapp.errors import FieldErrors, Forbidden, Invalid, Throttled
 from webapp.logs import get_logger
 from webapp.roles import Role
+from webapp.settings import Settings
 from webapp.web.access import Principal, actor, public, requires
 from webapp.web.htmx import done
 
@@ -63,14 +71,24 @@ class SignedIn(UserMixin):
 def setup(app: Flask) -> None:
     """Let the application know people by their cookie and programs by their token."""
     login_manager.init_app(app)
-    book = TokenBook()
+    settings: Settings = app.extensions["settings"]
+    tokens = DatabaseTokens(settings.database_url)
+    book = TokenBook(tokens)
+    publisher = None
+    if settings.redis_url:
+        publisher = TokenPublisher(tokens.published, RedisTokens(settings.redis_url))
+        # Not before: a command that only lists something has no use for a thread.
+        app.before_request(keep_tokens_published)
+    provide_publisher(publisher)
 
     def authenticate(text: str) -> Principal | None:
         grant = book.grant(text, clock.now())
         if grant is None:
             return None
-        return Principal("token", grant.name, grant.role, grant.environment)
+        return Principal("token", grant.name, grant.role, grant.environment, grant.expires_at)
 
+    app.extensions["token_book"] = book
+    app.extensions["token_publisher"] = publisher
     app.extensions["authenticator"] = authenticate
 
 

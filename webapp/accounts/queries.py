@@ -1,9 +1,9 @@
 """Reads accounts: whose session this is, what a token is worth, and the lists of both."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 
 from webapp.accounts.models import ApiToken, User, UserSession
 from webapp.accounts.policy import SESSION_LIFETIME, normal_username, token_hash
@@ -59,13 +59,30 @@ def count_sessions(session: DbSession, user_id: int, *, now: datetime) -> int:
 
 def find_token(session: DbSession, text: str) -> TokenGrant | None:
     """Return what a token is worth, or None where it is unknown or revoked."""
-    token = session.scalar(
+    key = token_hash(text)
+    return find_tokens(session, [key]).get(key)
+
+
+def find_tokens(session: DbSession, keys: Collection[str]) -> dict[str, TokenGrant]:
+    """Return what tokens are worth, by their hashes; the unknown and the revoked are left out."""
+    rows = session.scalars(
+        select(ApiToken).where(ApiToken.token_hash.in_(keys), ApiToken.revoked_at.is_(None))
+    )
+    return {token.token_hash: _grant_of(token) for token in rows}
+
+
+def good_tokens(session: DbSession, *, now: datetime) -> dict[str, TokenGrant]:
+    """Return every token that is worth something at this moment, by its hash."""
+    rows = session.scalars(
         select(ApiToken).where(
-            ApiToken.token_hash == token_hash(text), ApiToken.revoked_at.is_(None)
+            ApiToken.revoked_at.is_(None),
+            or_(ApiToken.expires_at.is_(None), ApiToken.expires_at > now),
         )
     )
-    if token is None:
-        return None
+    return {token.token_hash: _grant_of(token) for token in rows}
+
+
+def _grant_of(token: ApiToken) -> TokenGrant:
     return TokenGrant(
         id=token.id,
         name=token.name,

@@ -20,6 +20,7 @@ from webapp.accounts.policy import (
     token_hash,
     username_problem,
 )
+from webapp.accounts.token_publishing import publish_tokens
 from webapp.actors import Actor
 from webapp.audit.service import record
 from webapp.audit.values import Change
@@ -170,6 +171,7 @@ def create_token(  # noqa: PLR0913 - what a token is worth is told in full
             "expires_at": Change(None, expires_at),
         },
     )
+    publish_tokens(session)
     return NewToken(name, text)
 
 
@@ -194,6 +196,7 @@ def revoke_token(session: DbSession, name: str, *, by: Actor, now: datetime) -> 
             name=name,
             changes={"revoked_at": Change(None, now)},
         )
+        publish_tokens(session)
 
 
 def _check_token(

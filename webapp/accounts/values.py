@@ -20,9 +20,12 @@ class Account:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenGrant:
-    """What a program may do that shows a certain token, and until when."""
+    """What a program may do that shows a certain token, and until when.
 
-    id: int
+    ``id`` is None where another instance told of it, which keeps that to itself.
+    """
+
+    id: int | None = None
     name: str
     role: Role
     environment: str | None

@@ -17,6 +17,7 @@ class AuditEntry(Base):
     __tablename__ = "audit_entries"
     # Each filter of the page is read newest first, so each index ends in the id.
     __table_args__ = (
+        Index(None, "subject", "id"),
         Index(None, "subject", "name", "id"),
         Index(None, "actor", "id"),
         Index(None, "action", "id"),

@@ -5,13 +5,16 @@ from typing import Any
 
 from flask import Blueprint, Response, request, url_for
 
+from webapp.audit.export import COLUMNS, row_batches
 from webapp.audit.queries import find_entries, known_actions, known_subjects
 from webapp.audit.values import Entry, Filters
+from webapp.clock import now
 from webapp.db import db
 from webapp.roles import Role
 from webapp.web.access import requires
 from webapp.web.cursors import neighbours, read_cursor, read_search
 from webapp.web.htmx import render
+from webapp.web.spreadsheets import csv_answer
 
 blueprint = Blueprint("audit", __name__, url_prefix="/audit")
 
@@ -30,20 +33,30 @@ PAGES: dict[str, tuple[str, str | None]] = {
 @blueprint.get("")
 @requires(Role.VIEWER)
 def index() -> Response:
-    """List the changes that fit, newest first."""
+    """List the changes that fit, newest first where nothing else is asked for."""
     filters = _filters()
-    page = find_entries(db.session, filters, read_cursor())
+    sort = "at" if request.args.get("sort") == "at" else "-at"
+    page = find_entries(db.session, filters, read_cursor(oldest_first=sort == "at"))
     return render(
         "audit/index.html",
         "audit/_table.html",
         page=page,
         filters=filters,
-        subjects=[(name, in_words(name)) for name in known_subjects(db.session)],
-        actions=[(name, in_words(name)) for name in known_actions(db.session)],
+        sort=sort,
+        subject_options=[(name, in_words(name)) for name in known_subjects(db.session)],
+        action_options=[(name, in_words(name)) for name in known_actions(db.session)],
         page_of=page_of,
         in_words=in_words,
         **neighbours(page),
     )
+
+
+@blueprint.get("/export.csv")
+@requires(Role.VIEWER)
+def export() -> Response:
+    """Hand out the changes that fit as a file, newest first."""
+    filename = f"audit-{now():%Y%m%d}.csv"
+    return csv_answer(COLUMNS, row_batches(_filters()), filename=filename)
 
 
 def page_of(entry: Entry) -> str | None:

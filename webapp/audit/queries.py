@@ -1,12 +1,11 @@
 """Reads the audit: filtered and paged for its page, and the last entries about one thing."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute
 
-from webapp.audit.differences import brief
+from webapp.audit.differences import in_short
 from webapp.audit.models import AuditEntry
 from webapp.audit.values import Entry, FieldChange, Filters
 from webapp.db import DbSession
@@ -16,9 +15,19 @@ from webapp.paging import PAGE_SIZE, Cursor, Page, count_up_to_cap, fetch_page
 def find_entries(
     session: DbSession, filters: Filters, cursor: Cursor, *, size: int = PAGE_SIZE
 ) -> Page[Entry]:
-    """Return one page of the entries that fit, newest first: two statements."""
+    """Return one page of the entries that fit: two statements."""
     wanted = _narrowed(filters)
     return fetch_page(session, wanted, AuditEntry.id, cursor, present=_brief_entry, size=size)
+
+
+def older_entries(
+    session: DbSession, filters: Filters, limit: int, *, before: int | None = None
+) -> list[Entry]:
+    """Return the newest entries that fit, or those before one, with their values in full."""
+    wanted = _narrowed(filters).order_by(AuditEntry.id.desc()).limit(limit)
+    if before is not None:
+        wanted = wanted.where(AuditEntry.id < before)
+    return [_entry(row) for row in session.scalars(wanted)]
 
 
 def recent_entries(session: DbSession, limit: int) -> list[Entry]:
@@ -107,5 +116,4 @@ def _entry(row: AuditEntry) -> Entry:
 
 
 def _brief_entry(row: AuditEntry) -> Entry:
-    entry = _entry(row)
-    return replace(entry, changes=tuple(brief(change) for change in entry.changes))
+    return in_short(_entry(row))

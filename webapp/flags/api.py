@@ -10,20 +10,25 @@ from flask import Blueprint, Response, request, url_for
 
 from webapp.audit.service import history, history_length
 from webapp.clock import now
-from webapp.db import db
+from webapp.db import db, reading
 from webapp.errors import Forbidden, Invalid
 from webapp.flags import service
+from webapp.flags.environments import environment_to_ask
+from webapp.flags.explanation import explain
 from webapp.flags.figures import DAY_HOURS, MAX_HOURS, usage_of
 from webapp.flags.queries import MAX_SKIP, FlagFilters, get_flag, list_flags, load_flags
+from webapp.flags.relations import known_to
 from webapp.flags.schemas import (
     FlagUpdate,
     NewFlag,
+    Question,
     entry_as_json,
+    explanation_as_json,
     flag_as_json,
     usage_as_json,
 )
 from webapp.flags.snapshot import flag_store
-from webapp.flags.values import OPERATOR_FIELDS, FlagState
+from webapp.flags.values import OPERATOR_FIELDS, EvaluationContext, FlagState, subject_id
 from webapp.paging import COUNT_CAP
 from webapp.roles import Role
 from webapp.web.access import actor, principal, requires
@@ -118,6 +123,28 @@ def delete(name: str) -> Response:
     )
     db.session.commit()
     return json_answer(flag_as_json(flag)) if flag else Response(status=204)
+
+
+@blueprint.post("/<name>/explain")
+@requires(Role.VIEWER)
+def explain_flag(name: str) -> Response:
+    """Tell every step of a decision, from the flag as it is stored."""
+    question = read_json(Question)
+    context = EvaluationContext(
+        subject_id(question.user_id),
+        environment_to_ask(question.environment, bound=principal().environment)
+        or flag_store().environment,
+        now(),
+        question.attributes,
+    )
+    # A question, though it is a POST: it does not wait for whoever writes.
+    with reading() as session:
+        flag = next(iter(load_flags(session, [name])), None)
+        known = known_to(session, flag)
+    archived = flag is not None and flag.archived_at is not None
+    definition = flag.definition() if flag else None
+    explanation = explain(definition, context, known=known, archived=archived)
+    return json_answer(explanation_as_json(name, explanation))
 
 
 @blueprint.get("/<name>/audit")

@@ -1,9 +1,13 @@
 """What a process tells of its evaluations.  Plain values, and their form on the wire.  Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple
+from itertools import zip_longest
+from typing import Any, NamedTuple, TypeVar
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 
 
 class UsageKey(NamedTuple):
@@ -41,6 +45,32 @@ class UsageBatch:
     uses: Mapping[str, Span] = field(default_factory=dict)
     unknown: Mapping[str, tuple[int, Span]] = field(default_factory=dict)
     subjects: Mapping[tuple[str, datetime], Sequence[int]] = field(default_factory=dict)
+
+
+def parts_of(batch: UsageBatch, most: int) -> list[UsageBatch]:
+    """Return a batch in parts that have about ``most`` rows of a kind.
+
+    Each has the uses of its flags. Those may be told twice, since times are joined and not added.
+    """
+    chunks = zip_longest(
+        _chunks(batch.counts, most),
+        _chunks(batch.subjects, most),
+        _chunks(batch.uses, most),
+        _chunks(batch.unknown, most),
+    )
+    parts = []
+    for counts, subjects, uses, unknown in chunks:
+        flags = {key.flag for key in counts or ()} | {flag for flag, _ in subjects or ()}
+        mentioned = {flag: batch.uses[flag] for flag in flags & batch.uses.keys()}
+        parts.append(
+            UsageBatch(counts or {}, {**mentioned, **(uses or {})}, unknown or {}, subjects or {})
+        )
+    return parts
+
+
+def _chunks(rows: Mapping[Key, Value], most: int) -> Iterator[Mapping[Key, Value]]:
+    items = list(rows.items())
+    return (dict(items[start : start + most]) for start in range(0, len(items), most))
 
 
 def batch_as_document(batch: UsageBatch) -> Mapping[str, Any]:

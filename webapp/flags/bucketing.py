@@ -4,7 +4,6 @@ Buckets are whole hundredths of a percent (0 to 9999), because a float such as 2
 always equal 25.07 and two programs must never disagree about one subject.
 """
 
-from collections.abc import Callable
 from typing import Final
 
 from mmh3 import hash as murmur3
@@ -16,19 +15,12 @@ HASHES: Final = 2**32
 _VARIANT_SEED: Final = 86_028_157
 
 
-def hasher(stickiness: str) -> Callable[[str], int]:
-    """Return the hash of subjects: ``murmur3_32("stickiness:subject")`` with seed 0, unsigned."""
-    prefix = f"{stickiness}:"
-
-    def hash_of(subject: str) -> int:
-        text = prefix + subject
-        # mmh3 crashes the process on text that holds half of a surrogate pair, and JSON can carry
-        # one: such a text is given as bytes.  Arguments by position cost half of those by name.
-        if text.isascii():
-            return murmur3(text, 0, False)
-        return murmur3(text.encode("utf-8", "surrogatepass"), 0, False)
-
-    return hash_of
+def spread_of(stickiness: str, subject: str) -> int:
+    """Return ``murmur3_32("stickiness:subject")`` with seed 0, from 0 to 2**32 - 1."""
+    text = f"{stickiness}:{subject}"
+    # mmh3 crashes the process on text that holds half of a surrogate pair, and JSON can carry one:
+    # such a text is given as bytes.  Arguments by position cost half of those by name.
+    return murmur3(text if text.isascii() else text.encode("utf-8", "surrogatepass"), 0, False)
 
 
 def bucket_in(spread: int) -> int:
@@ -42,7 +34,7 @@ def bucket_in(spread: int) -> int:
 
 def bucket_of(stickiness: str, subject: str) -> int:
     """Return the bucket of a subject in hundredths of a percent: on when below the threshold."""
-    return bucket_in(hasher(stickiness)(subject))
+    return bucket_in(spread_of(stickiness, subject))
 
 
 def threshold_of(percentage: float) -> int:

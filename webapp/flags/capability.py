@@ -17,13 +17,17 @@ from webapp.flags import (
     pages,
     segment_pages,
     shared_api,
+    snapshot_api,
     transfer_api,
 )
+from webapp.flags.collecting import UsageCollector
 from webapp.flags.feeds import DatabaseFeed
+from webapp.flags.short_cut import EvaluationShortCut
 from webapp.flags.signals import RedisSignals
 from webapp.flags.sinks import DatabaseSink
 from webapp.flags.snapshot import FlagStore, provide_store
 from webapp.flags.usage import UsageCounter
+from webapp.web.access import Principal
 from webapp.web.capability import Capability
 from webapp.web.menu import MenuEntry
 
@@ -53,7 +57,25 @@ def register_flag_store(app: Flask) -> None:
         signals=RedisSignals(settings.redis_url) if settings.redis_url else None,
     )
     app.extensions[EXTENSION] = store
+    if settings.redis_url:
+        app.extensions["usage_collector"] = UsageCollector(
+            settings.redis_url,
+            DatabaseSink(settings.database_url),
+            store.names,
+        )
     provide_store(store, _present_store)
+
+    def authenticate(token: str) -> Principal | None:
+        # Looked up late: who knows tokens is registered after flags.
+        found: Principal | None = app.extensions["authenticator"](token)
+        return found
+
+    app.wsgi_app = EvaluationShortCut(  # type: ignore[method-assign]
+        app.wsgi_app,
+        store,
+        authenticate=authenticate,
+        public=settings.public_evaluation,
+    )
 
 
 def _present_store() -> FlagStore:
@@ -69,6 +91,7 @@ flags = Capability(
         evaluation_api.blueprint,
         transfer_api.blueprint,
         shared_api.blueprint,
+        snapshot_api.blueprint,
     ),
     menu=MenuEntry(label="Flags", endpoint="flags.index", icon="flag"),
     setup=register_flag_store,

@@ -5,27 +5,16 @@ Nothing here raises because of a flag: an unknown one is off, and told to the lo
 
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any, TypeVar, cast
 
 from webapp.clock import now
 from webapp.flags import snapshot
-from webapp.flags.evaluation import NOT_FOUND
-from webapp.flags.snapshot import flag_store
-from webapp.flags.values import NO_FLAGS, NOTHING, Decision, subject_id
-from webapp.logs import get_logger
-
-log = get_logger(__name__)
+from webapp.flags.snapshot import ANY_TIME, flag_store
+from webapp.flags.values import NOTHING, Decision, subject_id
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-
-# What a flag is told that does not look at the time: reading the clock costs as much as the rest.
-_ANY_TIME = datetime.min.replace(tzinfo=UTC)
-# Names come from callers, so what is remembered of them has a bound.
-_MAX_UNKNOWN = 1_000
-_unknown: set[str] = set()
 
 
 def evaluate(
@@ -40,7 +29,7 @@ def evaluate(
     ``subject`` is any stable id, as text or what ``str`` makes of it.  ``attributes`` are further
     facts about the subject, which rules look at.
     """
-    return _decide(name, subject, environment, attributes)
+    return flag_store().evaluate(name, subject, environment=environment, attributes=attributes)
 
 
 def is_enabled(
@@ -51,43 +40,16 @@ def is_enabled(
     attributes: Mapping[str, Any] = NOTHING,
 ) -> bool:
     """Tell whether a flag is on; as :func:`evaluate`, without the reason."""
-    return _decide(name, subject, environment, attributes).enabled
-
-
-def evaluate_many(
-    names: Iterable[str] | None,
-    subject: object = None,
-    *,
-    environment: str | None = None,
-    attributes: Mapping[str, Any] = NOTHING,
-) -> dict[str, Decision]:
-    """Decide several flags for one subject, None for all there are: at one moment, on one state."""
-    tables = flag_store().current()
-    table, asked, moment = tables[environment], subject_id(subject), now()
-    decisions = {}
-    for name in tables.found.flags if names is None else names:
-        try:
-            decision = table[name].decide(asked, attributes, moment)
-        except KeyError:
-            decision = _unknown_flag(name)
-        decision.count()
-        decisions[name] = decision
-    return decisions
-
-
-def _decide(
-    name: str, subject: object, environment: str | None, attributes: Mapping[str, Any]
-) -> Decision:
-    """Decide one flag.  Every step here is paid with every evaluation, so there are few."""
+    # FlagStore.evaluate written out: to call it would add a tenth to what an answer costs.
     if type(subject) is not str:
         subject = subject_id(subject)
     try:
-        flag = (snapshot.only or snapshot.flag_store()).tables[environment][name]
+        flag = (snapshot.only or flag_store()).ready[environment][name]
     except KeyError:
-        return _unknown_flag(name)
-    decision = flag.decide(subject, attributes, now() if flag.timed else _ANY_TIME)
+        flag = flag_store().find(environment, name)
+    decision = flag.decide(subject, attributes, now() if flag.timed else ANY_TIME)
     decision.count()
-    return decision
+    return decision.enabled
 
 
 def feature_flag(
@@ -163,16 +125,3 @@ def _subject_finder(
         return args[place] if place < len(args) else absent
 
     return find
-
-
-def _unknown_flag(name: str) -> Decision:
-    """Log a name that nobody made, once, and leave it for the console's list."""
-    store = flag_store()
-    # Before the first look at the database no name is known, which says nothing about names.
-    if store.current().found is not NO_FLAGS:
-        if store.usage is not None:
-            store.usage.note_unknown(name)
-        if name not in _unknown and len(_unknown) < _MAX_UNKNOWN:
-            _unknown.add(name)
-            log.warning("flag_unknown", flag=name)
-    return NOT_FOUND

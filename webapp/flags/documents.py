@@ -96,4 +96,4 @@ def flag_set_as_document(found: FlagSet) -> Document:
 def flag_set_from(document: Document) -> FlagSet:
     """Read all that decides."""
     flags = {item["name"]: definition_from(item) for item in document["flags"]}
-    return FlagSet(document["revision"], flags, segments_from(document["segments"]))
+    return FlagSet(int(document["revision"]), flags, segments_from(document["segments"]))

@@ -27,7 +27,9 @@ from datetime import datetime
 from itertools import accumulate
 from typing import Any, Final, NamedTuple, Protocol
 
-from webapp.flags.bucketing import EVERYBODY, hasher, threshold_of, variant_place
+from mmh3 import hash as murmur3
+
+from webapp.flags.bucketing import EVERYBODY, threshold_of, variant_place
 from webapp.flags.targeting import Predicate, compile_rule
 from webapp.flags.values import (
     NO_SEGMENTS,
@@ -77,6 +79,14 @@ class CompiledFlag:
         return self.decide(context.subject, context.attributes, context.now)
 
 
+def _always(answer: Decision) -> CompiledFlag:
+    return CompiledFlag(lambda subject, attributes, now: answer)  # noqa: ARG005
+
+
+#: Answers where there is no such flag.
+UNKNOWN: Final = _always(NOT_FOUND)
+
+
 class Surroundings(NamedTuple):
     """What a flag is compiled with: where, segments, other flags, and who counts.
 
@@ -112,10 +122,6 @@ def compile_flag(flag: FlagDefinition, around: Surroundings) -> CompiledFlag:
     if flag.starts_at is None and flag.expires_at is None:
         return CompiledFlag(decide, timed=timed)
     return CompiledFlag(_within_window(flag, around.ready, decide), timed=True)
-
-
-def _always(answer: Decision) -> CompiledFlag:
-    return CompiledFlag(lambda subject, attributes, now: answer)  # noqa: ARG005
 
 
 def _within_window(flag: FlagDefinition, ready: Ready, decide: Evaluator) -> Evaluator:
@@ -180,22 +186,20 @@ def _with_variants(flag: FlagDefinition, ready: Ready, decide: Evaluator) -> Eva
 def _by_subject(flag: FlagDefinition, around: Surroundings) -> Evaluator:  # noqa: C901  # a line a step
     """Steps 5 to 9.  The names are local, so that the closure looks nothing up elsewhere."""
     blacklist, whitelist, seen = frozenset(flag.blacklist), frozenset(flag.whitelist), around.seen
-    hash_of = hasher(flag.stickiness or flag.name)
+    prefix = f"{flag.stickiness or flag.name}:"
     settled, own = _in_environment(flag, around)
     rules = _rules_in_force(flag.rules, own, around)
     furthest = max([own, *(rule.threshold for rule in rules)])
-    blacklisted, whitelisted, within, beyond = (
-        around.ready(Decision(enabled=enabled, reason=reason))
-        for enabled, reason in (
-            (False, Reason.BLACKLIST),
-            (True, Reason.WHITELIST),
-            (True, Reason.EVERYONE if own >= EVERYBODY else Reason.PERCENTAGE),
-            (False, Reason.PERCENTAGE),
-        )
-    )
-    without_subject = _without_subject(own, rules, around.ready)
+    ready = around.ready
+    everybody = Reason.EVERYONE if own >= EVERYBODY else Reason.PERCENTAGE
+    within = ready(Decision(enabled=True, reason=everybody))
+    beyond = ready(Decision(enabled=False, reason=Reason.PERCENTAGE))
     # At 0 nobody is on, unless a rule says otherwise, in which case it decides who is.
-    outside = beyond if own > 0 else around.ready(Decision(enabled=False, reason=Reason.NOBODY))
+    outside = beyond if own > 0 else ready(Decision(enabled=False, reason=Reason.NOBODY))
+    # What cannot be answered is not made: a deployment has flags by the thousand.
+    blacklisted = ready(Decision(enabled=False, reason=Reason.BLACKLIST)) if blacklist else beyond
+    whitelisted = ready(Decision(enabled=True, reason=Reason.WHITELIST)) if whitelist else within
+    without_subject = _without_subject(own, rules, ready, within if own >= EVERYBODY else outside)
 
     def decide(  # noqa: C901  # a line a step
         subject: str | None,
@@ -210,7 +214,10 @@ def _by_subject(flag: FlagDefinition, around: Surroundings) -> Evaluator:  # noq
             return whitelisted
         if not subject:
             return without_subject(attributes)
-        spread = hash_of(subject)
+        # As bucketing.spread_of, without the call.
+        text = prefix + subject
+        data = text if text.isascii() else text.encode("utf-8", "surrogatepass")
+        spread = murmur3(data, 0, False)
         if spread < seen.limit:
             seen.add(spread)
         bucket = spread % 100 * 100 + spread // 100 % 100
@@ -253,20 +260,21 @@ def _rules_in_force(
 
 
 def _without_subject(
-    own: int, rules: Sequence[_RuleInForce], ready: Ready
+    own: int, rules: Sequence[_RuleInForce], ready: Ready, whole: Decision
 ) -> Callable[[Attributes], Decision]:
-    """Decide for nobody in particular: only 0 and 100 answer, what lies between needs a bucket."""
-    everyone = ready(Decision(enabled=True, reason=Reason.EVERYONE))
-    nobody = ready(Decision(enabled=False, reason=Reason.NOBODY))
+    """Decide for nobody in particular: only 0 and 100 answer, what lies between needs a bucket.
+
+    ``whole`` is the answer of an own percentage that is one of these.
+    """
+    if own >= EVERYBODY or not (own or rules):
+        return lambda attributes: whole  # noqa: ARG005
     no_subject = ready(Decision(enabled=False, reason=Reason.NO_SUBJECT))
 
     def decide(attributes: Attributes) -> Decision:
-        if own >= EVERYBODY:
-            return everyone
         for rule in rules:
             if all(holds(attributes) for holds in rule.conditions):
                 return rule.answer if rule.threshold >= EVERYBODY else no_subject
-        return no_subject if own else nobody
+        return no_subject if own else whole
 
     return decide
 

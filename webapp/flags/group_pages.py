@@ -5,6 +5,7 @@ from dataclasses import replace
 from flask import Blueprint, Response, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
+from webapp.audit.differences import in_short
 from webapp.audit.service import history
 from webapp.clock import now
 from webapp.db import db
@@ -23,7 +24,6 @@ from webapp.flags.disputes import (
 )
 from webapp.flags.edit_pages import fields_of, go_to
 from webapp.flags.models import FlagGroup
-from webapp.flags.presentation import shortened
 from webapp.flags.refusals import refused, status_of
 from webapp.flags.relations import flags_in_group, get_group, list_groups
 from webapp.flags.rows import Sent
@@ -74,7 +74,7 @@ def show(name: str) -> Response:
         "groups/show.html",
         group=get_group(db.session, name),
         flags=flags_in_group(db.session, name),
-        entries=shortened(history(db.session, "group", name, HISTORY)),
+        entries=list(map(in_short, history(db.session, "group", name, HISTORY))),
     )
 
 

@@ -1,7 +1,7 @@
 """The tables of flags: flags, what they share, the number that any change raises, their usage."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
@@ -61,21 +61,44 @@ class FeatureFlag(Base):
 
     def definition(self) -> FlagDefinition:
         """Return the part of the flag that decides."""
-        return FlagDefinition(
-            name=self.name,
-            enabled=self.enabled,
-            percentage=float(self.percentage),
-            whitelist=tuple(self.whitelist),
-            blacklist=tuple(self.blacklist),
-            environments=tuple(self.environments),
-            environment_overrides=self.environment_overrides,
-            starts_at=self.starts_at,
-            expires_at=self.expires_at,
-            rules=tuple(map(rule_from, self.rules)),
-            variants=tuple(map(variant_from, self.variants)),
-            prerequisites=tuple(map(prerequisite_from, self.prerequisites)),
-            stickiness=self.stickiness,
-        )
+        return definition_of(self)
+
+
+#: What decides of a flag, so that no more is read of two thousand of them.
+DECIDING: Final = (
+    FeatureFlag.name,
+    FeatureFlag.enabled,
+    FeatureFlag.percentage,
+    FeatureFlag.whitelist,
+    FeatureFlag.blacklist,
+    FeatureFlag.environments,
+    FeatureFlag.environment_overrides,
+    FeatureFlag.starts_at,
+    FeatureFlag.expires_at,
+    FeatureFlag.rules,
+    FeatureFlag.variants,
+    FeatureFlag.prerequisites,
+    FeatureFlag.stickiness,
+)
+
+
+def definition_of(row: Any) -> FlagDefinition:
+    """Return the part that decides of a flag, or of a row with the columns of :data:`DECIDING`."""
+    return FlagDefinition(
+        name=row.name,
+        enabled=row.enabled,
+        percentage=float(row.percentage),
+        whitelist=tuple(row.whitelist),
+        blacklist=tuple(row.blacklist),
+        environments=tuple(row.environments),
+        environment_overrides=row.environment_overrides,
+        starts_at=row.starts_at,
+        expires_at=row.expires_at,
+        rules=tuple(map(rule_from, row.rules)),
+        variants=tuple(map(variant_from, row.variants)),
+        prerequisites=tuple(map(prerequisite_from, row.prerequisites)),
+        stickiness=row.stickiness,
+    )
 
 
 class _Shared(Base):

@@ -7,6 +7,7 @@ from typing import Final
 
 from flask import Blueprint, Response, request, url_for
 
+from webapp.audit.differences import in_short
 from webapp.audit.service import history
 from webapp.audit.values import Entry
 from webapp.clock import now
@@ -22,7 +23,7 @@ from webapp.flags.figures import (
 from webapp.flags.forms import FlagForm, form_of
 from webapp.flags.models import FeatureFlag
 from webapp.flags.playground import Question, answered, is_asked, question_in
-from webapp.flags.presentation import choices_of, overrides_of, shortened
+from webapp.flags.presentation import choices_of, overrides_of
 from webapp.flags.queries import (
     MAX_SKIP,
     PAGE_SIZE,
@@ -120,8 +121,8 @@ def flag_page(
         blacklist=some_of(flag.blacklist),
         states=states_of(db.session, [item.flag for item in definition.prerequisites], now=at),
         in_words=condition_in_words,
-        entries=shortened(entries),
-        meanwhile=shortened(meanwhile),
+        entries=list(map(in_short, entries)),
+        meanwhile=list(map(in_short, meanwhile)),
         tried=_tried(flag),
         code={"Python": python_code(definition), "curl": curl_code(definition, _address(flag))},
     )

@@ -1,14 +1,13 @@
-"""How flags read on their pages: what filters and fields offer, and changes as they are told."""
+"""How flags read on their pages: what filters and fields offer."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
-from webapp.audit.values import Entry
 from webapp.flags.queries import FlagList
 from webapp.flags.validation import References
 from webapp.flags.values import FlagState, Override
-from webapp.flags.wording import OPERATORS, override_text, told_changes
+from webapp.flags.wording import OPERATORS, override_text
 
 Options = Sequence[tuple[str, str]]
 # Beyond this many flags one types a name rather than looks for it in a list.
@@ -75,8 +74,3 @@ def choices_of(found: FlagList) -> Choices:
 def overrides_of(overrides: dict[str, Override]) -> Options:
     """Return each environment's override as it is typed."""
     return [(name, override_text(value)) for name, value in overrides.items()]
-
-
-def shortened(entries: Iterable[Entry]) -> list[Entry]:
-    """Return audit entries whose changes read as a person would tell them."""
-    return [replace(entry, changes=tuple(told_changes(entry.changes))) for entry in entries]

@@ -17,7 +17,13 @@ from webapp.db import DbSession
 from webapp.errors import NotFound
 from webapp.flags.evaluation import state_of
 from webapp.flags.explanation import Known
-from webapp.flags.models import FeatureFlag, FlagGroup, FlagSegment
+from webapp.flags.models import (
+    DECIDING,
+    FeatureFlag,
+    FlagGroup,
+    FlagSegment,
+    definition_of,
+)
 from webapp.flags.validation import References
 from webapp.flags.values import FlagDefinition, FlagState, Segments
 
@@ -46,15 +52,18 @@ class GroupUse:
 
 
 def load_definitions(session: DbSession) -> Definitions:
-    """Return what decides, of every flag that is not archived: two statements."""
-    live = select(FeatureFlag).where(FeatureFlag.archived_at.is_(None))
-    flags = [flag.definition() for flag in session.scalars(live)]
+    """Return what decides, of every flag that is not archived, by name: two statements.
+
+    The order is every process's, so that the same flags are the same document.
+    """
+    live = select(*DECIDING).where(FeatureFlag.archived_at.is_(None)).order_by(FeatureFlag.name)
+    flags = [definition_of(row) for row in session.execute(live)]
     return Definitions(flags, load_segments(session))
 
 
 def load_segments(session: DbSession) -> Segments:
     """Return the conditions of each segment, by name."""
-    segments = session.scalars(select(FlagSegment))
+    segments = session.scalars(select(FlagSegment).order_by(FlagSegment.name))
     return {segment.name: segment.as_conditions() for segment in segments}
 
 

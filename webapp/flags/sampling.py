@@ -37,14 +37,25 @@ class SubjectSample:
         hashes = self._hashes
         hashes.add(spread)
         if len(hashes) > SIZE * _SLACK:
-            kept = joined([hashes.copy()])
-            # What others added meanwhile may be lost: of samples nobody needs each.
-            self._hashes, self.limit = set(kept), kept[-1]
+            self._cut(hashes)
 
     def take(self) -> list[int]:
         """Return the hashes kept, and begin anew."""
         taken, self._hashes, self.limit = self._hashes, set(), HASHES
         return joined([taken.copy()])
+
+    def _cut(self, hashes: set[int]) -> None:
+        """Let go of all but the smallest.
+
+        In place, and only of what was seen here: other threads may add and cut meanwhile, and what
+        lies below the last that is kept here belongs to every sample.
+        """
+        seen = hashes.copy()
+        last = joined([seen])[-1]
+        hashes.difference_update([spread for spread in seen if spread > last])
+        # Another thread may have taken them meanwhile, and begun anew.
+        if self._hashes is hashes:
+            self.limit = last
 
 
 def joined(samples: Iterable[Iterable[int]]) -> list[int]:

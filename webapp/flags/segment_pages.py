@@ -6,6 +6,7 @@ from typing import Any
 from flask import Blueprint, Response, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
+from webapp.audit.differences import in_short
 from webapp.audit.service import history
 from webapp.clock import now
 from webapp.db import db
@@ -24,7 +25,7 @@ from webapp.flags.disputes import (
 )
 from webapp.flags.edit_pages import fields_of, go_to
 from webapp.flags.models import FlagSegment
-from webapp.flags.presentation import Offers, shortened
+from webapp.flags.presentation import Offers
 from webapp.flags.refusals import refused, status_of
 from webapp.flags.relations import flags_with_segment, get_segment, list_segments
 from webapp.flags.rows import Sent, edited
@@ -86,7 +87,7 @@ def show(name: str) -> Response:
         segment=segment,
         conditions=segment.as_conditions(),
         flags=flags_with_segment(db.session, name),
-        entries=shortened(history(db.session, "segment", name, HISTORY)),
+        entries=list(map(in_short, history(db.session, "segment", name, HISTORY))),
         in_words=condition_in_words,
     )
 

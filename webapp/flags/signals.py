@@ -34,10 +34,14 @@ REDIS_SECONDS: Final = 0.5
 # While it is away it is not asked at every look.
 AWAY_SECONDS: Final = 3.0
 _LISTEN_SECONDS: Final = 1.0
+# Redis counts in floats: up to here each number is another.
+_MOST_DIGITS: Final = 15
 
 # Two processes may publish at once: only the one that replaces what it has seen does.
 _PUBLISH: Final = """
-if tonumber(redis.call('GET', KEYS[2]) or ARGV[4]) ~= tonumber(ARGV[3]) then return 0 end
+local held = redis.call('GET', KEYS[2]) or ''
+local is_number = string.match(held, '^%d+$') and #held <= tonumber(ARGV[5])
+if tonumber(is_number and held or ARGV[4]) ~= tonumber(ARGV[3]) then return 0 end
 redis.call('SET', KEYS[1], ARGV[1])
 redis.call('SET', KEYS[2], ARGV[2])
 redis.call('PUBLISH', KEYS[3], ARGV[2])
@@ -125,22 +129,24 @@ class RedisSignals:
         ).start()
 
     def stop(self) -> None:
-        """End the thread; :meth:`start` would begin anew."""
+        """End the thread, within a second; :meth:`start` would begin anew."""
         self._stopped.set()
-        self._client.close()
         self.begin_process()
 
     def published_revision(self) -> int | None:
-        """Ask Redis for the revision that it holds."""
-        held = self._ask(lambda client: client.get(REVISION_KEY) or str(NEVER))
-        return None if held is None else int(held)
+        """Ask Redis for the revision that it holds; what is no number is none, and is replaced."""
+        held = self._ask(lambda client: client.get(REVISION_KEY) or b"")
+        if held is None:
+            return None
+        # As the script reads it.
+        return int(held) if held.isdigit() and len(held) <= _MOST_DIGITS else NEVER
 
     def published(self) -> FlagSet | None:
         """Ask Redis for the flags that it holds."""
         held = self._ask(lambda client: client.get(SNAPSHOT_KEY))
         try:
             return flag_set_from(orjson.loads(held)) if held else None
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             # Written by a newer version of this program, say: the database has it too.
             log.warning("published_flags_unreadable", error=type(error).__name__)
             return None
@@ -151,7 +157,14 @@ class RedisSignals:
         keys = (SNAPSHOT_KEY, REVISION_KEY, CHANNEL)
         self._ask(
             lambda client: client.eval(
-                _PUBLISH, len(keys), *keys, document, found.revision, instead_of, NEVER
+                _PUBLISH,
+                len(keys),
+                *keys,
+                document,
+                found.revision,
+                instead_of,
+                NEVER,
+                _MOST_DIGITS,
             )
         )
 
@@ -184,7 +197,11 @@ class RedisSignals:
                 stopped.wait(_LISTEN_SECONDS)
 
     def _hear(self, wake: Callable[[], object], stopped: threading.Event) -> None:
-        with self._client.pubsub(ignore_subscribe_messages=True) as subscription:  # type: ignore[no-untyped-call]
+        # By a client of its own: whoever stops the listening must not close what it reads from.
+        with (
+            redis_client(self._redis_url) as client,
+            client.pubsub(ignore_subscribe_messages=True) as subscription,
+        ):
             subscription.subscribe(CHANNEL)
             # What was published before the subscription stood was not heard.
             wake()

@@ -13,18 +13,30 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextvars import Context
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
 
+from webapp.clock import now
+from webapp.errors import Unavailable
+from webapp.flags.evaluation import UNKNOWN, CompiledFlag
 from webapp.flags.feeds import Feed
 from webapp.flags.signals import NoSignals, Signals, SignalState
-from webapp.flags.tables import ColdTables, FlagTables
+from webapp.flags.tables import FlagTables, Ready
 from webapp.flags.usage import UsageCounter
-from webapp.flags.values import NO_FLAGS, FlagSet
+from webapp.flags.values import NO_FLAGS, NOTHING, Decision, FlagSet, subject_id
 from webapp.logs import get_logger
 
 log = get_logger(__name__)
+
+# What a flag is told that does not look at the time: reading the clock costs as much as the rest.
+ANY_TIME: Final = datetime.min.replace(tzinfo=UTC)
+NOT_READ: Final = "No flag could be read yet: what holds them is away."
+# Names come from callers, so what is remembered of them has a bound.
+_MAX_UNKNOWN: Final = 1_000
+_unknown: set[str] = set()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +61,8 @@ class FlagStore:
     ``trust_seconds`` is stale.  ``usage`` is told of every evaluation, None where nobody counts.
     ``signals`` tell of changes elsewhere before the next look.
 
-    :attr:`tables` is what evaluation reads, and nothing else.
+    Evaluation looks into :attr:`ready` first, which is empty until somebody has asked in this
+    process: :meth:`current` then begins everything.
     """
 
     def __init__(
@@ -76,7 +89,8 @@ class FlagStore:
 
     def _begin_process(self) -> None:
         """Forget what does not outlive a fork: the thread, and locks that others may have held."""
-        self.tables: FlagTables = ColdTables(self._begin)
+        self.ready: Ready = {}
+        self._begun = False
         self._starting = threading.Lock()
         self._refreshing = threading.Lock()
         self._wake = threading.Event()
@@ -84,7 +98,76 @@ class FlagStore:
 
     def current(self) -> FlagTables:
         """Return the snapshot to decide by.  Only the first call of a process waits."""
-        return self._begin() if isinstance(self.tables, ColdTables) else self.tables
+        if not self._begun:
+            self._begin()
+        return self._latest
+
+    def evaluate(
+        self,
+        name: str,
+        subject: object,
+        *,
+        environment: str | None = None,
+        attributes: Mapping[str, Any] = NOTHING,
+    ) -> Decision:
+        """Decide a flag for one subject, in the deployment's own environment where none is named.
+
+        Every step here is paid with every evaluation, so there are few.
+        """
+        if type(subject) is not str:
+            subject = subject_id(subject)
+        try:
+            flag = self.ready[environment][name]
+        except KeyError:
+            flag = self.find(environment, name)
+        decision = flag.decide(subject, attributes, now() if flag.timed else ANY_TIME)
+        decision.count()
+        return decision
+
+    def evaluate_many(
+        self,
+        names: Iterable[str] | None,
+        subject: object,
+        *,
+        environment: str | None = None,
+        attributes: Mapping[str, Any] = NOTHING,
+    ) -> dict[str, Decision]:
+        """Decide several flags for one subject, None for all: at one moment, on one state."""
+        tables = self.current()
+        table, asked, moment = tables.table(environment), subject_id(subject), now()
+        decisions = {}
+        for name in tables.found.flags if names is None else names:
+            flag = table.find(name) or self._unknown_flag(name)
+            decision = flag.decide(asked, attributes, moment)
+            decision.count()
+            decisions[name] = decision
+        return decisions
+
+    def find(self, environment: str | None, name: str) -> CompiledFlag:
+        """Return a flag that nobody has asked for yet in this process, or that there is not."""
+        return self.current().table(environment).find(name) or self._unknown_flag(name)
+
+    def _unknown_flag(self, name: str) -> CompiledFlag:
+        """Log a name that nobody made, once, and leave it for the console's list."""
+        # Before the first look at the feed no name is known, which says nothing about names.
+        if self.loaded:
+            if self.usage is not None:
+                self.usage.note_unknown(name)
+            if name not in _unknown and len(_unknown) < _MAX_UNKNOWN:
+                _unknown.add(name)
+                log.warning("flag_unknown", flag=name)
+        return UNKNOWN
+
+    def names(self) -> Collection[str]:
+        """Return the names of the flags in use; :class:`Unavailable` where none were read yet."""
+        if not self.loaded:
+            raise Unavailable(NOT_READ)
+        return self.current().found.flags.keys()
+
+    @property
+    def loaded(self) -> bool:
+        """Tell whether this process has ever had its flags."""
+        return self.current().found is not NO_FLAGS
 
     def refresh(self) -> bool:
         """Swap the snapshot if the revision has changed.
@@ -92,15 +175,18 @@ class FlagStore:
         Returns whether that worked; a failure is told once, not raised, since the last snapshot
         stands and a caller's own work is done.
         """
+        return self._look(mends=True)
+
+    def _look(self, *, mends: bool) -> bool:
         # In a context of its own: inside a request that writes, reading would queue for SQLite's
         # write lock.
-        return Context().run(self._refresh)
+        return Context().run(self._refresh, mends=mends)
 
-    def _refresh(self) -> bool:
+    def _refresh(self, *, mends: bool) -> bool:
         # One at a time: an older load that ended later would take a newer one's place.
         with self._refreshing:
             try:
-                self._load()
+                self._load(mends=mends)
             except Exception as error:  # noqa: BLE001  # whatever it is, evaluation goes on
                 self._note_failure(error)
                 return False
@@ -115,7 +201,7 @@ class FlagStore:
         confirmed = self._confirmed_at
         age = float("inf") if confirmed is None else time.monotonic() - confirmed
         return SnapshotStatus(
-            loaded=found is not NO_FLAGS,
+            loaded=self.loaded,
             revision=found.revision,
             flags=len(found.flags),
             age=age,
@@ -131,12 +217,11 @@ class FlagStore:
         self._latest = FlagTables(NO_FLAGS, self.environment, self.usage)
         self._confirmed_at = None
 
-    def _begin(self) -> FlagTables:
+    def _begin(self) -> None:
         with self._starting:
-            if not isinstance(self.tables, ColdTables):
-                return self.tables
+            if self._begun:
+                return
             self.refresh()
-            self.tables = self._latest
             self._signals.start(self._wake.set)
             if self.usage is not None:
                 self.usage.start()
@@ -144,43 +229,58 @@ class FlagStore:
                 target=self._watch, args=(self._wake,), name="flag-watcher", daemon=True
             )
             watcher.start()
-            return self.tables
+            # Nobody swaps meanwhile: what is asked from now on would be older than the latest.
+            with self._refreshing:
+                self._begun, self.ready = True, self._latest.ready
 
     def _watch(self, wake: threading.Event) -> None:
         while True:
-            wake.wait(self._poll_seconds)
+            told = wake.wait(self._poll_seconds)
             # The event is this thread's own: the store that was stopped has another.
             if wake is not self._wake:
                 return
             wake.clear()
-            self.refresh()
+            # Of two that each publish because the other has, neither would ever stop: whoever was
+            # told leaves the mending to the next look.
+            self._look(mends=not told)
 
-    def _load(self) -> None:
+    def _load(self, *, mends: bool) -> None:
         # In this order: what was published before the feed is asked is never newer than what it
         # says, so a difference means that the publication is to be mended.
         signalled = self._signals.published_revision()
-        if signalled is not None and signalled > self._latest.found.revision:
-            self._take_published()
-        found = self._feed.fetch(self._latest.found.revision)
-        if found is not None:
+        known = self._latest.found
+        ahead = signalled is not None and signalled > known.revision
+        published = self._published_after(known.revision) if ahead else None
+        found = self._fetch(published or known)
+        if found is not known:
             self._swap(found)
-        if signalled is not None and signalled != self._latest.found.revision:
-            self._signals.publish(self._latest.found, instead_of=signalled)
+        is_wrong = signalled != found.revision or (ahead and published is None)
+        if signalled is not None and is_wrong and mends:
+            self._signals.publish(found, instead_of=signalled)
 
-    def _take_published(self) -> None:
+    def _published_after(self, revision: int) -> FlagSet | None:
         """Spare the feed: a cold process, or many that hear of one change, need not read it."""
         published = self._signals.published()
-        if published is not None and published.revision > self._latest.found.revision:
-            self._swap(published)
-            self._confirmed_at = time.monotonic()
+        return published if published and published.revision > revision else None
+
+    def _fetch(self, known: FlagSet) -> FlagSet:
+        """Ask the feed whether flags are the latest: what was published counts only if they are.
+
+        Where the feed is away, what was published is the best that can be had.
+        """
+        try:
+            return self._feed.fetch(known.revision) or known
+        except Exception:
+            if known is not self._latest.found:
+                self._swap(known)
+                self._confirmed_at = time.monotonic()
+            raise
 
     def _swap(self, found: FlagSet) -> None:
-        """Compile the deployment's own environment beforehand, others when they are asked."""
-        tables = FlagTables(found, self.environment, self.usage)
-        tables[None].compile_all()
-        self._latest = tables
-        if not isinstance(self.tables, ColdTables):
-            self.tables = tables
+        # Each flag is compiled when it is asked next: all at once would hold up whoever evaluates.
+        tables = self._latest = FlagTables(found, self.environment, self.usage)
+        if self._begun:
+            self.ready = tables.ready
 
     def _note_failure(self, error: Exception) -> None:
         if not self._failing:

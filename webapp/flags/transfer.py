@@ -169,7 +169,25 @@ class _Import:
         results: Results = {}
         for item in _in_order(wanted):
             self._note(results, item.name, partial(self._take, item, stored.get(item.name)))
+        self._archive_last(results, [stored[item.name] for item in wanted if item.name in stored])
         return results
+
+    def _archive_last(self, results: Results, stored: Sequence[FeatureFlag]) -> None:
+        """Archive what was in use, each behind those that build on it and all behind the changes.
+
+        So they may let go of each other in the same import, or leave together.
+        """
+        leaving = {flag.name: flag for flag in stored if _is_leaving(results[flag.name])}
+        needs = {
+            name: [item["flag"] for item in flag.prerequisites] for name, flag in leaving.items()
+        }
+        for name in reversed(list(TopologicalSorter(needs).static_order())):
+            if name in leaving:
+                self._note(results, name, partial(self._archive, name, results.pop(name)))
+
+    def _archive(self, name: str, done: Imported) -> Imported:
+        archive_flag(self.session, name, **self._named())
+        return done
 
     def _take_shared(
         self, wanted: Sequence[Any], stand: Mapping[str, Any], create: _Write, change: _Write
@@ -221,7 +239,7 @@ class _Import:
         if was:
             restore_flag(self.session, flag.name, **self._named())
         change_flag(self.session, flag.name, item.changes, **self._named())
-        if archived:
+        if was and archived:
             archive_flag(self.session, flag.name, **self._named())
         moved = {} if archived == was else _moved(was=was, archived=archived)
         return Imported(outcome=ImportOutcome.UPDATED, changes=changes | moved)
@@ -232,3 +250,9 @@ class _Import:
 
 def _moved(*, was: bool, archived: bool) -> dict[str, Change]:
     return {"archived": Change(was, archived)}
+
+
+def _is_leaving(taken: Imported) -> bool:
+    """Tell whether a flag that was in use is to be archived."""
+    moved = taken.changes.get("archived")
+    return moved is not None and moved.new is True

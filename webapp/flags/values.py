@@ -35,6 +35,8 @@ RESERVED_NAMES: Final = frozenset({"export", "groups", "metrics", "new", "segmen
 # What an operator may change; everything else about a flag is an admin's.
 OPERATOR_FIELDS: Final = frozenset({"enabled", "percentage"})
 
+_MOST_BITS: Final = 10_000
+
 NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
@@ -298,5 +300,6 @@ def text_of(value: object) -> str | None:
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() else repr(value)
     if isinstance(value, int):
-        return str(value)
+        # Python refuses to write one of thousands of digits, and evaluation may not fail of it.
+        return str(value) if value.bit_length() <= _MOST_BITS else None
     return value.isoformat() if isinstance(value, datetime) else None

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
+from webapp.audit.differences import told
 from webapp.audit.values import FieldChange
 from webapp.flags.documents import condition_from, prerequisite_from, rule_from, variant_from
 from webapp.flags.values import Condition, Operator, Override, Prerequisite, Rule, Variant
@@ -105,13 +106,13 @@ def prerequisite_in_words(item: Prerequisite) -> str:
 def told_changes(changes: Iterable[FieldChange]) -> list[FieldChange]:
     """Return changes as a person reads them.
 
-    Of rules, variants and prerequisites each that differs is a change of its own; of long lists it
-    is told what came and went.
+    Of rules, variants and prerequisites each that differs is a change of its own, in words; the
+    rest is told as the audit tells it.
     """
-    told: list[FieldChange] = []
+    found: list[FieldChange] = []
     for change in changes:
-        told += _by_item(change) if change.field in _ITEMS else [_short(change)]
-    return told
+        found += _by_item(change) if change.field in _ITEMS else _told(change)
+    return found
 
 
 def field_in_words(field: str, value: Any, beside: Any = None) -> list[str]:
@@ -132,15 +133,15 @@ def _by_item(change: FieldChange) -> list[FieldChange]:
     field, old, new = change.field, change.old or [], change.new or []
     before, after = _items(field, old), _items(field, new)
     noun = field.removesuffix("s")
-    told = [
+    found = [
         FieldChange(f"{noun} {name}", before.get(name), after.get(name))
         for name in [*before, *(name for name in after if name not in before)]
         if before.get(name) != after.get(name)
     ]
     # Variants share the weights in their order.
-    if not told and list(before) != list(after):
+    if not found and list(before) != list(after):
         return [FieldChange(f"order of {field}", ", ".join(before), ", ".join(after))]
-    return told or [FieldChange(field, old, new)]
+    return found or [FieldChange(field, old, new)]
 
 
 def _items(field: str, items: Any) -> dict[str, str]:
@@ -148,22 +149,14 @@ def _items(field: str, items: Any) -> dict[str, str]:
     return dict(_ITEMS[field](item) for item in items or ())
 
 
-def _short(change: FieldChange) -> FieldChange:
-    old, new = change.old, change.new
+def _told(change: FieldChange) -> list[FieldChange]:
     if change.field == "conditions":
-        return FieldChange(change.field, _conditions(old), _conditions(new))
-    if not isinstance(new, list) or max(len(new), len(old or ())) <= FEW:
-        return FieldChange(change.field, _trimmed(old), _trimmed(new))
-    return FieldChange(change.field, _without(old or [], new), _without(new, old or []))
+        return [FieldChange(change.field, _conditions(change.old), _conditions(change.new))]
+    return told(change)
 
 
 def _conditions(items: Any) -> str | None:
     return None if items is None else conditions_in_words([condition_from(item) for item in items])
-
-
-def _trimmed(value: Any) -> Any:
-    """Write a percentage without its zeros."""
-    return f"{value:g}" if isinstance(value, float) else value
 
 
 def _without(items: list[Any], others: list[Any]) -> str:

@@ -147,7 +147,11 @@ def look_at_flags(store: FlagStore) -> Look:
         status = store.status()
         if not status.loaded:
             raise Unfit("the flags have not been read yet")
-        facts = {"revision": status.revision, "age_seconds": round(status.age, 1)}
+        facts = {
+            "revision": status.revision,
+            "age_seconds": round(status.age, 1),
+            "signals": status.signals,
+        }
         if status.stale:
             raise Unfit("the flags are stale", **facts)
         return facts

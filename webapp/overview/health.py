@@ -20,7 +20,10 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signs:
-    """What the word is made from; ``failing`` names the job types that mostly fail."""
+    """What the word is made from; ``failing`` names the job types that mostly fail.
+
+    ``signals_down`` is where processes cannot tell each other of changed flags.
+    """
 
     workers_alive: int
     open_breakers: int
@@ -28,6 +31,7 @@ class Signs:
     oldest_seconds: float | None
     failing: Sequence[str]
     flags_stale: bool
+    signals_down: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,11 @@ def assess(signs: Signs) -> Assessment:
             bool(signs.open_letters),
         ),
         (Level.DEGRADED, "Flags are decided on an old snapshot.", signs.flags_stale),
+        (
+            Level.DEGRADED,
+            "Redis does not answer: changes of flags are seen a second later.",
+            signs.signals_down,
+        ),
     ]
     held = [(level, reason) for level, reason, holds in found if holds]
     level = held[0][0] if held else Level.HEALTHY

@@ -58,13 +58,15 @@ def get_overview(session: DbSession, *, now: datetime) -> Overview:
     alive = count_alive(session, now=now)
     troubles = open_troubles(session)
     breakers = open_breakers(session)
+    flags = snapshot_status()
     signs = Signs(
         workers_alive=alive,
         open_breakers=breakers,
         open_letters=troubles.open_letters,
         oldest_seconds=queue.oldest_seconds,
         failing=[item.type for item in types if _fails(item)],
-        flags_stale=snapshot_status().stale,
+        flags_stale=flags.stale,
+        signals_down=flags.signals == "down",
     )
     return Overview(
         health=assess(signs),

@@ -7,6 +7,7 @@ worth is decided by the authenticator that accounts register at start.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TypeVar, cast
 
 from flask import Flask, Response, current_app, g, redirect, request, session, url_for
@@ -23,16 +24,22 @@ from webapp.web.requests import SAFE_METHODS
 View = TypeVar("View", bound=Callable[..., object])
 PUBLIC = "public"
 EVALUATION = "evaluation"
+# The configuration of an application that has no pages.
+PROGRAMS_ONLY = "PROGRAMS_ONLY"
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Whoever asks: ``kind`` is user, token or anonymous; ``name`` is what the audit shows."""
+    """Whoever asks: ``kind`` is user, token or anonymous; ``name`` is what the audit shows.
+
+    ``environment`` and ``expires_at`` are those of a token.
+    """
 
     kind: str
     name: str
     role: Role | None
     environment: str | None = None
+    expires_at: datetime | None = None
 
 
 ANONYMOUS = Principal("anonymous", "anonymous", None)
@@ -85,14 +92,16 @@ def _identify() -> Principal:
     if token is not None:
         authenticate: Authenticator = current_app.extensions["authenticator"]
         return authenticate(token) or ANONYMOUS
-    if current_user.is_authenticated:
+    if hasattr(current_app, "login_manager") and current_user.is_authenticated:
         return Principal("user", current_user.username, Role(current_user.role))
     return ANONYMOUS
 
 
 def is_api_request() -> bool:
     """Tell whether the answer is for a program."""
-    return request.path.startswith(("/api/", "/v1/", "/ofrep/"))
+    return current_app.config.get(PROGRAMS_ONLY, False) or request.path.startswith(
+        ("/api/", "/v1/", "/ofrep/")
+    )
 
 
 def register_access(app: Flask) -> None:

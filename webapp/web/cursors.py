@@ -22,24 +22,25 @@ def read_search() -> str:
     return request.args.get("q", "").strip()[:MOST_SEARCHED]
 
 
-def read_cursor() -> Cursor:
+def read_cursor(*, oldest_first: bool = False) -> Cursor:
     """Read ``before`` and ``after`` from the query; what is no row's id counts as absent."""
     return Cursor(
         before=request.args.get("before", type=_row_id),
         after=request.args.get("after", type=_row_id),
+        oldest_first=oldest_first,
     )
 
 
 def neighbours(page: Page[Any]) -> dict[str, Any]:
     """Return the addresses of the pages before and after, as ``pager`` takes them."""
-    return {
-        "previous_url": _at(page.newer, "after") if page.newer is not None else None,
-        "next_url": _at(page.older, "before") if page.older is not None else None,
-    }
+    newer = _at(page.newer, "after") if page.newer is not None else None
+    older = _at(page.older, "before") if page.older is not None else None
+    previous_url, next_url = (older, newer) if page.oldest_first else (newer, older)
+    return {"previous_url": previous_url, "next_url": next_url}
 
 
-def url_with(changes: Mapping[str, object]) -> str:
-    """Return the present address with some of its query changed; None drops one.
+def url_with(changes: Mapping[str, object], path: str | None = None) -> str:
+    """Return the present address, or another path, with some of its query changed; None drops one.
 
     Written out here, since ``url_for`` takes some names for options of its own, and a query's
     names are whatever somebody typed.
@@ -47,7 +48,7 @@ def url_with(changes: Mapping[str, object]) -> str:
     kept = [(name, value) for name, value in request.args.items(multi=True) if name not in changes]
     new = [(name, value) for name, value in changes.items() if value is not None]
     query = urlencode([*kept, *new])
-    path = quote(request.path)
+    path = path or quote(request.path)
     return f"{path}?{query}" if query else path
 
 

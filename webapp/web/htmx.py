@@ -11,6 +11,8 @@ from werkzeug.wrappers import Response as BaseResponse
 
 htmx = Htmx()
 
+# A page and its parts have one address.
+VARY = ("HX-Request", "HX-Target")
 _TIME_WORDS = re.compile(r"(<time\b[^>]*>)[^<]*")
 
 
@@ -75,5 +77,5 @@ def with_toast(response: Response, text: str, *, tone: str = "success") -> Respo
 
 def _vary(response: Response) -> Response:
     if request.endpoint != "static":
-        response.vary.update(("HX-Request", "HX-Target"))
+        response.vary.update(VARY)
     return response

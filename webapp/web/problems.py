@@ -7,7 +7,16 @@ but the request's id, under which the log has the whole of it.
 import math
 from http import HTTPStatus
 
-from flask import Flask, Response, g, jsonify, make_response, render_template, request
+from flask import (
+    Flask,
+    Response,
+    current_app,
+    g,
+    jsonify,
+    make_response,
+    render_template,
+    request,
+)
 from flask_login import AnonymousUserMixin
 from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import InterfaceError, OperationalError
@@ -87,7 +96,7 @@ def problem(
 
 
 def _domain_error(error: DomainError) -> Response:
-    db.session.rollback()
+    _roll_back()
     status = next(code for kind, code in STATUS.items() if isinstance(error, kind))
     return problem(
         status,
@@ -95,6 +104,12 @@ def _domain_error(error: DomainError) -> Response:
         errors=error.errors if isinstance(error, Invalid) else None,
         retry_after=_retry_after(error),
     )
+
+
+def _roll_back() -> None:
+    """Leave nothing half done to the page of the error; an edge has no database."""
+    if "sqlalchemy" in current_app.extensions:
+        db.session.rollback()
 
 
 def _retry_after(error: DomainError) -> float | None:
@@ -123,7 +138,7 @@ def _http_error(error: HTTPException) -> Response:
 
 def _database_away(error: Exception) -> Response:
     log.warning("database_away", path=request.path, error=type(error).__name__, exc_info=error)
-    db.session.rollback()
+    _roll_back()
     return problem(
         HTTPStatus.SERVICE_UNAVAILABLE,
         "The database does not answer. Nothing was changed; try again in a moment.",
@@ -133,7 +148,7 @@ def _database_away(error: Exception) -> Response:
 
 def _internal_error(error: Exception) -> Response:
     log.error("request_failed", path=request.path, method=request.method, exc_info=error)
-    db.session.rollback()
+    _roll_back()
     return problem(
         HTTPStatus.INTERNAL_SERVER_ERROR,
         f"Something went wrong here. The log has it under request {g.get('request_id', '-')}.",

@@ -50,9 +50,13 @@ def request_id() -> str:
     return str(g.request_id)
 
 
+def id_to_use(given: str) -> str:
+    """Return the id that a request brought, a new one where that is none."""
+    return given if _REQUEST_ID.match(given) else uuid.uuid4().hex
+
+
 def _begin() -> None:
-    given = request.headers.get("X-Request-ID", "")
-    g.request_id = given if _REQUEST_ID.match(given) else uuid.uuid4().hex
+    g.request_id = id_to_use(request.headers.get("X-Request-ID", ""))
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=g.request_id)
     mark_writing(writing=request.method not in SAFE_METHODS)

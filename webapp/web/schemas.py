@@ -57,7 +57,8 @@ def read_json(model: type[Model]) -> Model:
     not fit.  An absent body reads as an empty object.
     """
     data = request.get_data()
-    if data and not request.is_json:
+    # A form has been read by now, and has left nothing to be read again.
+    if (data or request.form or request.files) and not request.is_json:
         message = "Send JSON with the content type application/json."
         raise UnsupportedMediaType(message)
     return parse_json(model, data or b"{}")

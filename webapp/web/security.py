@@ -25,6 +25,8 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
 }
 ONE_YEAR = 31_536_000
+STRICT_TRANSPORT = ("Strict-Transport-Security", f"max-age={ONE_YEAR}; includeSubDomains; preload")
+UNCACHED = ("Cache-Control", "no-cache, private")
 MOST_BYTES = 1024 * 1024
 
 
@@ -48,14 +50,17 @@ def register_security(app: Flask, settings: Settings) -> None:
         # A form may hold two lists of 10,000 subject ids.
         MAX_FORM_MEMORY_SIZE=MOST_BYTES,
     )
-    if settings.trusted_hops:
-        hops = settings.trusted_hops
-        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
-            app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops
-        )
     csrf.init_app(app)
     app.before_request(_check_csrf)
     app.after_request(_harden)
+
+
+def register_proxies(app: Flask, settings: Settings) -> None:
+    """Believe so many proxies.  Registered last: whatever stands before Flask is behind this."""
+    if hops := settings.trusted_hops:
+        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+            app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops
+        )
 
 
 def _check_csrf() -> None:
@@ -75,9 +80,7 @@ def _harden(response: Response) -> Response:
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
     if request.is_secure:
-        response.headers["Strict-Transport-Security"] = (
-            f"max-age={ONE_YEAR}; includeSubDomains; preload"
-        )
+        response.headers[STRICT_TRANSPORT[0]] = STRICT_TRANSPORT[1]
     if request.endpoint != "static":
-        response.headers.setdefault("Cache-Control", "no-cache, private")
+        response.headers.setdefault(*UNCACHED)
     return response

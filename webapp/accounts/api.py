@@ -1,0 +1,24 @@
+"""Accounts over JSON: what the token that a program shows is worth."""
+
+from flask import Blueprint, Response
+
+from webapp.roles import Role
+from webapp.web.access import principal, requires
+from webapp.web.answers import json_answer
+
+blueprint = Blueprint("accounts_api", __name__, url_prefix="/api/v1/token")
+
+
+@blueprint.get("")
+@requires(Role.VIEWER)
+def show() -> Response:
+    """Tell whoever asks what they may do here, and until when."""
+    who = principal()
+    return json_answer(
+        {
+            "name": who.name,
+            "role": who.role,
+            "environment": who.environment,
+            "expires_at": who.expires_at,
+        }
+    )

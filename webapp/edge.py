@@ -1,0 +1,117 @@
+"""The evaluation edge: a process that decides flags and does nothing else.
+
+It needs the flags and what tokens are worth, and has both from a console over HTTP, from Redis, or
+from the database; it holds no session and serves no page.  What it answers, it answers by the same
+short cut, views, schemas and errors as the web process.
+"""
+
+import gc
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from flask import Flask
+from sqlalchemy import Engine, create_engine
+
+from webapp import clock
+from webapp.accounts.database_tokens import DatabaseTokens
+from webapp.accounts.http_tokens import HttpTokens
+from webapp.accounts.redis_tokens import RedisTokens
+from webapp.accounts.token_sources import TokenSource
+from webapp.accounts.tokens import TokenBook
+from webapp.db import engine_options, reading
+from webapp.flags import evaluation_api
+from webapp.flags.feeds import DatabaseFeed, Feed, HttpFeed, RedisFeed
+from webapp.flags.short_cut import EvaluationShortCut
+from webapp.flags.signals import RedisSignals, Signals
+from webapp.flags.sinks import DatabaseSink, HttpSink, RedisSink
+from webapp.flags.snapshot import FlagStore, provide_store
+from webapp.flags.usage import UsageCounter, UsageSink
+from webapp.health import api as health_api
+from webapp.logs import configure_logs
+from webapp.settings import Settings
+from webapp.web.access import PROGRAMS_ONLY, Principal, register_access
+from webapp.web.problems import register_problems
+from webapp.web.requests import register_requests
+from webapp.web.security import register_proxies, register_security
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where an edge has its flags and tokens from, and whom it tells what it counted."""
+
+    feed: Feed
+    tokens: TokenSource
+    sink: UsageSink
+    signals: Signals | None = None
+
+
+def create_edge_from_environment() -> Flask:
+    """Build the edge as its server starts it."""
+    app = create_edge(edge_settings(os.environ))
+    # What stays for ever is taken out of the collector's sight: its full rounds are pauses.
+    gc.collect()
+    gc.freeze()
+    return app
+
+
+def edge_settings(environ: Mapping[str, str]) -> Settings:
+    """Read the settings; nothing is signed here, so any secret will do where none is given."""
+    return Settings.from_environment({"SECRET_KEY": secrets.token_urlsafe(48), **environ})
+
+
+def create_edge(settings: Settings) -> Flask:
+    """Build an edge from one configuration."""
+    configure_logs(settings.log_level)
+    sources = sources_of(settings)
+    store = FlagStore(
+        sources.feed,
+        environment=settings.flag_environment,
+        poll_seconds=settings.flag_poll_seconds,
+        trust_seconds=settings.flag_cache_ttl,
+        usage=UsageCounter(sources.sink) if settings.flag_metrics else None,
+        signals=sources.signals,
+    )
+    book = TokenBook(sources.tokens)
+
+    def authenticate(text: str) -> Principal | None:
+        grant = book.grant(text, clock.now())
+        if grant is None:
+            return None
+        return Principal("token", grant.name, grant.role, grant.environment, grant.expires_at)
+
+    app = Flask(__name__, static_folder=None)
+    app.config[PROGRAMS_ONLY] = True
+    app.extensions |= {"settings": settings, "flag_store": store, "token_book": book}
+    app.extensions["authenticator"] = authenticate
+    provide_store(store, lambda: store)
+    register_requests(app)
+    register_problems(app)
+    register_security(app, settings)
+    register_access(app)
+    app.register_blueprint(evaluation_api.blueprint)
+    app.register_blueprint(health_api.edge_blueprint)
+    app.wsgi_app = EvaluationShortCut(  # type: ignore[method-assign]
+        app.wsgi_app, store, authenticate=authenticate, public=settings.public_evaluation
+    )
+    register_proxies(app, settings)
+    return app
+
+
+def sources_of(settings: Settings) -> Sources:
+    """Choose what is nearest: the console that is named, else Redis, else the database."""
+    if url := settings.edge_upstream:
+        token = settings.edge_token
+        return Sources(HttpFeed(url, token), HttpTokens(url), HttpSink(url, token))
+    if url := settings.redis_url:
+        signals = RedisSignals(url)
+        return Sources(RedisFeed(signals), RedisTokens(url), RedisSink(url), signals)
+    url = settings.database_url
+    engine = _engine(url)
+    return Sources(DatabaseFeed(lambda: reading(engine)), DatabaseTokens(url), DatabaseSink(url))
+
+
+def _engine(database_url: str) -> Engine:
+    options = engine_options(database_url) | {"pool_size": 1, "max_overflow": 1}
+    return create_engine(database_url, **options)
