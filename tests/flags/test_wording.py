@@ -107,8 +107,15 @@ LOW, HIGH = (
         (change("percentage", 5.0, 12.5), [("percentage", 5.0, 12.5)]),
         (
             change("whitelist", ["a"], list("abcdefghijkl")),
-            [("whitelist", "1 entry", "12 entries, 11 added: b, c, d, e, f, g, h, i, j, k and 1 more")],
+            [
+                (
+                    "whitelist",
+                    "1 entry",
+                    "12 entries, 11 added: b, c, d, e, f, g, h, i, j, k and 1 more",
+                )
+            ],
         ),
+        (change("metadata", {"a": 1, "b": 2}, {"a": 1, "b": 3}), [("metadata.b", 2, 3)]),
     ],
 )
 def test_changes_are_told_for_each_thing_that_differs(
