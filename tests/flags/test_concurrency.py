@@ -4,6 +4,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Final
 
@@ -16,9 +17,16 @@ from webapp.db import reading, transaction
 from webapp.flags import evaluate
 from webapp.flags.models import FeatureFlagEvaluation, FeatureFlagUse
 from webapp.flags.service import change_flag, create_flag
-from webapp.flags.snapshot import flag_store
+from webapp.flags.snapshot import FlagStore, flag_store
 from webapp.flags.usage import UsageCounter
-from webapp.flags.values import FlagChanges, FlagDraft, Prerequisite, Variant
+from webapp.flags.values import (
+    FlagChanges,
+    FlagDefinition,
+    FlagDraft,
+    FlagSet,
+    Prerequisite,
+    Variant,
+)
 
 THREADS: Final = 32
 CHANGES: Final = 50
@@ -142,6 +150,39 @@ def test_threads_see_both_flags_changed_or_neither_and_are_all_counted(
         used = set(session.scalars(select(FeatureFlagUse.flag)))
     assert counted == dict(askers.asked)
     assert used == {*PAIR, "both"}
+
+
+class TurningFeed:
+    """Flags that are other ones at every look: all on, all off, and again."""
+
+    def fetch(self, known: int) -> FlagSet:
+        share = 0.0 if known % 2 else 100.0
+        flags = {name: FlagDefinition(name=name, enabled=True, percentage=share) for name in PAIR}
+        return FlagSet(known + 1, flags)
+
+
+@pytest.mark.usefixtures("hurried")
+def test_a_bulk_answer_is_of_one_state_however_often_flags_are_swapped() -> None:
+    store = FlagStore(TurningFeed(), environment="production", poll_seconds=600, trust_seconds=60)
+    stopped = threading.Event()
+
+    def ask() -> set[tuple[bool, ...]]:
+        seen = set()
+        while not stopped.is_set():
+            found = store.evaluate_many(PAIR, "u")
+            seen.add(tuple(decision.enabled for decision in found.values()))
+        return seen
+
+    with ThreadPoolExecutor(4) as threads:
+        answers = [threads.submit(ask) for _ in range(4)]
+        for _ in range(2_000):
+            store.refresh()
+        stopped.set()
+    store.stop()
+    assert {seen for answer in answers for seen in answer.result()} == {
+        (True, True),
+        (False, False),
+    }
 
 
 @pytest.mark.usefixtures("hurried")
