@@ -115,7 +115,7 @@ def test_what_is_made_is_stored_as_drafted(session: Session, kind: Kind, trace: 
     session.expire(made)
     assert kind.draft_of(kind.get(session, "press")) == kind.draft
     assert (made.version, made.created_by, made.updated_at) == (1, "mira", trace.now)
-    assert read_revision(session) == revision + 1
+    assert read_revision(session) > revision
     (entry,) = history(session, kind.noun, "press")
     assert (entry.action, entry.actor, entry.reason) == (f"{kind.noun}.created", "mira", "wanted")
     assert entry.request_id == "request-1"

@@ -392,6 +392,45 @@ def test_prerequisites_that_lead_in_a_circle_are_told_with_their_path(
     assert complaints_about_references(draft, known) == wanted
 
 
+def chain(length: int) -> dict[str, list[str]]:
+    """Return flags c1, c2, ... each of which builds on the one before."""
+    return {f"c{number}": [f"c{number - 1}"] if number > 1 else [] for number in range(1, length)}
+
+
+@pytest.mark.parametrize(
+    ("graph", "needed", "complaint"),
+    [
+        (chain(100), "c99", None),
+        (chain(101), "c100", "To decide f, 101 flags would be asked; at most 100 may be."),
+        # Each asks the one below twice: by itself, and by its neighbour.
+        (
+            {"l0": []} | {f"l{n}": [f"l{m}" for m in range(n)] for n in range(1, 7)},
+            "l6",
+            None,
+        ),
+        (
+            {"l0": []} | {f"l{n}": [f"l{m}" for m in range(n)] for n in range(1, 8)},
+            "l7",
+            "To decide f, 129 flags would be asked; at most 100 may be.",
+        ),
+        # What others have built on this one counts for them.
+        (
+            chain(61) | {"f": [], "d1": ["f"]} | {f"d{n}": [f"d{n - 1}"] for n in range(2, 50)},
+            "c60",
+            "To decide d49, 110 flags would be asked; at most 100 may be.",
+        ),
+    ],
+    ids=["a long chain", "too long a chain", "a ladder", "too high a ladder", "for its builders"],
+)
+def test_what_one_evaluation_decides_has_a_bound(
+    graph: dict[str, list[str]], needed: str, complaint: str | None
+) -> None:
+    draft = replace(building_on(needed), name="f")
+    known = KNOWN._replace(prerequisites=graph)
+    wanted = {"prerequisites": [complaint]} if complaint else {}
+    assert complaints_about_references(draft, known) == wanted
+
+
 @pytest.mark.parametrize(
     ("draft", "errors"),
     [

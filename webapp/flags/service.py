@@ -36,7 +36,7 @@ def create_flag(
     draft = replace(draft, stickiness=draft.stickiness or draft.name)
     if draft.name in RESERVED_NAMES:
         raise Invalid.field("name", f"{draft.name!r} is an address of the console's own.")
-    raise_revision(session)
+    raise_revision(session, now=now)
     refuse_draft(session, draft, reason)
     if session.scalar(select(FeatureFlag.id).where(FeatureFlag.name == draft.name)):
         raise Conflict(f"There is a flag {draft.name!r} already; it may be archived.")
@@ -72,7 +72,7 @@ def change_flag(  # noqa: PLR0913  # all but the first three are named at the ca
     ``version`` is the one that the change was made from: :class:`Conflict` where it has passed.
     None changes the flag whatever happened meanwhile, as a kill switch must.
     """
-    flag = _flag_to_change(session, name, version)
+    flag = _flag_to_change(session, name, version, now=now)
     if flag.archived_at is not None:
         raise Conflict(f"The flag {name!r} is archived; restore it first.")
     before = draft_of(flag)
@@ -106,7 +106,7 @@ def archive_flag(
 
     :class:`Conflict` where flags in use build on it: they would be off from then on.
     """
-    flag = _flag_to_change(session, name, version)
+    flag = _flag_to_change(session, name, version, now=now)
     _refuse_dependents(session, name, archived=False)
     _set_archived(session, flag, now, by=by, now=now, reason=reason)
     return flag
@@ -116,7 +116,7 @@ def restore_flag(
     session: DbSession, name: str, *, by: Actor, now: datetime, reason: str
 ) -> FeatureFlag:
     """Bring an archived flag back as it was."""
-    flag = _flag_to_change(session, name, None)
+    flag = _flag_to_change(session, name, None, now=now)
     _set_archived(session, flag, None, by=by, now=now, reason=reason)
     return flag
 
@@ -131,7 +131,7 @@ def purge_flag(
     version: int | None = None,
 ) -> None:
     """Remove an archived flag for good; the audit keeps the state that it was last in."""
-    flag = _flag_to_change(session, name, version)
+    flag = _flag_to_change(session, name, version, now=now)
     refuse_reason(reason)
     if flag.archived_at is None:
         raise Conflict(f"The flag {name!r} is in use; archive it first.")
@@ -227,9 +227,11 @@ def _is_same(old: Any, new: Any) -> bool:
     return bool(old == new)
 
 
-def _flag_to_change(session: DbSession, name: str, version: int | None) -> FeatureFlag:
+def _flag_to_change(
+    session: DbSession, name: str, version: int | None, *, now: datetime
+) -> FeatureFlag:
     """Wait for other writers, then read the flag as they left it."""
-    raise_revision(session)
+    raise_revision(session, now=now)
     flag = get_flag(session, name)
     session.refresh(flag)
     if version is not None and flag.version != version:
@@ -237,8 +239,11 @@ def _flag_to_change(session: DbSession, name: str, version: int | None) -> Featu
     return flag
 
 
-def raise_revision(session: DbSession) -> None:
+def raise_revision(session: DbSession, *, now: datetime) -> None:
     """Tell every process that flags have changed, this one as soon as it is committed.
+
+    The first of a deployment is the time in milliseconds, not 1: two deployments that share a Redis
+    by mistake then never take each other's flags for their own.
 
     The row is locked until the transaction ends, so writers of flags come one after another, and
     whoever reads revision n sees all that was changed up to n.
@@ -249,7 +254,7 @@ def raise_revision(session: DbSession) -> None:
         .values(revision=FlagRevision.revision + 1)
     )
     if not was_touched(raised):
-        session.add(FlagRevision(id=REVISION_ROW, revision=1))
+        session.add(FlagRevision(id=REVISION_ROW, revision=int(now.timestamp() * 1000)))
         session.flush()
     after_commit(session, _refresh_flags)
 

@@ -52,7 +52,7 @@ def change_segment(
 
     ``version`` is the one that the change was made from: :class:`Conflict` where it has passed.
     """
-    raise_revision(session)
+    raise_revision(session, now=trace.now)
     segment = get_segment(session, draft.name)
     _refuse_outdated(session, segment, version)
     _refuse(complaints_about_segment(draft), trace)
@@ -61,7 +61,7 @@ def change_segment(
 
 def remove_segment(session: DbSession, name: str, trace: Trace) -> None:
     """Remove a segment; :class:`Conflict` where a flag's rule names it."""
-    raise_revision(session)
+    raise_revision(session, now=trace.now)
     segment = get_segment(session, name)
     users = flags_with_segment(session, name)
     _remove(session, segment, plain(segment_draft(segment)), users, trace)
@@ -76,7 +76,7 @@ def change_group(
     session: DbSession, draft: GroupDraft, trace: Trace, *, version: int | None = None
 ) -> FlagGroup:
     """Make a group what the draft says; ``version`` as for segments."""
-    raise_revision(session)
+    raise_revision(session, now=trace.now)
     group = get_group(session, draft.name)
     _refuse_outdated(session, group, version)
     _refuse(complaints_about_group(draft), trace)
@@ -85,7 +85,7 @@ def change_group(
 
 def remove_group(session: DbSession, name: str, trace: Trace) -> None:
     """Remove a group; :class:`Conflict` where a flag is in it."""
-    raise_revision(session)
+    raise_revision(session, now=trace.now)
     group = get_group(session, name)
     users = flags_in_group(session, name)
     _remove(session, group, plain(group_draft(group)), users, trace)
@@ -123,7 +123,7 @@ def _create(
     trace: Trace,
 ) -> Shared:
     _refuse(errors, trace)
-    raise_revision(session)
+    raise_revision(session, now=trace.now)
     if session.get(model, draft.name) is not None:
         raise Conflict(f"There is a {_noun(model)} {draft.name!r} already.")
     made = model(

@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from graphlib import CycleError, TopologicalSorter
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -16,6 +17,7 @@ import orjson
 from webapp.flags.targeting import moment_of, number_of, pattern_of, version_of
 from webapp.flags.values import (
     MAX_CONDITIONS,
+    MAX_DECIDED,
     MAX_DESCRIPTION,
     MAX_ENVIRONMENTS,
     MAX_ID,
@@ -90,7 +92,8 @@ def complaints_about_references(draft: FlagDraft, known: References) -> Complain
     found = {
         "rules": _unknown("segment", segments, known.segments),
         "prerequisites": _unknown("flag", needed, known.prerequisites)
-        or _circle(draft.name, needed, known.prerequisites),
+        or _circle(draft.name, needed, known.prerequisites)
+        or _too_much(draft.name, needed, known.prerequisites),
         "group": _unknown("group", [draft.group] if draft.group is not None else [], known.groups),
     }
     return _given(found)
@@ -314,6 +317,30 @@ def _circle(name: str, needed: Iterable[str], graph: Mapping[str, Iterable[str]]
             visited.add(path[-1])
             paths += [[*path, other] for other in graph.get(path[-1], ())]
     return []
+
+
+def _too_much(name: str, needed: Iterable[str], graph: Mapping[str, Iterable[str]]) -> list[str]:
+    """Bound what one evaluation decides: for this flag, and for those that build on it."""
+    there = {**graph, name: needed}
+    decided: dict[str, int] = {}
+    try:
+        # Each flag comes behind those that it builds on.
+        order = list(TopologicalSorter({key: set(there[key]) for key in there}).static_order())
+    except CycleError:
+        # One of others, which was refused where it would have been made.
+        return []
+    for other in order:
+        decided[other] = 1 + sum(decided[item] for item in there.get(other, ()))
+    builders = {name}
+    for other in decided:
+        if builders.intersection(there.get(other, ())):
+            builders.add(other)
+    worst = max(builders, key=lambda other: decided[other])
+    if decided[worst] <= MAX_DECIDED:
+        return []
+    return [
+        f"To decide {worst}, {decided[worst]:,} flags would be asked; at most {MAX_DECIDED} may be."
+    ]
 
 
 def _metadata(metadata: Mapping[str, Any]) -> list[str]:

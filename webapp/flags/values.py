@@ -28,6 +28,8 @@ MAX_VALUE: Final = 255
 MAX_VARIANTS: Final = 50
 MAX_WEIGHT: Final = 100_000
 MAX_PREREQUISITES: Final = 20
+# So many flags are decided for one at the most, itself and all that it builds on.
+MAX_DECIDED: Final = 100
 
 # Addresses have these in the place of a flag's name.
 RESERVED_NAMES: Final = frozenset({"export", "groups", "metrics", "new", "segments", "snapshot"})

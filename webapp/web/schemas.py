@@ -73,7 +73,7 @@ def parse_json(model: type[Model], data: bytes | str) -> Model:
         if first["type"] == "json_invalid":
             message = f"The body is not JSON: {first['msg']}."
             raise BadRequest(message) from None
-        if first["type"] == "model_type":
+        if first["type"] == "model_type" and not first["loc"]:
             message = "The body must be a JSON object."
             raise BadRequest(message) from None
         raise invalid(error) from None
