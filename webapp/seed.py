@@ -15,7 +15,7 @@ from webapp.accounts.service import create_user
 from webapp.actors import SYSTEM
 from webapp.db import DbSession, db
 from webapp.flags.service import create_flag
-from webapp.flags.values import FlagDraft
+from webapp.flags.values import Condition, FlagDraft, Operator, Rule, Variant
 from webapp.jobs.service import enqueue
 from webapp.roles import Role
 from webapp.sources.service import create_source
@@ -28,6 +28,15 @@ FLAGS = (
         description="Predictions come from the model that was trained this quarter.",
         enabled=True,
         percentage=25,
+        rules=(
+            Rule(
+                name="early adopters",
+                conditions=(
+                    Condition(attribute="plan", operator=Operator.IN, values=("enterprise",)),
+                ),
+                percentage=100,
+            ),
+        ),
         tags=("predictions",),
     ),
     FlagDraft(
@@ -36,6 +45,10 @@ FLAGS = (
         enabled=True,
         percentage=0,
         environment_overrides={"staging": True},
+        variants=(
+            Variant(name="compact", weight=50, value={"columns": 3}),
+            Variant(name="roomy", weight=50, value={"columns": 2}),
+        ),
         tags=("ui",),
     ),
     FlagDraft(
