@@ -53,7 +53,8 @@ def create_edge_from_environment() -> Flask:
 
 def edge_settings(environ: Mapping[str, str]) -> Settings:
     """Read the settings; nothing is signed here, so any secret will do where none is given."""
-    return Settings.from_environment({"SECRET_KEY": secrets.token_urlsafe(48), **environ})
+    given = {name: value for name, value in environ.items() if value.strip()}
+    return Settings.from_environment({"SECRET_KEY": secrets.token_urlsafe(48), **given})
 
 
 def create_edge(settings: Settings) -> Flask:
