@@ -29,7 +29,7 @@ from webapp.flags.snapshot import FlagStore, provide_store
 from webapp.flags.usage import UsageCounter, UsageSink
 from webapp.health import api as health_api
 from webapp.logs import configure_logs
-from webapp.settings import Settings
+from webapp.settings import Settings, SettingsError
 from webapp.web.access import PROGRAMS_ONLY, Principal, register_access
 from webapp.web.problems import register_problems
 from webapp.web.requests import register_requests
@@ -47,8 +47,12 @@ class Sources:
 
 
 def create_edge_from_environment() -> Flask:
-    """Build the edge as its server starts it."""
-    return create_edge(edge_settings(os.environ))
+    """Build the edge as its server starts it; end the process where a setting is invalid."""
+    try:
+        return create_edge(edge_settings(os.environ))
+    except SettingsError as error:
+        # A list of what to mend helps whoever starts this; a traceback would bury it.
+        raise SystemExit(str(error)) from None
 
 
 def edge_settings(environ: Mapping[str, str]) -> Settings:

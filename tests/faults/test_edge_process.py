@@ -206,6 +206,17 @@ def group_lives(group: int) -> bool:
     return False
 
 
+def test_an_edge_whose_settings_are_invalid_ends_and_says_what_is_wrong(
+    deployment: Deployment,
+) -> None:
+    edge = deployment.start_edge(free_port(), EDGE_UPSTREAM="https://console.internal")
+    assert edge.wait(40) != 0
+    said = deployment.log("edge")
+    assert "EDGE_TOKEN: is needed where EDGE_UPSTREAM is set" in said
+    assert "Traceback" not in said
+    assert not group_lives(edge.pid)
+
+
 @pytest.mark.postgres
 @pytest.mark.redis
 @pytest.mark.parametrize("deployment", ["servers"], indirect=True)
