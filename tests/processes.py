@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Self
 
 import httpx
+from honcho.environ import parse_procfile
 
 from tests.conftest import SECRET, make_settings
 from webapp.app import create_app
@@ -102,6 +103,13 @@ class Deployment:
         process = self._start("web", command, PORT=str(port), WEB_CONCURRENCY="2")
         wait_until(lambda: is_up(port), seconds=30, what=f"web ready\n{self.log('web')}")
         return process
+
+    def start_edge(self, port: int, **environ: str) -> subprocess.Popen[bytes]:
+        """Start an edge by its line of the Procfile, with settings of its own."""
+        procfile = parse_procfile((ROOT / "Procfile").read_text())
+        path = f"{BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+        command = ["sh", "-c", procfile.processes["edge"]]
+        return self._start("edge", command, EDGE_PORT=str(port), PATH=path, **environ)
 
     def log(self, name: str) -> str:
         """What the processes of that name have written."""

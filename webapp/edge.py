@@ -30,7 +30,7 @@ from webapp.flags.snapshot import FlagStore, provide_store
 from webapp.flags.usage import UsageCounter, UsageSink
 from webapp.health import api as health_api
 from webapp.logs import configure_logs
-from webapp.settings import Settings
+from webapp.settings import Settings, SettingsError
 from webapp.web.access import PROGRAMS_ONLY, Principal, register_access
 from webapp.web.problems import register_problems
 from webapp.web.requests import register_requests
@@ -48,8 +48,12 @@ class Sources:
 
 
 def create_edge_from_environment() -> Flask:
-    """Build the edge as its server starts it."""
-    app = create_edge(edge_settings(os.environ))
+    """Build the edge as its server starts it; end the process where a setting is invalid."""
+    try:
+        app = create_edge(edge_settings(os.environ))
+    except SettingsError as error:
+        # A list of what to mend helps whoever starts this; a traceback would bury it.
+        raise SystemExit(str(error)) from None
     # What stays for ever is taken out of the collector's sight: its full rounds are pauses.
     gc.collect()
     gc.freeze()
@@ -58,7 +62,8 @@ def create_edge_from_environment() -> Flask:
 
 def edge_settings(environ: Mapping[str, str]) -> Settings:
     """Read the settings; nothing is signed here, so any secret will do where none is given."""
-    return Settings.from_environment({"SECRET_KEY": secrets.token_urlsafe(48), **environ})
+    given = {name: value for name, value in environ.items() if value.strip()}
+    return Settings.from_environment({"SECRET_KEY": secrets.token_urlsafe(48), **given})
 
 
 def create_edge(settings: Settings) -> Flask:

@@ -7,7 +7,7 @@ from flask_wtf.csrf import CSRFProtect
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from webapp.settings import Settings
-from webapp.web.access import bearer_token, is_api_request
+from webapp.web.access import PROGRAMS_ONLY, bearer_token, is_api_request
 from webapp.web.requests import SAFE_METHODS
 
 csrf = CSRFProtect()
@@ -71,9 +71,15 @@ def _check_csrf() -> None:
     """
     if request.endpoint is None or request.method in SAFE_METHODS or bearer_token() is not None:
         return
-    if is_api_request() and current_app.config["SESSION_COOKIE_NAME"] not in request.cookies:
+    if is_api_request() and not _shows_session():
         return
     csrf.protect()
+
+
+def _shows_session() -> bool:
+    """Tell whether a browser may have added a session; where there are no pages nobody has one."""
+    config = current_app.config
+    return not config.get(PROGRAMS_ONLY) and config["SESSION_COOKIE_NAME"] in request.cookies
 
 
 def _harden(response: Response) -> Response:
