@@ -34,6 +34,7 @@ PURE_NAMES = frozenset(
         "sampling",
         "staleness",
         "targeting",
+        "timing",
         "values",
     }
 )
@@ -42,7 +43,7 @@ INPUT_OUTPUT = frozenset(
     {"io", "logging", "os", "random", "secrets", "shutil", "socket", "sqlite3", "subprocess"}
     | {"tempfile", "threading", "time", "urllib.request", "uuid"}
 )
-PURE_LIBRARIES = frozenset({"mmh3", "re2", "semver"})
+PURE_LIBRARIES = frozenset({"cronsim", "mmh3", "re2", "semver"})
 PURE_PLUMBING = frozenset({"webapp.actors", "webapp.errors", "webapp.roles"})
 # The operating system's numbers are constants; where files are is not asked.
 IMPURE_CALLS = frozenset({"open", "print", "input", "exec", "eval", "__import__"})
