@@ -62,9 +62,7 @@ def upgrade() -> None:
     op.create_index(
         "uq_schedule_firings_due", "schedule_firings", ["schedule_id", "due_at"], unique=True
     )
-    op.create_index(
-        "ix_schedule_firings_schedule_id_id", "schedule_firings", ["schedule_id", "id"]
-    )
+    op.create_index("ix_schedule_firings_schedule_id_id", "schedule_firings", ["schedule_id", "id"])
     op.create_index(op.f("ix_schedule_firings_fired_at"), "schedule_firings", ["fired_at"])
     op.create_index(op.f("ix_schedule_firings_job_id"), "schedule_firings", ["job_id"])
 

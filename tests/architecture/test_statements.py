@@ -22,6 +22,7 @@ PAGES = (
     "/flags",
     "/jobs",
     "/dead-letters",
+    "/schedules",
     "/workers",
     "/breakers",
     "/sources",
