@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+from datetime import datetime, timedelta
 
 from flask import Flask
 from huey.consumer import Scheduler
@@ -36,6 +37,7 @@ from webapp.jobs.dispatch import (
     unmark,
 )
 from webapp.logs import get_logger
+from webapp.schedules.firing import due_schedules, fire, realign
 from webapp.settings import Settings
 from webapp.workers.service import beat, farewell, neighbours
 from webapp.workers.values import WorkerIdentity
@@ -43,6 +45,8 @@ from webapp.workers.values import WorkerIdentity
 log = get_logger(__name__)
 
 WORKER_BEAT_SECONDS = 10.0
+# A clock that moved by more than this, beside the time that passed, was set.
+CLOCK_STEP = timedelta(seconds=2)
 # Jobs that one enqueue runs besides its own, where there is no queue.
 CALLER_ROOM = 10
 _PR_SET_PDEATHSIG = 1
@@ -56,6 +60,7 @@ class BeatScheduler(Scheduler):
         prepare_child()
         self._last_sign = float("-inf")
         self._ahead = 0.0
+        self._last_look: tuple[datetime, float] | None = None
 
     def loop(self, now: object = None) -> None:
         """Beat once; whatever goes wrong is logged, and the next beat tries again."""
@@ -67,6 +72,7 @@ class BeatScheduler(Scheduler):
                 self._show_life,
                 self._notice_dead,
                 self._rescue,
+                self._fire_schedules,
                 dispatch_due,
                 publish_tokens,
                 collect_usage,
@@ -123,6 +129,24 @@ class BeatScheduler(Scheduler):
             if end_leases(session, dead, now=now()):
                 log.warning("workers_gone", workers=dead)
 
+    def _fire_schedules(self, app: Flask) -> None:
+        """Fire what is due by the database's clock, which all consumers share."""
+        del app
+        look = now(), time.monotonic()
+        if self._last_look is None or was_set(self._last_look, look):
+            with transaction() as session:
+                self._ahead = clock_difference(session, now=now())
+                if moved := realign(session, now=now() - timedelta(seconds=self._ahead)):
+                    log.warning("schedules_realigned", schedules=moved)
+        self._last_look = look
+        fire_schedules(now() - timedelta(seconds=self._ahead))
+
+
+def was_set(before: tuple[datetime, float], after: tuple[datetime, float]) -> bool:
+    """Tell whether the clock moved otherwise than time passed between two looks at both."""
+    passed = timedelta(seconds=after[1] - before[1])
+    return abs(after[0] - before[0] - passed) > CLOCK_STEP
+
 
 def rescue_lost(app: Flask) -> None:
     """Put back the jobs whose workers fell silent, and bury those that were lost too often."""
@@ -166,6 +190,27 @@ def dispatch_due(app: Flask) -> None:
             sent += 1
     finally:
         _take_back(due[sent:])
+
+
+def fire_schedules(moment: datetime) -> None:
+    """Fire the schedules that are due, each in a transaction of its own: none holds up another."""
+    with reading() as session:
+        due = due_schedules(session, now=moment)
+    for schedule_id in due:
+        try:
+            with transaction() as session:
+                firing = fire(session, schedule_id, now=moment)
+        except Exception as error:  # noqa: BLE001  # a later beat tries again
+            log.warning("schedule_not_fired", schedule_id=schedule_id, error=type(error).__name__)
+            continue
+        if firing is not None:
+            log.info(
+                "schedule_fired",
+                schedule_id=schedule_id,
+                outcome=firing.outcome,
+                job_id=firing.job_id,
+                passed=firing.passed,
+            )
 
 
 def _take_back(unsent: list[Due]) -> None:

@@ -16,6 +16,7 @@ from webapp.health.capability import health
 from webapp.jobs.capability import jobs
 from webapp.logs import configure_logs
 from webapp.overview.capability import overview
+from webapp.schedules.capability import schedules
 from webapp.settings import Settings
 from webapp.sources.capability import sources
 from webapp.web.access import register_access
@@ -41,6 +42,7 @@ CAPABILITIES = (
     flags,
     jobs,
     dead_letters,
+    schedules,
     workers,
     breakers,
     sources,

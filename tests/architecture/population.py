@@ -26,6 +26,8 @@ from webapp.flags.values import (
 )
 from webapp.jobs.models import Job, JobAttempt
 from webapp.jobs.values import JobState, Outcome
+from webapp.schedules.models import Schedule, ScheduleFiring
+from webapp.schedules.values import FiringOutcome
 from webapp.sources.models import EtlRun, Record, RejectedRecord
 from webapp.sources.service import create_source
 from webapp.sources.values import RunStatus
@@ -55,6 +57,7 @@ def populate(session: Session, numbers: range, *, now: datetime) -> None:
         _add_flag(session, number, moment)
         job = _add_job(session, number, moment)
         _add_source(session, number, job, moment)
+        _add_schedule(session, number, job, moment)
         _add_breaker(session, number, moment)
         _add_worker(session, number, moment)
         _add_credentials(session, number, moment)
@@ -167,6 +170,43 @@ def _add_source(session: Session, number: int, job: Job, now: datetime) -> None:
         run_id=run.id,
     )
     session.add_all((row, RejectedRecord(run_id=run.id, line=3, error="No key", text=",x")))
+
+
+def _add_schedule(session: Session, number: int, job: Job, now: datetime) -> None:
+    paused = number % 4 == 1
+    schedule = Schedule(
+        name=f"schedule{number}",
+        # Every third has lost its type.
+        type="gone" if number % 3 == 2 else "etl",
+        arguments={"source": f"source{number}"},
+        cron="0 6 * * mon-fri",
+        timezone="Europe/Berlin",
+        overlap="skip",
+        catch_up="one",
+        enabled=not paused,
+        last_run_at=now,
+        next_run_at=None if paused else now + timedelta(days=1),
+        version=1,
+        created_at=now,
+        created_by="command line",
+        updated_at=now,
+        updated_by="command line",
+    )
+    session.add(schedule)
+    session.flush()
+    outcomes = list(FiringOutcome)
+    outcome = outcomes[number % len(outcomes)]
+    firing = ScheduleFiring(
+        schedule_id=schedule.id,
+        due_at=now,
+        fired_at=now + timedelta(seconds=number),
+        outcome=outcome,
+        planned=True,
+        passed=number,
+        job_id=job.id if outcome == FiringOutcome.ENQUEUED else None,
+        note=None if outcome == FiringOutcome.ENQUEUED else "For a reason",
+    )
+    session.add(firing)
 
 
 def _add_breaker(session: Session, number: int, now: datetime) -> None:

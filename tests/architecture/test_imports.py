@@ -37,6 +37,7 @@ PURE_NAMES = frozenset(
         "snippets",
         "staleness",
         "targeting",
+        "timing",
         "typed",
         "values",
     }
@@ -46,7 +47,7 @@ INPUT_OUTPUT = frozenset(
     {"io", "logging", "os", "random", "secrets", "shutil", "socket", "sqlite3", "subprocess"}
     | {"tempfile", "threading", "time", "urllib.request", "uuid"}
 )
-PURE_LIBRARIES = frozenset({"mmh3", "re2", "semver"})
+PURE_LIBRARIES = frozenset({"cronsim", "mmh3", "re2", "semver"})
 PURE_PLUMBING = frozenset({"webapp.actors", "webapp.errors", "webapp.roles"})
 # The operating system's numbers are constants; where files are is not asked.
 IMPURE_CALLS = frozenset({"open", "print", "input", "exec", "eval", "__import__"})

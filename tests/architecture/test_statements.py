@@ -24,6 +24,7 @@ PAGES = (
     "/flags/groups",
     "/jobs",
     "/dead-letters",
+    "/schedules",
     "/workers",
     "/breakers",
     "/sources",

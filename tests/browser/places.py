@@ -11,6 +11,7 @@ SEGMENT = "germans"
 GROUP = "checkout"
 SOURCE = "airports"
 BROKEN = "orders.lost"
+SCHEDULE = "airports.nightly"
 BUILT_ON = "payments.v2"
 # All that a flag can have.
 RICH = {
@@ -44,6 +45,8 @@ def furnish(account: Account, folder: Path) -> dict[str, str]:
     )
     file = make_source(account, BROKEN, folder)
     letter = lose_job(account, BROKEN, file)
+    make_schedule(account, SCHEDULE)
+    account.post(f"/schedules/{SCHEDULE}/run")
     job = re.search(r'href="/jobs/(\d+)"', account.get(f"/sources/{SOURCE}"))
     assert job, "the run names its job"
     return {
@@ -65,6 +68,10 @@ def furnish(account: Account, folder: Path) -> dict[str, str]:
         "no job": "/jobs?q=nothing-goes-by-this-name",
         "dead letters": "/dead-letters",
         "dead letter": letter,
+        "schedules": "/schedules",
+        "schedule": f"/schedules/{SCHEDULE}",
+        "schedule form": f"/schedules/{SCHEDULE}/edit",
+        "new schedule": "/schedules/new",
         "workers": "/workers",
         "breakers": "/breakers",
         "sources": "/sources",
@@ -95,6 +102,19 @@ def make_segment(account: Account, name: str, **values: str) -> None:
 def make_flag(account: Account, name: str, **fields: str) -> None:
     """Make a flag that is switched on."""
     account.post("/flags", name=name, **({"enabled": "1", "reason": "For a test"} | fields))
+
+
+def make_schedule(account: Account, name: str, **fields: str) -> None:
+    """Make a schedule that reads the airports every day."""
+    usual = {
+        "type": "etl",
+        "arguments": f'{{"source": "{SOURCE}"}}',
+        "kind": "daily",
+        "at": "06:00",
+        "timezone": "Europe/Berlin",
+        "reason": "For a test",
+    }
+    account.post("/schedules", name=name, **(usual | fields))
 
 
 def make_source(account: Account, name: str, folder: Path, rows: int = 20) -> Path:

@@ -25,6 +25,7 @@ PAGES: dict[str, tuple[str, str | None]] = {
     "group": ("flags.groups.show", "name"),
     "job": ("jobs.show", "job_id"),
     "dead_letter": ("dead_letters.show", "letter_id"),
+    "schedule": ("schedules.show", "name"),
     "source": ("sources.show", "name"),
     "breaker": ("breakers.index", None),
 }

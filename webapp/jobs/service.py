@@ -20,6 +20,7 @@ from webapp.jobs.lifecycle import ACTIVE, may, sources_of, target_of
 from webapp.jobs.models import Job
 from webapp.jobs.registry import find_job_type, parse_arguments
 from webapp.jobs.values import Claim, JobState, LeaseLost
+from webapp.paging import count_up_to_cap
 
 # Whoever acts by hand is audited; programs that enqueue by the thousand are in the ledger itself.
 AUDITED_KINDS = frozenset({"user", "command"})
@@ -105,6 +106,18 @@ def find_job(session: DbSession, job_id: int) -> Job:
         message = f"There is no job {job_id}."
         raise NotFound(message)
     return job
+
+
+def find_unfinished(session: DbSession, unique_key: str) -> Job | None:
+    """Return the unfinished job that has this key."""
+    return session.scalar(select(Job).where(Job.unique_key == unique_key, Job.state.in_(ACTIVE)))
+
+
+def find_scheduled(session: DbSession, *, skip: int, limit: int) -> tuple[Sequence[Job], int]:
+    """Return jobs whose time is still ahead, soonest first, and how many there are up to 10,001."""
+    wanted = select(Job).where(Job.state == JobState.SCHEDULED)
+    soonest = wanted.order_by(Job.run_at, Job.id).offset(skip).limit(limit)
+    return session.scalars(soonest).all(), count_up_to_cap(session, wanted)
 
 
 def states_of(session: DbSession, job_ids: Sequence[int]) -> dict[int, JobState]:

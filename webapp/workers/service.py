@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 
 from webapp.db import DbSession
 from webapp.workers.models import Worker
@@ -19,6 +19,11 @@ def beat(session: DbSession, worker: WorkerIdentity, *, now: datetime) -> None:
     if not seen.rowcount:  # type: ignore[attr-defined]
         session.execute(delete(Worker).where(Worker.beat_at < now - KEPT))
         session.execute(insert(Worker).values(**asdict(worker), started_at=now, beat_at=now))
+
+
+def last_beat(session: DbSession) -> datetime | None:
+    """Return when a worker that has not said farewell showed life last."""
+    return session.scalar(select(func.max(Worker.beat_at)).where(Worker.stopped_at.is_(None)))
 
 
 def neighbours(session: DbSession, place: str, *, now: datetime) -> dict[str, int]:
