@@ -119,7 +119,7 @@ def test_before_anything_was_read_there_is_no_document(
 ) -> None:
     store = app.extensions["flag_store"]
     store.stop()
-    monkeypatch.setattr(store, "refresh", lambda: False)
+    monkeypatch.setattr(type(store), "refresh", lambda self: False)
     answer = send("GET", "/snapshot", Role.VIEWER)
     assert (answer.status_code, answer.content_type) == (503, "application/problem+json")
     assert int(answer.headers["Retry-After"]) > 0
@@ -198,7 +198,7 @@ def test_before_anything_was_read_nothing_is_taken(
     """Else every flag would be one that there is not, and its figures were lost."""
     store = app.extensions["flag_store"]
     store.stop()
-    monkeypatch.setattr(store, "refresh", lambda: False)
+    monkeypatch.setattr(type(store), "refresh", lambda self: False)
     assert report(send, batch("beta", present_hour())).status_code == 503
     monkeypatch.undo()
     assert store.refresh()
