@@ -8,6 +8,7 @@ short cut, views, schemas and errors as the web process.
 import gc
 import os
 import secrets
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -61,9 +62,15 @@ def create_edge_from_environment() -> Flask:
 
 
 def edge_settings(environ: Mapping[str, str]) -> Settings:
-    """Read the settings; nothing is signed here, so any secret will do where none is given."""
+    """Read the settings; nothing is signed here, so any secret will do where none is given.
+
+    Nor is anything kept where the flags come from elsewhere: a read-only folder will do.
+    """
     given = {name: value for name, value in environ.items() if value.strip()}
-    return Settings.from_environment({"SECRET_KEY": secrets.token_urlsafe(48), **given})
+    ours = {"SECRET_KEY": secrets.token_urlsafe(48)}
+    if given.keys() & {"EDGE_UPSTREAM", "REDIS_URL", "DATABASE_URL"}:
+        ours["INSTANCE_DIR"] = tempfile.gettempdir()
+    return Settings.from_environment(ours | given)
 
 
 def create_edge(settings: Settings) -> Flask:

@@ -34,3 +34,19 @@ def test_an_edge_needs_no_secret_in_production(tmp_path: Path, given: dict[str, 
     assert len(settings.secret_key) >= 32
     if given.get("SECRET_KEY"):
         assert settings.secret_key == SECRET
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"EDGE_UPSTREAM": "https://console.internal", "EDGE_TOKEN": "swy_edge"},
+        {"REDIS_URL": "redis://localhost:6379/0"},
+        {"DATABASE_URL": "postgresql+psycopg://localhost/switchyard"},
+    ],
+)
+def test_an_edge_makes_no_folder_where_its_flags_come_from_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert edge_settings(given).secret_key
+    assert list(tmp_path.iterdir()) == []
