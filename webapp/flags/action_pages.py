@@ -9,15 +9,15 @@ from webapp.clock import now
 from webapp.db import db
 from webapp.errors import Conflict, DomainError, Invalid
 from webapp.flags import service
-from webapp.flags.confirmations import act, asking
 from webapp.flags.disputes import Overtaken, missed
 from webapp.flags.forms import FlagForm, form_of
 from webapp.flags.pages import blueprint, flag_page
 from webapp.flags.queries import get_flag
-from webapp.flags.refusals import refused, status_of
+from webapp.flags.refusals import refused
 from webapp.roles import Role
 from webapp.web.access import actor, requires
-from webapp.web.htmx import done, wants_part, with_toast
+from webapp.web.confirmations import act, asking
+from webapp.web.htmx import done, refused_status, wants_part, with_toast
 
 
 @blueprint.post("/<name>/rollout")
@@ -49,11 +49,11 @@ def _rollout_refused(name: str, form: FlagForm, error: DomainError) -> BaseRespo
     typed = replace(refused(form, error), name=name)
     flag = get_flag(db.session, name)
     if not isinstance(error, Conflict) or form.based_on() is None:
-        return flag_page(flag, typed, status=status_of(error))
+        return flag_page(flag, typed, status=refused_status(error))
     overtaken = Overtaken("flag", name, flag.version, form.based_on())
     meanwhile = tuple(missed(db.session, overtaken))
     typed = replace(typed, version=str(flag.version))
-    return flag_page(flag, typed, status=status_of(error), meanwhile=meanwhile)
+    return flag_page(flag, typed, status=refused_status(error), meanwhile=meanwhile)
 
 
 @blueprint.post("/<name>/switch")

@@ -6,7 +6,7 @@ Every form works as a plain one.  Where htmx sends it, only the form comes back.
 from dataclasses import replace
 from typing import Any
 
-from flask import Response, flash, request, url_for
+from flask import Response, request, url_for
 from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response as BaseResponse
 
@@ -28,14 +28,14 @@ from webapp.flags.models import FeatureFlag
 from webapp.flags.pages import blueprint
 from webapp.flags.presentation import offers_of
 from webapp.flags.queries import get_flag
-from webapp.flags.refusals import refused, status_of
+from webapp.flags.refusals import refused
 from webapp.flags.relations import references
 from webapp.flags.reviews import Review, mark_of, review_of
 from webapp.flags.rows import Sent, edited
 from webapp.flags.values import UNSET, FlagChanges
 from webapp.roles import Role
 from webapp.web.access import actor, requires
-from webapp.web.htmx import done, render, wants_part
+from webapp.web.htmx import go_to, refused_status, render
 
 
 @blueprint.get("/new")
@@ -60,7 +60,7 @@ def create() -> BaseResponse:
         )
         db.session.commit()
     except (Invalid, Conflict) as error:
-        return _new_page(refused(form, error, taken="name"), status=status_of(error))
+        return _new_page(refused(form, error, taken="name"), status=refused_status(error))
     return go_to(url_for("flags.show", name=flag.name), f"{flag.name} is made.")
 
 
@@ -98,16 +98,6 @@ def fields_of(form: MultiDict[str, str]) -> Sent:
         name: " ".join(values) if name.endswith("-segments") else values[0]
         for name, values in form.lists()
     }
-
-
-def go_to(url: str, text: str) -> BaseResponse:
-    """Go to a page with a message, for htmx as well: its form was a whole page."""
-    if not wants_part():
-        return done(text, url=url)
-    flash(text, "success")
-    response = Response(status=204)
-    response.headers["HX-Redirect"] = url
-    return response
 
 
 def _saved_or_review(flag: FeatureFlag, form: FlagForm, sent: Sent) -> Review | None:
@@ -175,7 +165,7 @@ def _refused_page(name: str, form: FlagForm, sent: Sent, error: DomainError) -> 
     return _edit_page(
         flag,
         typed,
-        status=status_of(error),
+        status=refused_status(error),
         dispute=dispute,
         problem=_problem(flag, error) if conflict and not dispute else "",
     )

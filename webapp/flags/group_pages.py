@@ -10,7 +10,6 @@ from webapp.clock import now
 from webapp.db import db
 from webapp.errors import Conflict, DomainError, Invalid
 from webapp.flags import shared
-from webapp.flags.confirmations import act, asking
 from webapp.flags.conflicts import Clash
 from webapp.flags.disputes import (
     Dispute,
@@ -21,10 +20,10 @@ from webapp.flags.disputes import (
     settled,
     version_in,
 )
-from webapp.flags.edit_pages import fields_of, go_to
+from webapp.flags.edit_pages import fields_of
 from webapp.flags.models import FlagGroup
 from webapp.flags.presentation import shortened
-from webapp.flags.refusals import refused, status_of
+from webapp.flags.refusals import refused
 from webapp.flags.relations import flags_in_group, get_group, list_groups
 from webapp.flags.rows import Sent
 from webapp.flags.shared import Trace, group_draft
@@ -32,7 +31,8 @@ from webapp.flags.shared_forms import GroupForm
 from webapp.flags.values import GroupDraft
 from webapp.roles import Role
 from webapp.web.access import actor, requires
-from webapp.web.htmx import render
+from webapp.web.confirmations import act, asking
+from webapp.web.htmx import go_to, refused_status, render
 
 blueprint = Blueprint("groups", __name__, url_prefix="/groups")
 
@@ -62,7 +62,7 @@ def create() -> BaseResponse:
         group = shared.create_group(db.session, form.draft(), _trace(form.reason))
         db.session.commit()
     except (Invalid, Conflict) as error:
-        return _new_page(refused(form, error, taken="name"), status=status_of(error))
+        return _new_page(refused(form, error, taken="name"), status=refused_status(error))
     return go_to(url_for(".show", name=group.name), f"{group.name} is made.")
 
 
@@ -144,7 +144,7 @@ def _refused_page(name: str, form: GroupForm, sent: Sent, error: DomainError) ->
         dispute = dispute_of(db.session, _overtaken(group, sent), _clashes(group, draft, sent))
         # The form now bears the present version: who has read what changed may save over it.
         typed = replace(typed, version=str(group.version))
-    return _edit_page(group, typed, status=status_of(error), dispute=dispute)
+    return _edit_page(group, typed, status=refused_status(error), dispute=dispute)
 
 
 def _new_page(form: GroupForm, *, status: int = 200) -> Response:

@@ -1,14 +1,13 @@
-"""What a form is answered with that was refused: its messages at their places, and its status."""
+"""What a form is answered with that was refused: what was typed, with messages at their places."""
 
 from dataclasses import replace
 from typing import TypeVar
 
 from webapp.db import db
-from webapp.errors import Conflict, DomainError, Invalid
+from webapp.errors import DomainError, Invalid
 from webapp.flags.forms import FlagForm
 from webapp.flags.placement import Rows, placed
 from webapp.flags.shared_forms import GroupForm, SegmentForm
-from webapp.web.htmx import wants_part
 
 Form = TypeVar("Form", FlagForm, SegmentForm, GroupForm)
 
@@ -19,11 +18,6 @@ def refused(form: Form, error: DomainError, taken: str = "") -> Form:
     if isinstance(error, Invalid):
         return replace(form, errors=placed(error.errors, _rows(form)))
     return replace(form, errors={taken: [error.detail]}) if taken else form
-
-
-def status_of(error: DomainError) -> int:
-    """Return the status of a refused form; htmx puts in place what comes with 422 only."""
-    return 409 if isinstance(error, Conflict) and not wants_part() else 422
 
 
 def _rows(form: FlagForm | SegmentForm | GroupForm) -> Rows:

@@ -11,7 +11,6 @@ from webapp.clock import now
 from webapp.db import db
 from webapp.errors import Conflict, DomainError, Invalid
 from webapp.flags import shared
-from webapp.flags.confirmations import act, asking
 from webapp.flags.conflicts import Clash
 from webapp.flags.disputes import (
     Dispute,
@@ -22,10 +21,10 @@ from webapp.flags.disputes import (
     settled,
     version_in,
 )
-from webapp.flags.edit_pages import fields_of, go_to
+from webapp.flags.edit_pages import fields_of
 from webapp.flags.models import FlagSegment
 from webapp.flags.presentation import Offers, shortened
-from webapp.flags.refusals import refused, status_of
+from webapp.flags.refusals import refused
 from webapp.flags.relations import flags_with_segment, get_segment, list_segments
 from webapp.flags.rows import Sent, edited
 from webapp.flags.shared import Trace, segment_draft
@@ -34,7 +33,8 @@ from webapp.flags.values import SegmentDraft
 from webapp.flags.wording import condition_in_words
 from webapp.roles import Role
 from webapp.web.access import actor, requires
-from webapp.web.htmx import render
+from webapp.web.confirmations import act, asking
+from webapp.web.htmx import go_to, refused_status, render
 
 blueprint = Blueprint("segments", __name__, url_prefix="/segments")
 
@@ -72,7 +72,7 @@ def create() -> BaseResponse:
         segment = shared.create_segment(db.session, form.draft(), _trace(form.reason))
         db.session.commit()
     except (Invalid, Conflict) as error:
-        return _new_page(refused(form, error, taken="name"), status=status_of(error))
+        return _new_page(refused(form, error, taken="name"), status=refused_status(error))
     return go_to(url_for(".show", name=segment.name), f"{segment.name} is made.")
 
 
@@ -175,7 +175,7 @@ def _refused_page(name: str, form: SegmentForm, sent: Sent, error: DomainError) 
         dispute = _dispute(segment, form, sent)
         # The form now bears the present version: who has read what changed may save over it.
         typed = replace(typed, version=str(segment.version))
-    return _edit_page(segment, typed, status=status_of(error), dispute=dispute)
+    return _edit_page(segment, typed, status=refused_status(error), dispute=dispute)
 
 
 def _new_page(form: SegmentForm, *, status: int = 200, focus: str = "") -> Response:

@@ -5,9 +5,9 @@ Every form works as a plain one; where htmx sends it, only its part of the page 
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
-from flask import Blueprint, Response, flash, request, url_for
+from flask import Blueprint, Response, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
 from webapp.audit.differences import in_short
@@ -15,7 +15,7 @@ from webapp.audit.service import history
 from webapp.audit.values import Entry
 from webapp.clock import now
 from webapp.db import db
-from webapp.errors import Conflict, DomainError, FieldErrors, Invalid
+from webapp.errors import Conflict, DomainError, Invalid
 from webapp.jobs.registry import job_types
 from webapp.roles import Role
 from webapp.schedules import service
@@ -35,8 +35,9 @@ from webapp.schedules.queries import (
 from webapp.schedules.timing import DAYS, in_words, zones
 from webapp.schedules.values import ScheduleState
 from webapp.web.access import actor, requires
+from webapp.web.confirmations import Confirmation, act, asking
 from webapp.web.cursors import read_search
-from webapp.web.htmx import done, render, wants_part
+from webapp.web.htmx import done, go_to, refused_status, render
 
 blueprint = Blueprint("schedules", __name__, url_prefix="/schedules")
 
@@ -54,17 +55,6 @@ class Preview:
     words: str = ""
     runs: tuple[LocalTime, ...] = ()
     errors: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Confirmation:
-    """An action that asks for its reason on a page of its own, for browsers without scripts."""
-
-    title: str
-    text: str
-    action: str
-    reason: str
-    errors: FieldErrors
 
 
 @blueprint.get("")
@@ -103,8 +93,8 @@ def create() -> BaseResponse:
         )
         db.session.commit()
     except (Invalid, Conflict) as error:
-        return _form_page(_refused(form, error, taken="name"), None, status=_status(error))
-    return _go_to(schedule.name, f"{schedule.name} is made.")
+        return _form_page(_refused(form, error, taken="name"), None, status=refused_status(error))
+    return go_to(url_for("schedules.show", name=schedule.name), f"{schedule.name} is made.")
 
 
 @blueprint.post("/preview")
@@ -154,8 +144,8 @@ def update(name: str) -> BaseResponse:
     except (Invalid, Conflict) as error:
         form, meanwhile = _overtaken(name, _refused(form, error), error)
         schedule = service.find_schedule(db.session, name)
-        return _form_page(form, schedule, meanwhile=meanwhile, status=_status(error))
-    return _go_to(name, f"{name} is saved.")
+        return _form_page(form, schedule, meanwhile=meanwhile, status=refused_status(error))
+    return go_to(url_for("schedules.show", name=name), f"{name} is saved.")
 
 
 @blueprint.post("/<name>/preview")
@@ -178,35 +168,32 @@ def run(name: str) -> BaseResponse:
 @requires(Role.ADMIN)
 def pause(name: str) -> BaseResponse:
     """Stop a schedule from firing."""
-    asking = _asking(f"Pause {name}?", "It does not run until it is resumed.", "Pause schedule")
-    url = url_for("schedules.show", name=name)
-    return _act(asking, name, f"{name} is paused.", url=url, verb=service.pause_schedule)
+    asked = asking(f"Pause {name}?", "It does not run until it is resumed.", "Pause schedule")
+    return _act(asked, name, f"{name} is paused.", service.pause_schedule)
 
 
 @blueprint.post("/<name>/resume")
 @requires(Role.ADMIN)
 def resume(name: str) -> BaseResponse:
     """Let a schedule fire again."""
-    asking = _asking(
+    asked = asking(
         f"Resume {name}?",
         "It runs at its next due time; those that passed meanwhile are not made up.",
         "Resume schedule",
     )
-    url = url_for("schedules.show", name=name)
-    return _act(asking, name, f"{name} is resumed.", url=url, verb=service.resume_schedule)
+    return _act(asked, name, f"{name} is resumed.", service.resume_schedule)
 
 
 @blueprint.post("/<name>/remove")
 @requires(Role.ADMIN)
 def remove(name: str) -> BaseResponse:
     """Remove a schedule for good."""
-    asking = _asking(
+    asked = asking(
         f"Remove {name}?",
         "It runs no more. Its jobs stay, and the audit keeps its last state.",
         "Remove schedule",
     )
-    url = url_for("schedules.index")
-    return _act(asking, name, f"{name} is removed.", url=url, verb=service.remove_schedule)
+    return _act(asked, name, f"{name} is removed.", service.remove_schedule, gone=True)
 
 
 def _typed() -> ScheduleForm:
@@ -282,38 +269,13 @@ def _refused(form: ScheduleForm, error: DomainError, taken: str = "") -> Schedul
     return replace(form, errors={taken: [error.detail]}) if taken else form
 
 
-def _status(error: DomainError) -> int:
-    """Return the status of a refused form; htmx puts in place what comes with 422 only."""
-    return 409 if isinstance(error, Conflict) and not wants_part() else 422
-
-
 def _act(
-    asking: Confirmation, name: str, text: str, *, url: str, verb: Callable[..., Any]
+    asked: Confirmation, name: str, text: str, verb: Callable[..., object], *, gone: bool = False
 ) -> BaseResponse:
-    """Do what was asked, or ask again where the reason does not do."""
-    try:
-        verb(db.session, name, by=actor(), now=now(), reason=asking.reason)
-        db.session.commit()
-    except Invalid as error:
-        db.session.rollback()
-        if wants_part():
-            return done(error.detail, url=url, tone="danger")
-        asking = replace(asking, errors=error.errors if "reason" in request.form else {})
-        return render("schedules/confirm.html", status=422, asking=asking)
-    return done(text, url=url)
-
-
-def _asking(title: str, text: str, action: str) -> Confirmation:
-    reason = request.form.get("reason", "")
-    return Confirmation(title=title, text=text, action=action, reason=reason, errors={})
-
-
-def _go_to(name: str, text: str) -> BaseResponse:
-    """Go to a schedule's page, for htmx as well: its form was a whole page."""
-    url = url_for("schedules.show", name=name)
-    if not wants_part():
-        return done(text, url=url)
-    flash(text, "success")
-    response = Response(status=204)
-    response.headers["HX-Redirect"] = url
-    return response
+    url = url_for("schedules.index") if gone else url_for("schedules.show", name=name)
+    return act(
+        asked,
+        text,
+        url=url,
+        verb=lambda by, at: verb(db.session, name, by=by, now=at, reason=asked.reason),
+    )

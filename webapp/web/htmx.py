@@ -9,6 +9,8 @@ from flask import Flask, Response, flash, make_response, redirect, render_templa
 from htmx_flask import Htmx
 from werkzeug.wrappers import Response as BaseResponse
 
+from webapp.errors import Conflict, DomainError
+
 htmx = Htmx()
 
 # A page and its parts have one address.
@@ -66,6 +68,19 @@ def done(text: str, *, url: str, tone: str = "success") -> BaseResponse:
         return with_toast(Response(status=204), text, tone=tone)
     flash(text, tone)
     return redirect(url, code=303)
+
+
+def go_to(url: str, text: str) -> BaseResponse:
+    """Go to a page with a message, for htmx as well, where a whole page's form was sent."""
+    if not wants_part():
+        return done(text, url=url)
+    flash(text, "success")
+    return Response(status=204, headers={"HX-Redirect": url})
+
+
+def refused_status(error: DomainError) -> int:
+    """Return the status of a refused form; htmx puts in place what comes with 422 only."""
+    return 409 if isinstance(error, Conflict) and not wants_part() else 422
 
 
 def with_toast(response: Response, text: str, *, tone: str = "success") -> Response:

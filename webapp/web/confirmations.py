@@ -64,6 +64,6 @@ def act(
 def _asked_again(asked: Confirmation, error: Invalid | Conflict) -> BaseResponse:
     if isinstance(error, Conflict):
         asked = replace(asked, problem=error.detail)
-        return render("flags/confirm.html", status=409, asking=asked)
+        return render("shell/confirm.html", status=409, asking=asked)
     asked = replace(asked, errors=error.errors if "reason" in request.form else {})
-    return render("flags/confirm.html", status=422, asking=asked)
+    return render("shell/confirm.html", status=422, asking=asked)
