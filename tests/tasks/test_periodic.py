@@ -1,18 +1,21 @@
 """The beats' own part of schedules: one trouble holds up nothing else, a set clock is noticed."""
 
+import time
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import event, select
+from sqlalchemy import event, select, update
 
-from tasks.periodic import fire_schedules, was_set
+from tasks.periodic import BeatScheduler, fire_schedules, was_set
 from tests.schedules.conftest import NIGHTLY
 from webapp.actors import COMMAND
+from webapp.clock import now as clock_now
 from webapp.db import db, reading, transaction
 from webapp.jobs.models import Job
 from webapp.schedules.firing import fire
+from webapp.schedules.models import Schedule
 from webapp.schedules.service import create_schedule
 from webapp.schedules.values import ScheduleDraft
 
@@ -69,6 +72,62 @@ def test_while_nothing_is_due_a_beat_asks_once(app: Flask, two: list[int], now: 
         finally:
             event.remove(engine, "before_cursor_execute", note)
     assert len(sent) == 1
+
+
+@pytest.fixture
+def scheduler() -> BeatScheduler:
+    """A consumer's beat that has just begun, without the consumer."""
+    scheduler = object.__new__(BeatScheduler)
+    scheduler._last_look = None
+    scheduler._ahead = 0.0
+    return scheduler
+
+
+def wait_until(session: Any, moment: datetime) -> None:
+    session.execute(update(Schedule).values(next_run_at=moment))
+
+
+def waits_for(app: Flask) -> datetime:
+    with app.app_context(), reading() as session:
+        moment = session.scalars(select(Schedule.next_run_at)).one()
+    assert moment is not None
+    return moment
+
+
+def test_a_clock_that_was_set_back_brings_waiting_schedules_back(
+    app: Flask, scheduler: BeatScheduler
+) -> None:
+    far = clock_now() + timedelta(hours=5)
+    with app.app_context(), transaction() as session:
+        often = other(name="often", cron="*/10 * * * *")
+        create_schedule(session, often, by=COMMAND, now=clock_now(), reason="Needed")
+        wait_until(session, far)
+    with app.app_context():
+        # Nobody knows what the clock did before the first beat.
+        scheduler._fire_schedules(app)
+        assert waits_for(app) < far
+        with transaction() as session:
+            wait_until(session, far)
+        scheduler._fire_schedules(app)
+        assert waits_for(app) == far
+        scheduler._last_look = (clock_now() + timedelta(hours=1), time.monotonic())
+        scheduler._fire_schedules(app)
+        assert waits_for(app) < far
+
+
+def test_a_worker_whose_clock_is_ahead_fires_nothing_early(
+    app: Flask, scheduler: BeatScheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.periodic.clock_difference", lambda session, now: 3600.0)
+    soon = clock_now() - timedelta(minutes=30)
+    with app.app_context(), transaction() as session:
+        create_schedule(session, NIGHTLY, by=COMMAND, now=clock_now(), reason="Needed")
+        wait_until(session, soon)
+    with app.app_context():
+        scheduler._fire_schedules(app)
+        with reading() as session:
+            assert session.scalars(select(Job)).all() == []
+    assert waits_for(app) == soon
 
 
 @pytest.mark.parametrize(
