@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, Update, case, insert, literal, or_, select, update
+from sqlalchemy import Connection, Row, Update, case, insert, literal, or_, select, update
 
 from webapp.db import DbSession, UtcTime
 from webapp.jobs.lifecycle import WAITING, sources_of, target_of
@@ -50,20 +50,23 @@ def claim(
     """
     # A queued job was due by the clock of whoever queued it, which may be ahead of this one's.
     due = [] if early else [or_(Job.state == JobState.QUEUED, Job.run_at <= now)]
-    row = session.execute(
-        update(Job)
-        .where(Job.id == job_id, Job.state.in_(sources_of("claim")), *due)
-        .values(
-            state=target_of("claim"),
-            fence=Job.fence + 1,
-            worker=worker,
-            lease_expires_at=now + timedelta(seconds=lease_seconds),
-            started_at=now,
-            cancel_requested_at=None,
+    row = (
+        _core(session)
+        .execute(
+            update(Job)
+            .where(Job.id == job_id, Job.state.in_(sources_of("claim")), *due)
+            .values(
+                state=target_of("claim"),
+                fence=Job.fence + 1,
+                worker=worker,
+                lease_expires_at=now + timedelta(seconds=lease_seconds),
+                started_at=now,
+                cancel_requested_at=None,
+            )
+            .returning(*_CLAIMED)
         )
-        .returning(*_CLAIMED)
-        .execution_options(synchronize_session=False)
-    ).one_or_none()
+        .one_or_none()
+    )
     if row is None:
         return None
     held = _claim_of(job_id, row, worker=worker, now=now)
@@ -100,7 +103,7 @@ def _claim_of(job_id: int, row: Row[Any], *, worker: str, now: datetime) -> Clai
 
 
 def _open(session: DbSession, held: Claim) -> None:
-    session.execute(
+    _core(session).execute(
         insert(JobAttempt).values(
             job_id=held.job_id,
             type=held.type,
@@ -240,8 +243,15 @@ def _own(held: Claim) -> Update:
 
 
 def _won(session: DbSession, statement: Update) -> bool:
-    result = session.execute(statement.execution_options(synchronize_session=False))
-    return bool(result.rowcount)  # type: ignore[attr-defined]
+    return bool(_core(session).execute(statement).rowcount)
+
+
+def _core(session: DbSession) -> Connection:
+    """Return the transaction's connection: past the ORM a statement costs half as much.
+
+    Nothing here reads or changes objects of the session.
+    """
+    return session.connection()
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,9 +298,8 @@ def _close(
     now: datetime,
     facts: Mapping[str, Any],
 ) -> None:
-    session.execute(
+    _core(session).execute(
         update(JobAttempt)
         .where(JobAttempt.job_id == job_id, JobAttempt.fence == fence)
         .values(outcome=outcome, ended_at=now, **facts)
-        .execution_options(synchronize_session=False)
     )
