@@ -82,6 +82,7 @@ class LedgerConsumer(Consumer):
         )
         self._leave_logs_to_the_root()
         super().__init__(huey, **options)
+        huey.stopping = self.stop_flag.is_set
 
     def stop(self, graceful: bool = False) -> None:  # noqa: FBT001, FBT002 - Huey's signature
         """Stop the workers; then put back what they still hold, and say farewell.
@@ -112,9 +113,11 @@ class LedgerConsumer(Consumer):
 
 
 class LedgerHuey:
-    """What every Huey object of ours adds: the consumer, and the identity of its worker."""
+    """What every Huey object of ours adds: the consumer, and what its workers know of it."""
 
     identity: WorkerIdentity
+    #: Whether the consumer was told to stop.
+    stopping: Callable[[], bool]
 
     def create_consumer(self, **options: Any) -> LedgerConsumer:
         """Build the consumer that ``huey_consumer`` runs."""
