@@ -117,7 +117,7 @@ class Heartbeat:
         self._every = every
         self._lease_seconds = lease_seconds
         self._held: Held | None = None
-        self._began = self._renewed = self._looked = 0.0
+        self._renewed = self._looked = 0.0
         self._worker = threading.current_thread()
         self._needed = threading.Event()
         threading.Thread(target=self._run, name="heartbeat", daemon=True).start()
@@ -125,7 +125,7 @@ class Heartbeat:
     @contextmanager
     def keeping(self, held: Held) -> Iterator[None]:
         """Keep what this thread's worker holds, in the body."""
-        self._began = self._renewed = self._looked = time.monotonic()
+        self._renewed = self._looked = time.monotonic()
         self._held = held
         self._needed.set()
         try:

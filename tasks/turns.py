@@ -65,7 +65,8 @@ class Turn:
         self._waiting = deque(claims)
         self._running: Running | None = None
         self._ended: list[_Unwritten] = []
-        self._noted = False
+        # Whose start the ledger knows.
+        self._noted = claims[0]
         # Held for a moment around what is taken from ``_waiting``, for longer around what is
         # written: the heartbeat does both while a job runs.
         self._taking = threading.Lock()
@@ -78,8 +79,7 @@ class Turn:
                 self._running = None
                 return None
             claim = self._waiting.popleft()
-            self._noted = claim is self._first
-            self._running = Running(claim, Signals(), now(), first=self._noted)
+            self._running = Running(claim, Signals(), now(), first=claim is self._first)
             return self._running
 
     def claims(self) -> list[Claim]:
@@ -163,12 +163,12 @@ class Turn:
         self.give_back()
 
     def _note_start(self, running: Running) -> None:
-        if self._noted:
+        if self._noted is running.claim:
             return
         with transaction() as session:
             if not begin(session, running.claim, at=running.began_at):
                 running.signals.lost = True
-        self._noted = True
+        self._noted = running.claim
 
 
 def _settled_together(successes: Sequence[Success]) -> bool:

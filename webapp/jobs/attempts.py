@@ -117,7 +117,15 @@ def open_attempts(session: DbSession, claims: Sequence[Claim]) -> None:
         }
         for held in claims
     ]
-    core(session).execute(insert(JobAttempt), rows)
+    core(session).execute(insert(JobAttempt), one_or_many(rows))
+
+
+def one_or_many(rows: list[dict[str, Any]]) -> Any:
+    """Return the parameters of a statement for these rows: a pipeline for one costs more than it.
+
+    A single row is given as such.
+    """
+    return rows if len(rows) > 1 else rows[0]
 
 
 @dataclass(frozen=True, slots=True)

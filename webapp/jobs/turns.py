@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import bindparam, case, exists, func, literal, select, update
 
 from webapp.db import DbSession, UtcTime
-from webapp.jobs.attempts import CLAIMED, UNHELD, claim_of, core, open_attempts
+from webapp.jobs.attempts import CLAIMED, UNHELD, claim_of, core, one_or_many, open_attempts
 from webapp.jobs.batches import Candidate, Paces, choose, most_at_once
 from webapp.jobs.lifecycle import WAITING, target_of
 from webapp.jobs.models import Job, JobAttempt
@@ -134,32 +134,25 @@ def succeed_all(session: DbSession, successes: Sequence[Success]) -> bool:
 
     The number of rows tells that somebody lost a race, not who; each is then settled by itself.
     """
-    won = core(session).execute(
-        _SUCCEED,
-        [
-            {
-                "held_id": item.claim.job_id,
-                "held_fence": item.claim.fence,
-                "result": item.result,
-                "started_at": item.began_at,
-                "finished_at": item.ended_at,
-            }
-            for item in successes
-        ],
-    )
-    core(session).execute(
-        _CLOSE,
-        [
-            {
-                "held_id": item.claim.job_id,
-                "held_fence": item.claim.fence,
-                "started_at": item.began_at,
-                "ended_at": item.ended_at,
-            }
-            for item in successes
-        ],
-    )
+    won = core(session).execute(_SUCCEED, one_or_many([_success(item) for item in successes]))
+    core(session).execute(_CLOSE, one_or_many([_close(item) for item in successes]))
     return won.rowcount == len(successes)
+
+
+def _success(item: Success) -> dict[str, Any]:
+    return _of(item) | {"result": item.result, "finished_at": item.ended_at}
+
+
+def _close(item: Success) -> dict[str, Any]:
+    return _of(item) | {"ended_at": item.ended_at}
+
+
+def _of(item: Success) -> dict[str, Any]:
+    return {
+        "held_id": item.claim.job_id,
+        "held_fence": item.claim.fence,
+        "started_at": item.began_at,
+    }
 
 
 _SUCCEED = (
