@@ -10,7 +10,7 @@ from importlib import import_module
 from tasks.application import application
 from tasks.periodic import due_now, prepare_child, rescue_lost
 from tasks.queue import REDIS_SEND_SECONDS, CallerBroker, HueyBroker, build_huey
-from tasks.runner import run
+from tasks.runner import run, work
 from webapp.jobs.broker import provide_broker
 from webapp.settings import Settings
 
@@ -23,7 +23,7 @@ huey = build_huey(_settings)
 @huey.task(name="run_job")
 def run_job(job_id: int) -> None:
     """Look at job N now.  The name must never change: messages of an unknown task are dropped."""
-    run(_app, job_id, worker=huey.identity.name)
+    work(_app, job_id, worker=huey.identity.name, stopping=huey.stopping)
 
 
 huey.on_startup(name="prepare_child")(prepare_child)

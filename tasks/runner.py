@@ -9,7 +9,7 @@ import json
 import random
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -28,7 +28,8 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
-from tasks.clocks import Heartbeat, JobTimeout, time_limit, timed_out
+from tasks.clocks import JobTimeout, Signals, heartbeat_of, time_limit, timed_out
+from tasks.turns import Ended, Running, Turn
 from webapp.clock import now
 from webapp.db import storable, transaction
 from webapp.dead_letters.service import resolve_by_success, write
@@ -36,7 +37,9 @@ from webapp.dead_letters.values import Cause, Reason
 from webapp.errors import DomainError, NotFound
 from webapp.jobs import attempts
 from webapp.jobs.attempts import Failure
-from webapp.jobs.registry import JobType, Result, find_job_type, parse_arguments
+from webapp.jobs.batches import Paces, next_pace
+from webapp.jobs.registry import JobType, Result, find_job_type, job_types, parse_arguments
+from webapp.jobs.turns import Batch, Look, Success, claim_next, look_at
 from webapp.jobs.values import Claim, Deferred, JobCancelled, LeaseLost, Outcome, RetryPolicy
 from webapp.logs import get_logger, mask_text
 from webapp.retries.classification import classify
@@ -49,6 +52,9 @@ log = get_logger(__name__)
 SETTLE_WAIT_SECONDS = 0.5
 # For so long an interrupted worker tries to write; its consumer waits no longer.
 INTERRUPTED_SECONDS = 2.0
+#: Workers that look at the same jobs at the same moment get out of each other's way.
+CLAIM_TRIES = 5
+CLAIM_WAIT_SECONDS = 0.005
 PROGRESS_EVERY_SECONDS = 1.0
 RESULT_BYTES = 65_536
 # While a new version is rolled out, old workers meet types that they do not know; so often, and so
@@ -58,19 +64,27 @@ UNKNOWN_TYPE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
+class Plain:
+    """The result of a success that leaves nothing else to write."""
+
+    result: Result
+
+
+@dataclass(frozen=True, slots=True)
 class Settlement:
     """What is to be written of an attempt's end; ``write`` tells whether it was this worker's."""
 
     outcome: Outcome
     write: Callable[[Session], bool]
+    plain: Plain | None = None
 
 
 class RunningJob:
     """The context that a job's function is given; see ``webapp.jobs.values.JobContext``."""
 
-    def __init__(self, claim: Claim, heartbeat: Heartbeat) -> None:
+    def __init__(self, claim: Claim, signals: Signals) -> None:
         self._claim = claim
-        self._heartbeat = heartbeat
+        self._signals = signals
         self._shown = float("-inf")
 
     @property
@@ -98,13 +112,13 @@ class RunningJob:
     def cancelled(self) -> bool:
         """Tell whether somebody asked the job to stop."""
         self._stop_if_over()
-        return self._heartbeat.cancelled.is_set()
+        return self._signals.cancelled
 
     def _stop_if_over(self) -> None:
-        if self._heartbeat.lost.is_set():
+        if self._signals.lost:
             raise LeaseLost
-        if self._heartbeat.overdue.is_set():
-            raise timed_out(self._heartbeat.limit)
+        if self._signals.overdue:
+            raise timed_out(self._signals.limit)
 
 
 def run(app: Flask, job_id: int, *, worker: str, early: bool = False) -> bool:
@@ -122,45 +136,138 @@ def run(app: Flask, job_id: int, *, worker: str, early: bool = False) -> bool:
             )
         if claim is None:
             return False
-        facts = {"job_id": job_id, "job_type": claim.type, "request_id": claim.request_id}
-        with structlog.contextvars.bound_contextvars(**facts):
-            _attempt(app, settings, claim)
+        _run_turn(app, [claim], stopping=_never)
     return True
 
 
-def _attempt(app: Flask, settings: Settings, claim: Claim) -> None:
-    """Run a claimed job and settle it, whatever comes of it."""
-    log.info("job_started", attempt=claim.attempt)
-    started = time.monotonic()
-    settlement = _put_back(claim)
-    # The lease is renewed until the end is written, so that a database that is away for a while
-    # does not make another worker do again what is done.
-    with Heartbeat(
-        app,
-        claim,
-        every=settings.job_heartbeat_seconds,
+def work(app: Flask, job_id: int, *, worker: str, stopping: Callable[[], bool]) -> None:
+    """Look at one job, and run whatever else is queued where it is, the most urgent first.
+
+    So a message that comes late, twice or not at all costs nothing, and a backlog needs no message
+    for each of its jobs.  Returns where nothing is left, or the worker is told to stop.
+    """
+    with app.app_context():
+        look, batch = _claim_first(app, job_id, worker)
+        if look is not None and look.waits and look.type not in _paces():
+            run(app, job_id, worker=worker)
+        tries = 0
+        while look is not None and (batch.claims or batch.more):
+            if batch.claims:
+                tries = 0
+                _run_turn(app, batch.claims, stopping=stopping)
+            elif tries < CLAIM_TRIES:
+                # Another worker looks at the same ones; what it leaves is free in a moment.
+                tries += 1
+                time.sleep(CLAIM_WAIT_SECONDS)
+            else:
+                return
+            if not batch.more or stopping():
+                return
+            with transaction() as session:
+                batch = _claim(app, session, look.queue, worker)
+
+
+def _claim_first(app: Flask, job_id: int, worker: str) -> tuple[Look | None, Batch]:
+    """Look at a message, and claim what is to be run where its job is."""
+    with transaction() as session:
+        look = look_at(session, job_id)
+        if look is None:
+            return None, Batch([], more=False)
+        return look, _claim(app, session, look.queue, worker)
+
+
+def _claim(app: Flask, session: Session, queue: str, worker: str) -> Batch:
+    settings: Settings = app.extensions["settings"]
+    return claim_next(
+        session,
+        queue,
+        paces=_paces(),
+        worker=worker,
         lease_seconds=settings.job_lease_seconds,
-    ) as heartbeat:
-        try:
-            settlement = _execute(settings, RunningJob(claim, heartbeat), heartbeat)
-            settled = _settle(claim, settlement, settings.job_lease_seconds)
-        except LeaseLost:
-            settled = False
-        except KeyboardInterrupt:
-            # The consumer's grace is over.  What is done is written, what is not goes back whole,
-            # and the interrupt goes on; that it may be written twice is settled by the fence.
-            with suppress(SQLAlchemyError):
-                _settle(claim, settlement, INTERRUPTED_SECONDS)
-            log.info("job_interrupted", outcome=settlement.outcome)
-            raise
-    log.info(
-        "job_settled" if settled else "job_lease_lost",
-        outcome=settlement.outcome,
-        seconds=round(time.monotonic() - started, 3),
+        now=now(),
     )
 
 
-def _execute(settings: Settings, context: RunningJob, heartbeat: Heartbeat) -> Settlement:
+#: Seconds that the jobs of each type took lately in this process.
+_seen: dict[str, float] = {}
+
+
+def _paces() -> Paces:
+    return {kind.name: _seen.get(kind.name) for kind in job_types()}
+
+
+def _never() -> bool:
+    return False
+
+
+def _run_turn(app: Flask, claims: Sequence[Claim], *, stopping: Callable[[], bool]) -> None:
+    """Run claimed jobs one after another and settle them, whatever comes of each."""
+    settings: Settings = app.extensions["settings"]
+    turn = Turn(claims)
+    # Leases are renewed until the ends are written, so that a database that is away for a while
+    # does not make another worker do again what is done.
+    with heartbeat_of(app).keeping(turn):
+        try:
+            while running := turn.next():
+                facts = _facts_of(running.claim)
+                with app.app_context(), structlog.contextvars.bound_contextvars(**facts):
+                    _attempt(settings, turn, running)
+                if stopping():
+                    turn.give_back()
+            turn.settle_ended()
+        except KeyboardInterrupt:
+            with suppress(SQLAlchemyError):
+                turn.abandon()
+            raise
+
+
+def _attempt(settings: Settings, turn: Turn, running: Running) -> None:
+    """Run a claimed job and settle it, whatever comes of it."""
+    claim = running.claim
+    log.info("job_started", attempt=claim.attempt)
+    settlement = _put_back(claim)
+    try:
+        settlement = _execute(settings, RunningJob(claim, running.signals), running.signals)
+        seconds = running.signals.seconds
+        _seen[claim.type] = next_pace(_seen.get(claim.type), seconds)
+        ended = _ended(settings, running, settlement, seconds)
+        if settlement.plain is None:
+            ended.alone()
+        else:
+            turn.end(ended, Success(claim, settlement.plain.result, running.began_at, now()))
+    except LeaseLost:
+        log.info("job_lease_lost", outcome=settlement.outcome)
+    except KeyboardInterrupt:
+        # The consumer's grace is over.  What is done is written, what is not goes back whole, and
+        # the interrupt goes on; that it may be written twice is settled by the fence.
+        with suppress(SQLAlchemyError):
+            _settle(running, settlement, INTERRUPTED_SECONDS)
+        log.info("job_interrupted", outcome=settlement.outcome)
+        raise
+
+
+def _ended(settings: Settings, running: Running, settlement: Settlement, seconds: float) -> Ended:
+    """Return how the end of a job is written by itself, and what is logged once it is written."""
+
+    def tell(settled: bool) -> None:  # noqa: FBT001 - called in one place
+        log.info(
+            "job_settled" if settled else "job_lease_lost",
+            outcome=settlement.outcome,
+            seconds=round(seconds, 3),
+            **_facts_of(running.claim),
+        )
+
+    def alone() -> None:
+        tell(_settle(running, settlement, settings.job_lease_seconds))
+
+    return Ended(alone, tell)
+
+
+def _facts_of(claim: Claim) -> dict[str, Any]:
+    return {"job_id": claim.job_id, "job_type": claim.type, "request_id": claim.request_id}
+
+
+def _execute(settings: Settings, context: RunningJob, signals: Signals) -> Settlement:
     """Run the job's function; return what is to be written of its end."""
     claim = context.claim
     try:
@@ -172,8 +279,8 @@ def _execute(settings: Settings, context: RunningJob, heartbeat: Heartbeat) -> S
     policy = kind.policy
     try:
         arguments = parse_arguments(kind, claim.arguments)
-        heartbeat.limit = kind.timeout or settings.default_job_timeout
-        with time_limit(heartbeat.limit):
+        signals.limit = kind.timeout or settings.default_job_timeout
+        with time_limit(signals.limit):
             result = _as_json(kind, kind.function(context, arguments))
     except (LeaseLost, KeyboardInterrupt):
         raise
@@ -186,7 +293,12 @@ def _execute(settings: Settings, context: RunningJob, heartbeat: Heartbeat) -> S
         return _after_failure(claim, policy, late)
     except BaseException as error:  # noqa: BLE001  # every end of a job is classified and decided here, sys.exit() too
         return _after_failure(claim, policy, error)
-    return Settlement(Outcome.SUCCEEDED, lambda session: _write_success(session, claim, result))
+    return Settlement(
+        Outcome.SUCCEEDED,
+        lambda session: _write_success(session, claim, result),
+        # A first claim has no letter to resolve, so its end may be written with those of others.
+        plain=Plain(result) if claim.fence == 1 else None,
+    )
 
 
 def _leave_to_others(claim: Claim, reason: str) -> Settlement:
@@ -314,7 +426,7 @@ def _words_of(error: BaseException) -> str:
         return f"(its text cannot be had: {type(fault).__name__})"
 
 
-def _settle(claim: Claim, settlement: Settlement, seconds: float) -> bool:
+def _settle(running: Running, settlement: Settlement, seconds: float) -> bool:
     """Write the end of an attempt; a database that is away is waited for, so many seconds.
 
     If it stays away, the lease runs out and the job runs again.  An end that the database refuses
@@ -324,6 +436,8 @@ def _settle(claim: Claim, settlement: Settlement, seconds: float) -> bool:
     while True:
         try:
             with transaction() as session:
+                if not running.first:
+                    attempts.begin(session, running.claim, at=running.began_at)
                 return settlement.write(session)
         except (OperationalError, InterfaceError, InternalError, PoolTimeout) as error:
             log.warning("settle_failed", error=type(error).__name__)
@@ -333,4 +447,4 @@ def _settle(claim: Claim, settlement: Settlement, seconds: float) -> bool:
         except StatementError as error:
             failure = _failure(error, ErrorClass.BUG)
             with transaction() as session:
-                return _bury(session, claim, failure, Reason.NOT_RETRYABLE)
+                return _bury(session, running.claim, failure, Reason.NOT_RETRYABLE)

@@ -7,6 +7,7 @@ registered with :func:`after_commit`.
 
 import math
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -47,6 +48,9 @@ POSTGRES_CONNECT_SECONDS = 5
 POSTGRES_STATEMENT_MS = 30_000
 POSTGRES_LOCK_MS = 10_000
 POSTGRES_SILENCE_MS = 10_000
+# A connection that was used so recently is not asked whether it is alive: under load that question
+# would be a fifth of all traffic, and no server restarts in less.
+POSTGRES_TRUSTED_SECONDS = 0.2
 
 
 class Base(DeclarativeBase):
@@ -109,7 +113,6 @@ def engine_options(database_url: str, *, answer_seconds: float | None = None) ->
     return {
         # An error's text goes into the log, and parameters may be secret.
         "hide_parameters": True,
-        "pool_pre_ping": True,
         "pool_size": 8,
         "max_overflow": 8,
         "pool_timeout": 10,
@@ -149,21 +152,42 @@ def _prepare_sqlite(connection: Any, record: Any) -> None:
 def _note_process(connection: Any, record: ConnectionPoolEntry) -> None:
     del connection
     record.info["process"] = os.getpid()
+    record.info["used_at"] = time.monotonic()
 
 
 @event.listens_for(Engine, "checkout")
-def _refuse_inherited(
+def _refuse_unusable(
     connection: Any, record: ConnectionPoolEntry, proxy: PoolProxiedConnection
 ) -> None:
-    """Give a forked child connections of its own: two processes on one socket garble each other.
+    """Have a connection replaced that another process or nobody is at the end of.
 
-    The parent's is let go without closing it, since the parent still uses it.
+    A forked child has connections of its own: two processes on one socket garble each other.  The
+    parent's is let go without closing it, since the parent still uses it.
     """
-    del connection
     if record.info["process"] != os.getpid():
         record.dbapi_connection = proxy.dbapi_connection = None  # type: ignore[misc]
         message = "the connection belongs to the parent process"
         raise DisconnectionError(message)
+    if time.monotonic() - record.info["used_at"] > POSTGRES_TRUSTED_SECONDS:
+        _ask_whether_alive(connection)
+
+
+def _ask_whether_alive(connection: Any) -> None:
+    """Have a connection replaced whose server is gone; SQLite's is a file, and always there."""
+    if type(connection).__module__ == "sqlite3":
+        return
+    try:
+        connection.execute("SELECT")
+        connection.rollback()
+    except connection.OperationalError as error:
+        message = "the connection was cut while nobody used it"
+        raise DisconnectionError(message) from error
+
+
+@event.listens_for(Engine, "checkin")
+def _note_use(connection: Any, record: ConnectionPoolEntry) -> None:
+    del connection
+    record.info["used_at"] = time.monotonic()
 
 
 @event.listens_for(Engine, "begin")
@@ -237,8 +261,20 @@ def after_commit(session: DbSession, action: Callable[[], None]) -> None:
     Once also where it is given several times: a transaction that changes a hundred flags reloads
     them once.
     """
+    _waiting(session)[action] = None
+
+
+def gather_for_commit(
+    session: DbSession, action: Callable[[list[Any]], None], item: object
+) -> None:
+    """Run ``action`` once after the commit, as above, with all items that it was given."""
+    _waiting(session).setdefault(action, []).append(item)
+
+
+def _waiting(session: DbSession) -> dict[Callable[..., None], Any]:
     real = session() if isinstance(session, scoped_session) else session
-    real.info.setdefault("after_commit", {})[action] = None
+    waiting: dict[Callable[..., None], Any] = real.info.setdefault("after_commit", {})
+    return waiting
 
 
 @event.listens_for(Session, "after_commit")
@@ -246,9 +282,9 @@ def _run_actions(session: Session) -> None:
     """Run what waits for the commit.  The session can no longer be used for SQL here."""
     if session.in_nested_transaction():
         return
-    for action in session.info.pop("after_commit", {}):
+    for action, items in session.info.pop("after_commit", {}).items():
         try:
-            action()
+            action() if items is None else action(items)
         except Exception:
             # What was committed stands: the caller must not take it for failed.
             log.exception("after_commit_failed")

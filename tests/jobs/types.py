@@ -4,7 +4,12 @@ import os
 import signal
 import time
 
+from webapp.actors import SYSTEM
+from webapp.audit.service import record
+from webapp.clock import now
+from webapp.db import transaction
 from webapp.jobs.registry import JobArguments, Result, job
+from webapp.jobs.service import save_checkpoint
 from webapp.jobs.values import Deferred, JobCancelled, JobContext, RetryPolicy
 
 
@@ -26,6 +31,8 @@ class NoArguments(JobArguments):
     """Nothing."""
 
 
+#: What a job that leaves a trace is called in the audit.
+TALLY = "test.tallied"
 QUICK = RetryPolicy(max_retries=2, initial_delay=0.01, jitter=0.0)
 ERRORS = {
     "ConnectionError": ConnectionError,
@@ -95,4 +102,25 @@ def kill_worker(context: JobContext, arguments: NoArguments) -> Result:
     """Kill the process that runs it."""
     del context, arguments
     os.kill(os.getpid(), signal.SIGKILL)
+    return None
+
+
+@job("test_tally", NoArguments, policy=QUICK)
+def tally(context: JobContext, arguments: NoArguments) -> Result:
+    """Leave one trace in the database, by the transaction that saves the checkpoint."""
+    del arguments
+    claim = context.claim
+    if claim.checkpoint is None:
+        with transaction() as session:
+            record(
+                session, by=SYSTEM, at=now(), action=TALLY, subject="job", name=str(claim.job_id)
+            )
+            save_checkpoint(session, claim, {"done": True})
+    return None
+
+
+@job("test_nothing", NoArguments, policy=QUICK)
+def nothing(context: JobContext, arguments: NoArguments) -> Result:
+    """Be over at once."""
+    del context, arguments
     return None

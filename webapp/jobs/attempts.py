@@ -4,12 +4,12 @@ Every write names the fence of its claim, so that a worker that was thought dead
 job that another one runs by now.  The row count decides each race; the loser changes nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, Update, case, insert, literal, or_, select, update
+from sqlalchemy import Connection, Row, Update, case, insert, literal, or_, select, update
 
 from webapp.db import DbSession, UtcTime
 from webapp.jobs.lifecycle import WAITING, sources_of, target_of
@@ -50,28 +50,32 @@ def claim(
     """
     # A queued job was due by the clock of whoever queued it, which may be ahead of this one's.
     due = [] if early else [or_(Job.state == JobState.QUEUED, Job.run_at <= now)]
-    row = session.execute(
-        update(Job)
-        .where(Job.id == job_id, Job.state.in_(sources_of("claim")), *due)
-        .values(
-            state=target_of("claim"),
-            fence=Job.fence + 1,
-            worker=worker,
-            lease_expires_at=now + timedelta(seconds=lease_seconds),
-            started_at=now,
-            cancel_requested_at=None,
+    row = (
+        core(session)
+        .execute(
+            update(Job)
+            .where(Job.id == job_id, Job.state.in_(sources_of("claim")), *due)
+            .values(
+                state=target_of("claim"),
+                fence=Job.fence + 1,
+                worker=worker,
+                lease_expires_at=now + timedelta(seconds=lease_seconds),
+                started_at=now,
+                cancel_requested_at=None,
+            )
+            .returning(*CLAIMED)
         )
-        .returning(*_CLAIMED)
-        .execution_options(synchronize_session=False)
-    ).one_or_none()
+        .one_or_none()
+    )
     if row is None:
         return None
-    held = _claim_of(job_id, row, worker=worker, now=now)
-    _open(session, held)
+    held = claim_of(job_id, row, worker=worker, now=now)
+    open_attempts(session, [held])
     return held
 
 
-_CLAIMED = (
+#: What a claim returns of its job.
+CLAIMED = (
     Job.type,
     Job.fence,
     Job.attempts,
@@ -83,7 +87,8 @@ _CLAIMED = (
 )
 
 
-def _claim_of(job_id: int, row: Row[Any], *, worker: str, now: datetime) -> Claim:
+def claim_of(job_id: int, row: Row[Any], *, worker: str, now: datetime) -> Claim:
+    """Return the claim that an UPDATE has made which returned the columns of ``CLAIMED``."""
     return Claim(
         job_id=job_id,
         type=row.type,
@@ -99,17 +104,28 @@ def _claim_of(job_id: int, row: Row[Any], *, worker: str, now: datetime) -> Clai
     )
 
 
-def _open(session: DbSession, held: Claim) -> None:
-    session.execute(
-        insert(JobAttempt).values(
-            job_id=held.job_id,
-            type=held.type,
-            fence=held.fence,
-            started_at=held.started_at,
-            outcome=Outcome.RUNNING,
-            worker=held.worker,
-        )
-    )
+def open_attempts(session: DbSession, claims: Sequence[Claim]) -> None:
+    """Write the row of each attempt that begins."""
+    rows = [
+        {
+            "job_id": held.job_id,
+            "type": held.type,
+            "fence": held.fence,
+            "started_at": held.started_at,
+            "outcome": Outcome.RUNNING,
+            "worker": held.worker,
+        }
+        for held in claims
+    ]
+    core(session).execute(insert(JobAttempt), one_or_many(rows))
+
+
+def one_or_many(rows: list[dict[str, Any]]) -> Any:
+    """Return the parameters of a statement for these rows: a pipeline for one costs more than it.
+
+    A single row is given as such.
+    """
+    return rows if len(rows) > 1 else rows[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,10 +206,47 @@ def put_back(session: DbSession, job_id: int, fence: int, *, now: datetime) -> b
         session,
         update(Job)
         .where(Job.id == job_id, Job.fence == fence, Job.state == JobState.RUNNING)
-        .values(**(_unless_canceled("release", now) | _UNHELD | {"run_at": now})),
+        .values(**(_unless_canceled("release", now) | UNHELD | {"run_at": now})),
     )
     if won:
         _close(session, job_id, fence, Outcome.RELEASED, now=now, facts={})
+    return won
+
+
+def give_back(
+    session: DbSession, job_id: int, fence: int, *, now: datetime, lapsed: bool = False
+) -> bool:
+    """Put back a job that was claimed behind others and has not begun: it keeps its place.
+
+    ``lapsed`` does so only where its lease ran out, in the name of a worker that is gone.
+    """
+    over = [Job.lease_expires_at < now] if lapsed else []
+    won = _won(
+        session,
+        update(Job)
+        .where(
+            Job.id == job_id,
+            Job.fence == fence,
+            Job.state == JobState.RUNNING,
+            Job.started_at.is_(None),
+            *over,
+        )
+        .values(**_unless_canceled("release", now), **UNHELD),
+    )
+    if won:
+        _close(session, job_id, fence, Outcome.RELEASED, now=now, facts={})
+    return won
+
+
+def begin(session: DbSession, held: Claim, *, at: datetime) -> bool:
+    """Note when a job began that was claimed behind others; False where it is no longer held."""
+    won = _won(session, _own(held).values(started_at=at))
+    if won:
+        core(session).execute(
+            update(JobAttempt)
+            .where(JobAttempt.job_id == held.job_id, JobAttempt.fence == held.fence)
+            .values(started_at=at)
+        )
     return won
 
 
@@ -221,7 +274,7 @@ def lose(session: DbSession, job_id: int, fence: int, *, give_up: bool, now: dat
             Job.state == JobState.RUNNING,
             Job.lease_expires_at < now,
         )
-        .values(**values, **_UNHELD),
+        .values(**values, **UNHELD),
     )
     if won:
         _close(session, job_id, fence, Outcome.LOST, now=now, facts={"message": LOST})
@@ -229,7 +282,7 @@ def lose(session: DbSession, job_id: int, fence: int, *, give_up: bool, now: dat
 
 
 #: What every settled job no longer has.
-_UNHELD: dict[str, Any] = {"worker": None, "lease_expires_at": None, "dispatched_at": None}
+UNHELD: dict[str, Any] = {"worker": None, "lease_expires_at": None, "dispatched_at": None}
 
 
 def _own(held: Claim) -> Update:
@@ -240,8 +293,15 @@ def _own(held: Claim) -> Update:
 
 
 def _won(session: DbSession, statement: Update) -> bool:
-    result = session.execute(statement.execution_options(synchronize_session=False))
-    return bool(result.rowcount)  # type: ignore[attr-defined]
+    return bool(core(session).execute(statement).rowcount)
+
+
+def core(session: DbSession) -> Connection:
+    """Return the transaction's connection: past the ORM a statement costs half as much.
+
+    Nothing here reads or changes objects of the session.
+    """
+    return session.connection()
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +315,7 @@ class _End:
 
 
 def _settle(session: DbSession, held: Claim, end: _End, *, now: datetime) -> bool:
-    values = _unless_canceled(end.event, now) | _UNHELD | dict(end.values)
+    values = _unless_canceled(end.event, now) | UNHELD | dict(end.values)
     statement = _own(held).values(**values)
     if not _won(session, statement):
         return False
@@ -288,9 +348,8 @@ def _close(
     now: datetime,
     facts: Mapping[str, Any],
 ) -> None:
-    session.execute(
+    core(session).execute(
         update(JobAttempt)
         .where(JobAttempt.job_id == job_id, JobAttempt.fence == fence)
         .values(outcome=outcome, ended_at=now, **facts)
-        .execution_options(synchronize_session=False)
     )

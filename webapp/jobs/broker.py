@@ -6,12 +6,13 @@ wait in the ledger until a consumer's beat finds them.
 """
 
 import time
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from sqlalchemy import update
 
-from webapp.db import DbSession, after_commit, transaction
+from webapp.db import DbSession, gather_for_commit, transaction
 from webapp.jobs.models import Job
 from webapp.jobs.values import JobState
 from webapp.logs import get_logger
@@ -20,9 +21,13 @@ log = get_logger(__name__)
 
 #: Messages that may wait in the broker; the rest stays in the ledger, where priority and due time
 #: decide who is next, and where an emptied broker costs nothing.
-WINDOW = 500
-#: For so many seconds a broker that was full or away is not asked again by an enqueue; each further
-#: failure doubles the pause up to the longest.
+WINDOW = 100
+#: So many messages are sent before the broker is asked again how many wait, if that is soon.
+GRANT = 20
+GRANT_SECONDS = 0.1
+#: For so many seconds a broker that was full is not asked again by an enqueue.
+FULL_SECONDS = 0.1
+#: The same for one that was away; each further failure doubles the pause up to the longest.
 PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 15.0
 
@@ -50,13 +55,27 @@ class _Port:
         self.broker: Broker | None = None
         self.paused_until = 0.0
         self.failures = 0
+        self.granted = 0
+        self.granted_until = 0.0
 
     def ready(self) -> bool:
         return self.broker is not None and time.monotonic() >= self.paused_until
 
+    def has_room(self, broker: Broker) -> bool:
+        """Take one of the messages that there is room for."""
+        moment = time.monotonic()
+        if not self.granted or moment > self.granted_until:
+            self.granted = min(GRANT, max(0, WINDOW - broker.size()))
+            self.granted_until = moment + GRANT_SECONDS
+        if not self.granted:
+            return False
+        self.granted -= 1
+        return True
+
     def pause(self, *, failed: bool) -> None:
+        self.granted = 0
         self.failures = self.failures + 1 if failed else 0
-        seconds = PAUSE_SECONDS * 2 ** min(max(self.failures - 1, 0), 10)
+        seconds = PAUSE_SECONDS * 2 ** min(self.failures - 1, 10) if failed else FULL_SECONDS
         self.paused_until = time.monotonic() + min(seconds, LONGEST_PAUSE_SECONDS)
 
 
@@ -68,6 +87,7 @@ def provide_broker(broker: Broker | None) -> None:
     _port.broker = broker
     _port.paused_until = 0.0
     _port.failures = 0
+    _port.granted = 0
 
 
 def current_broker() -> Broker | None:
@@ -75,47 +95,57 @@ def current_broker() -> Broker | None:
     return _port.broker
 
 
-def hand_over(session: DbSession, job: Job, *, now: datetime) -> None:
-    """Mark a due job as dispatched, and send it once the transaction stands.
+def dispatch_mark(*, now: datetime) -> datetime | None:
+    """Return what a due job is to be inserted with, so that sending it costs no second write.
 
-    The mark is made beforehand, so that the common case costs no second write; where sending
-    fails it is taken back, and a beat sends the job later.
+    Where sending fails the mark is taken back, and a beat sends the job later.
     """
-    if not _port.ready():
-        job.dispatched_at = None
-        return
-    job.dispatched_at = now
-    session.flush()
-    job_id, priority = job.id, job.priority
-    after_commit(session, lambda: _send(job_id, priority, now))
+    return now if _port.ready() else None
 
 
-def _send(job_id: int, priority: int, stamp: datetime) -> None:
+def hand_over(session: DbSession, job: Job) -> None:
+    """Send a marked job once the transaction stands."""
+    if job.dispatched_at is not None:
+        gather_for_commit(session, _send, _Message(job.id, job.priority, job.dispatched_at))
+
+
+@dataclass(frozen=True, slots=True)
+class _Message:
+    job_id: int
+    priority: int
+    stamp: datetime
+
+
+def _send(messages: list[_Message]) -> None:
+    """Send as many as there is room for, the most urgent first; a beat sends the others later."""
     broker = _port.broker
+    rest = sorted(messages, key=lambda message: -message.priority)
     try:
-        if broker is None or broker.size() >= WINDOW:
-            _port.pause(failed=False)
-        else:
-            broker.send(job_id, priority)
+        while rest and broker is not None and _port.has_room(broker):
+            broker.send(rest[0].job_id, rest[0].priority)
             _port.failures = 0
-            return
+            del rest[0]
+        if rest:
+            _port.pause(failed=False)
     except Exception as error:  # noqa: BLE001  # each broker has errors of its own; the job is safe
         _port.pause(failed=True)
-        log.warning("broker_away", job_id=job_id, error=f"{type(error).__name__}: {error}")
-    _take_back(job_id, stamp)
+        log.warning("broker_away", job_id=rest[0].job_id, error=f"{type(error).__name__}: {error}")
+    if rest:
+        _take_back(rest)
 
 
-def _take_back(job_id: int, stamp: datetime) -> None:
+def _take_back(messages: list[_Message]) -> None:
     try:
         with transaction() as session:
             session.execute(
                 update(Job)
                 .where(
-                    Job.id == job_id,
+                    Job.id.in_([message.job_id for message in messages]),
                     Job.state == JobState.QUEUED,
-                    Job.dispatched_at == stamp,
+                    Job.dispatched_at.in_({message.stamp for message in messages}),
                 )
                 .values(dispatched_at=None)
+                .execution_options(synchronize_session=False)
             )
     except Exception as error:  # noqa: BLE001  # the caller's own commit stands; a beat repairs this
-        log.warning("dispatch_mark_kept", job_id=job_id, error=type(error).__name__)
+        log.warning("dispatch_mark_kept", jobs=len(messages), error=type(error).__name__)

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, or_, select, update
 
 from webapp.db import DbSession
-from webapp.jobs.attempts import lose, put_back
+from webapp.jobs.attempts import give_back, lose, put_back
 from webapp.jobs.lifecycle import WAITING, target_of
 from webapp.jobs.models import Job
 from webapp.jobs.values import JobState
@@ -38,17 +38,24 @@ def anything_lost(session: DbSession, *, now: datetime) -> bool:
 
 
 def settle_lost(session: DbSession, *, max_losses: int, now: datetime) -> list[Lost]:
-    """Settle up to a hundred jobs whose lease ran out, and return those that this call won."""
+    """Settle up to a hundred jobs whose lease ran out, and return the losses that this call won.
+
+    A job that was claimed behind others and had not begun goes back, and is no loss.
+    """
     expired = session.execute(
-        select(Job.id, Job.type, Job.fence, Job.losses)
+        select(Job.id, Job.type, Job.fence, Job.losses, Job.started_at)
         .where(*_lost(now))
         .order_by(Job.lease_expires_at, Job.id)
         .limit(BATCH)
     ).all()
+    for row in expired:
+        if row.started_at is None:
+            give_back(session, row.id, row.fence, now=now, lapsed=True)
     return [
         Lost(row.id, row.type, row.losses + 1, buried=row.losses >= max_losses)
         for row in expired
-        if lose(session, row.id, row.fence, give_up=row.losses >= max_losses, now=now)
+        if row.started_at is not None
+        and lose(session, row.id, row.fence, give_up=row.losses >= max_losses, now=now)
     ]
 
 

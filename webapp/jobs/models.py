@@ -8,8 +8,10 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.db import Base, BigId, Json, UtcTime
 from webapp.jobs.lifecycle import ACTIVE
+from webapp.jobs.values import JobState
 
 _IS_ACTIVE = "state IN ({})".format(", ".join(f"'{state}'" for state in sorted(ACTIVE)))
+_IS_QUEUED = f"state = '{JobState.QUEUED}'"
 
 
 class Job(Base):
@@ -53,6 +55,16 @@ class Job(Base):
         Index("ix_jobs_lease", "state", "lease_expires_at"),
         Index("ix_jobs_type", "type", "id"),
         Index("ix_jobs_state", "state", "id"),
+        # What a worker looks at to choose its next jobs.
+        Index(
+            "ix_jobs_queued",
+            "queue",
+            "priority",
+            "run_at",
+            "id",
+            sqlite_where=text(_IS_QUEUED),
+            postgresql_where=text(_IS_QUEUED),
+        ),
         # At most one unfinished job for a key: what makes a second enqueue return the first job.
         Index(
             "uq_jobs_unique_key_active",

@@ -15,7 +15,7 @@ from webapp.audit.service import record
 from webapp.audit.values import Change
 from webapp.db import DbSession
 from webapp.errors import Conflict, NotFound
-from webapp.jobs.broker import hand_over
+from webapp.jobs.broker import dispatch_mark, hand_over
 from webapp.jobs.lifecycle import ACTIVE, may, sources_of, target_of
 from webapp.jobs.models import Job
 from webapp.jobs.registry import find_job_type, parse_arguments
@@ -58,6 +58,7 @@ def enqueue(  # noqa: PLR0913 - all but the first three are named at the call
         created_at=now,
         created_by=by.name,
         request_id=by.request_id,
+        dispatched_at=dispatch_mark(now=now) if due else None,
         attempts=0,
         losses=0,
         deferrals=0,
@@ -66,8 +67,7 @@ def enqueue(  # noqa: PLR0913 - all but the first three are named at the call
     standing = _insert(session, job)
     if standing is not None:
         return standing
-    if due:
-        hand_over(session, job, now=now)
+    hand_over(session, job)
     if by.kind in AUDITED_KINDS:
         changes = {"arguments": Change(None, job.arguments)}
         _audit(session, job, "job.enqueued", by=by, now=now, changes=changes)
@@ -182,7 +182,7 @@ def retry(session: DbSession, job_id: int, *, by: Actor, now: datetime) -> Job:
                     run_at=now,
                     finished_at=None,
                     cancel_requested_at=None,
-                    dispatched_at=None,
+                    dispatched_at=dispatch_mark(now=now),
                     **fresh,
                 )
             )
@@ -193,7 +193,7 @@ def retry(session: DbSession, job_id: int, *, by: Actor, now: datetime) -> Job:
         message = f"Job {job_id} has just changed; look at it again."
         raise Conflict(message)
     job = find_job(session, job_id)
-    hand_over(session, job, now=now)
+    hand_over(session, job)
     _audit(session, job, "job.retried", by=by, now=now)
     return job
 

@@ -1,0 +1,60 @@
+"""The console's own jobs: a row in the ledger for each, committed before anybody is told."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from marks import mark
+from queues import Queue
+from webapp.jobs.registry import JobArguments, Result, job
+from webapp.jobs.values import JobContext
+
+DIFFERS = ""
+BIN = Path(sys.executable).parent
+CONSUMER = "-w 2 -k process -g TERM -t 30 -c 2 -d .05 -m .25 -n"
+
+
+class Sent(JobArguments):
+    """When it was sent."""
+
+    sent_at: float
+
+
+@job("bench_mark", Sent)
+def note(context: JobContext, arguments: Sent) -> Result:
+    """Note that it began."""
+    del context
+    mark(arguments.sent_at)
+    return None
+
+
+@contextmanager
+def queue() -> Iterator[Queue]:
+    """Enqueue as the web process does, one transaction for each job."""
+    from sqlalchemy import func, select  # noqa: PLC0415  # what workers need not import
+
+    from tasks import application  # noqa: PLC0415
+    from webapp.actors import SYSTEM  # noqa: PLC0415
+    from webapp.clock import now  # noqa: PLC0415
+    from webapp.db import reading, transaction  # noqa: PLC0415
+    from webapp.jobs import service  # noqa: PLC0415
+    from webapp.jobs.models import Job  # noqa: PLC0415
+    from webapp.jobs.values import JobState  # noqa: PLC0415
+
+    def send(count: int, together: int) -> None:
+        for start in range(0, count, together):
+            with transaction() as session:
+                for _ in range(min(together, count - start)):
+                    arguments = {"sent_at": time.time()}
+                    service.enqueue(session, "bench_mark", arguments, by=SYSTEM, now=now())
+
+    def settled() -> int:
+        with reading() as session:
+            done = select(func.count()).where(Job.state == JobState.SUCCEEDED)
+            return session.scalar(done) or 0
+
+    consumer = [str(BIN / "huey_consumer"), "tasks.huey", *CONSUMER.split()]
+    with application().app_context():
+        yield Queue(workers=[consumer], send=send, settled=settled, several=True)

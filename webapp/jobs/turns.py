@@ -1,0 +1,183 @@
+"""What a worker writes of several jobs at once: it claims them together and settles successes.
+
+Each job keeps a fence, a lease and an attempt of its own, as if it had been claimed alone; see
+``attempts``.  How many are taken is decided in ``batches``.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import bindparam, case, exists, func, literal, select, update
+
+from webapp.db import DbSession, UtcTime
+from webapp.jobs.attempts import CLAIMED, UNHELD, claim_of, core, one_or_many, open_attempts
+from webapp.jobs.batches import Candidate, Paces, choose, most_at_once
+from webapp.jobs.lifecycle import WAITING, target_of
+from webapp.jobs.models import Job, JobAttempt
+from webapp.jobs.values import Claim, JobState, Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a message is about; ``waits`` tells whether its job still does."""
+
+    queue: str
+    type: str
+    waits: bool
+
+
+def look_at(session: DbSession, job_id: int) -> Look | None:
+    """Read what a message is about; None where there is no such job any more."""
+    row = core(session).execute(_LOOK, {"job_id": job_id}).one_or_none()
+    return Look(row.queue, row.type, row.state in WAITING) if row is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Claims in the order to run them; ``more`` tells whether others were left in the queue."""
+
+    claims: list[Claim]
+    more: bool
+
+
+def claim_next(
+    session: DbSession,
+    queue: str,
+    *,
+    paces: Paces,
+    worker: str,
+    lease_seconds: float,
+    now: datetime,
+) -> Batch:
+    """Claim the most urgent job of a queue and perhaps some behind it.
+
+    Only the first has begun; for the others ``started_at`` stays empty until they do.
+    """
+    wanted = {"queue": queue, "types": list(paces), "most": most_at_once(paces)}
+    rows = core(session).execute(_WAITING, wanted).all()
+    chosen = choose([Candidate(row.id, row.type, row.fence) for row in rows], paces)
+    if not chosen:
+        return Batch([], more=core(session).execute(_ANY, wanted).first() is not None)
+    ids = [item.job_id for item in chosen]
+    claimed = core(session).execute(
+        _CLAIM,
+        {
+            "ids": ids,
+            "first": ids[0],
+            "now": now,
+            "worker": worker,
+            "lease_expires_at": now + timedelta(seconds=lease_seconds),
+        },
+    )
+    found = {row.id: claim_of(row.id, row, worker=worker, now=now) for row in claimed}
+    claims = [found[job_id] for job_id in ids if job_id in found]
+    if claims:
+        open_attempts(session, claims)
+    more = len(chosen) < len(rows) or len(rows) == wanted["most"] or rows[0].lower
+    return Batch(claims, more=more)
+
+
+# Statements are built once: to build one costs more than to run it.
+_LOOK = select(Job.queue, Job.type, Job.state).where(Job.id == bindparam("job_id"))
+_IS_WAITING = (
+    # Spelt out, so that the database sees that its index of the queued jobs will do.
+    Job.state == literal(JobState.QUEUED.value, literal_execute=True),
+    Job.queue == bindparam("queue"),
+    Job.type.in_(bindparam("types", expanding=True)),
+)
+_ANY = select(Job.id).where(*_IS_WAITING).limit(1)
+# In two steps, each of which the index answers from its end, however many jobs are queued.
+_HIGHEST = select(func.max(Job.priority)).where(*_IS_WAITING).scalar_subquery()
+_WAITING = (
+    select(
+        Job.id,
+        Job.type,
+        Job.fence,
+        exists().where(*_IS_WAITING, Job.priority < _HIGHEST).label("lower"),
+    )
+    .where(*_IS_WAITING, Job.priority == _HIGHEST)
+    .order_by(Job.run_at, Job.id)
+    .limit(bindparam("most"))
+    # What another worker is about to claim is passed over.  SQLite has one writer anyway.
+    .with_for_update(skip_locked=True, of=Job)
+)
+_CLAIM = (
+    update(Job)
+    # The condition on the state settles the race once more, should the lock not have done so.
+    .where(Job.id.in_(bindparam("ids", expanding=True)), Job.state == JobState.QUEUED)
+    .values(
+        state=target_of("claim"),
+        fence=Job.fence + 1,
+        worker=bindparam("worker"),
+        lease_expires_at=bindparam("lease_expires_at", type_=UtcTime),
+        started_at=case((Job.id == bindparam("first"), bindparam("now", type_=UtcTime))),
+        cancel_requested_at=None,
+    )
+    .returning(Job.id, *CLAIMED)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Success:
+    """A job that came to a good end, not yet written."""
+
+    claim: Claim
+    result: Any
+    began_at: datetime
+    ended_at: datetime
+
+
+def succeed_all(session: DbSession, successes: Sequence[Success]) -> bool:
+    """Settle all of these; False where one was no longer held: the caller then writes nothing.
+
+    The number of rows tells that somebody lost a race, not who; each is then settled by itself.
+    """
+    won = core(session).execute(_SUCCEED, one_or_many([_success(item) for item in successes]))
+    core(session).execute(_CLOSE, one_or_many([_close(item) for item in successes]))
+    return won.rowcount == len(successes)
+
+
+def _success(item: Success) -> dict[str, Any]:
+    return _of(item) | {"result": item.result, "finished_at": item.ended_at}
+
+
+def _close(item: Success) -> dict[str, Any]:
+    return _of(item) | {"ended_at": item.ended_at}
+
+
+def _of(item: Success) -> dict[str, Any]:
+    return {
+        "held_id": item.claim.job_id,
+        "held_fence": item.claim.fence,
+        "started_at": item.began_at,
+    }
+
+
+_SUCCEED = (
+    update(Job)
+    .where(
+        Job.id == bindparam("held_id"),
+        Job.fence == bindparam("held_fence"),
+        Job.state == JobState.RUNNING,
+    )
+    .values(
+        state=target_of("succeed"),
+        attempts=Job.attempts + 1,
+        error=None,
+        result=bindparam("result"),
+        started_at=bindparam("started_at"),
+        finished_at=bindparam("finished_at"),
+        **UNHELD,
+    )
+)
+_CLOSE = (
+    update(JobAttempt)
+    .where(JobAttempt.job_id == bindparam("held_id"), JobAttempt.fence == bindparam("held_fence"))
+    .values(
+        outcome=Outcome.SUCCEEDED,
+        started_at=bindparam("started_at"),
+        ended_at=bindparam("ended_at"),
+    )
+)
