@@ -186,10 +186,13 @@ def _with_variants(flag: FlagDefinition, ready: Ready, decide: Evaluator) -> Eva
 def _by_subject(flag: FlagDefinition, around: Surroundings) -> Evaluator:  # noqa: C901  # a line a step
     """Steps 5 to 9.  The names are local, so that the closure looks nothing up elsewhere."""
     blacklist, whitelist, seen = frozenset(flag.blacklist), frozenset(flag.whitelist), around.seen
+    # Hardly anybody is on a list, so one look tells of both.
+    listed = blacklist | whitelist
     prefix = f"{flag.stickiness or flag.name}:"
     settled, own = _in_environment(flag, around)
     rules = _rules_in_force(flag.rules, own, around)
-    furthest = max([own, *(rule.threshold for rule in rules)])
+    # In whole percent: below the first everybody is within, from the second on nobody is.
+    sure, furthest = own // 100, -(-max([own, *(rule.threshold for rule in rules)]) // 100)
     ready = around.ready
     everybody = Reason.EVERYONE if own >= EVERYBODY else Reason.PERCENTAGE
     within = ready(Decision(enabled=True, reason=everybody))
@@ -206,12 +209,12 @@ def _by_subject(flag: FlagDefinition, around: Surroundings) -> Evaluator:  # noq
         attributes: Attributes,
         now: datetime,  # noqa: ARG001  # the shape of every evaluator
     ) -> Decision:
-        if subject in blacklist:
-            return blacklisted
+        if subject in listed:
+            if subject in blacklist:
+                return blacklisted
+            return whitelisted if settled is None else settled
         if settled is not None:
             return settled
-        if subject in whitelist:
-            return whitelisted
         if not subject:
             return without_subject(attributes)
         # As bucketing.spread_of, without the call.
@@ -220,11 +223,15 @@ def _by_subject(flag: FlagDefinition, around: Surroundings) -> Evaluator:  # noq
         spread = murmur3(data, 0, False)
         if spread < seen.limit:
             seen.add(spread)
-        bucket = spread % 100 * 100 + spread // 100 % 100
+        percent = spread % 100
+        if percent < sure:
+            return within
+        if percent >= furthest and own:
+            return beyond
+        # As bucketing.bucket_in; few need the hundredths.
+        bucket = percent * 100 + spread // 100 % 100
         if bucket < own:
             return within
-        if bucket >= furthest and own:
-            return beyond
         for threshold, answer, conditions in rules:
             for holds in conditions:
                 if not holds(attributes):
