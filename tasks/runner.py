@@ -7,6 +7,7 @@ back.
 
 import json
 import random
+import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -52,6 +53,8 @@ log = get_logger(__name__)
 SETTLE_WAIT_SECONDS = 0.5
 # For so long an interrupted worker tries to write; its consumer waits no longer.
 INTERRUPTED_SECONDS = 2.0
+#: A worker that gets a message for every job of a stream looks no more often than this.
+LOOK_EVERY_SECONDS = 0.02
 #: Workers that look at the same jobs at the same moment get out of each other's way.
 CLAIM_TRIES = 5
 CLAIM_WAIT_SECONDS = 0.005
@@ -146,6 +149,7 @@ def work(app: Flask, job_id: int, *, worker: str, stopping: Callable[[], bool]) 
     So a message that comes late, twice or not at all costs nothing, and a backlog needs no message
     for each of its jobs.  Returns where nothing is left, or the worker is told to stop.
     """
+    _let_jobs_gather()
     with app.app_context():
         look, batch = _claim_first(app, job_id, worker)
         if look is not None and look.waits and look.type not in _paces():
@@ -165,6 +169,20 @@ def work(app: Flask, job_id: int, *, worker: str, stopping: Callable[[], bool]) 
                 return
             with transaction() as session:
                 batch = _claim(app, session, look.queue, worker)
+
+
+_looked = threading.local()
+
+
+def _let_jobs_gather() -> None:
+    """Wait a moment where this worker has only just looked: its next batch is then a larger one.
+
+    An idle worker looks at once, and so does one whose last job was no quick one.
+    """
+    seconds = _looked.at + LOOK_EVERY_SECONDS - time.monotonic() if hasattr(_looked, "at") else 0.0
+    if seconds > 0:
+        time.sleep(seconds)
+    _looked.at = time.monotonic()
 
 
 def _claim_first(app: Flask, job_id: int, worker: str) -> tuple[Look | None, Batch]:
