@@ -35,7 +35,7 @@ def build(page: Page) -> None:
         rule(page, 1).get_by_role("group", name="Condition 2").get_by_label("Attribute")
     ).to_be_focused()
     condition(page, 2, "seats", ">=", "10")
-    rule(page, 1).get_by_role("checkbox", name="austrians").check()
+    rule(page, 1).get_by_role("checkbox", name="austrians", exact=True).check()
     for number, (name, weight, value) in enumerate(
         (("blue", "1", '"#00f"'), ("red", "3", '"#f00"')), start=1
     ):

@@ -44,7 +44,7 @@ class Programs:
 
     def start_edge(self, **environ: str) -> subprocess.Popen[bytes]:
         """Start an edge that has no database: it is told of the console, or has Redis."""
-        told = {"DATABASE_URL": NOWHERE, "SHUTDOWN_GRACE": str(GRACE), "FF_CACHE_TTL": "1"}
+        told = {"DATABASE_URL": NOWHERE, "SHUTDOWN_GRACE": str(GRACE), "FF_CACHE_TTL": "3"}
         if "REDIS_URL" not in self.deployment.environ:
             console = f"http://{LOOPBACK}:{self.console_port}"
             told |= {"EDGE_UPSTREAM": console, "EDGE_TOKEN": self.token}
@@ -137,7 +137,8 @@ def test_an_edge_answers_while_flags_change_and_the_console_is_killed(
                 seconds=10,
                 what=f"the change to {on}",
             )
-        assert programs.ready() == 200
+        # What is trusted for so short a time is stale for a moment on a machine that is busy.
+        wait_until(lambda: programs.ready() == 200, seconds=10, what="the flags are confirmed")
         deployment.kill(console)
         if "REDIS_URL" not in deployment.environ:
             wait_until(lambda: programs.ready() == 503, seconds=10, what="the flags are stale")
