@@ -27,9 +27,9 @@ from datetime import datetime
 from itertools import accumulate
 from typing import Any, Final, NamedTuple, Protocol
 
-from mmh3 import hash as murmur3
+from mmh3 import mmh3_32_uintdigest as murmur3
 
-from webapp.flags.bucketing import EVERYBODY, threshold_of, variant_place
+from webapp.flags.bucketing import EVERYBODY, prefix_of, threshold_of, variant_place
 from webapp.flags.targeting import Predicate, compile_rule
 from webapp.flags.values import (
     NO_SEGMENTS,
@@ -188,7 +188,7 @@ def _by_subject(flag: FlagDefinition, around: Surroundings) -> Evaluator:  # noq
     blacklist, whitelist, seen = frozenset(flag.blacklist), frozenset(flag.whitelist), around.seen
     # Hardly anybody is on a list, so one look tells of both.
     listed = blacklist | whitelist
-    prefix = f"{flag.stickiness or flag.name}:"
+    prefix = prefix_of(flag.stickiness or flag.name)
     settled, own = _in_environment(flag, around)
     rules = _rules_in_force(flag.rules, own, around)
     # In whole percent: below the first everybody is within, from the second on nobody is.
@@ -204,7 +204,7 @@ def _by_subject(flag: FlagDefinition, around: Surroundings) -> Evaluator:  # noq
     whitelisted = ready(Decision(enabled=True, reason=Reason.WHITELIST)) if whitelist else within
     without_subject = _without_subject(own, rules, ready, within if own >= EVERYBODY else outside)
 
-    def decide(  # noqa: C901  # a line a step
+    def decide(  # noqa: C901, PLR0912  # a line a step
         subject: str | None,
         attributes: Attributes,
         now: datetime,  # noqa: ARG001  # the shape of every evaluator
@@ -218,9 +218,10 @@ def _by_subject(flag: FlagDefinition, around: Surroundings) -> Evaluator:  # noq
         if not subject:
             return without_subject(attributes)
         # As bucketing.spread_of, without the call.
-        text = prefix + subject
-        data = text if text.isascii() else text.encode("utf-8", "surrogatepass")
-        spread = murmur3(data, 0, False)
+        try:
+            spread = murmur3(prefix + subject.encode())
+        except UnicodeEncodeError:
+            spread = murmur3(prefix + subject.encode("utf-8", "surrogatepass"))
         if spread < seen.limit:
             seen.add(spread)
         percent = spread % 100
