@@ -24,7 +24,16 @@ from webapp.flags.values import (
     SegmentDraft,
     Variant,
 )
-from webapp.jobs.models import Job, JobAttempt
+from webapp.jobs.models import (
+    Job,
+    JobAttempt,
+    JobBatch,
+    JobDependency,
+    JobLogLine,
+    JobMetric,
+    JobQueue,
+    JobTypeSetting,
+)
 from webapp.jobs.values import JobState, Outcome
 from webapp.schedules.models import Schedule, ScheduleFiring
 from webapp.schedules.values import FiringOutcome
@@ -124,7 +133,40 @@ def _add_job(session: Session, number: int, now: datetime) -> Job:
         session.add(attempt)
     if state == JobState.DEAD:
         _add_letter(session, job, now)
+    _add_around_job(session, number, job, now)
     return job
+
+
+def _add_around_job(session: Session, number: int, job: Job, now: datetime) -> None:
+    """Add what hangs on a job, and what holds for its queue and type; not to be claimed."""
+    line = JobLogLine(
+        job_id=job.id, fence=1, at=now, level="info", event="rows_read", facts={"rows": number}
+    )
+    batch = JobBatch(name=f"batch{number}", size=1, created_at=now, created_by="command line")
+    session.add_all((line, batch))
+    session.flush()
+    job.batch_id = batch.id
+    session.add(JobDependency(job_id=job.id, depends_on_id=job.id))
+    session.add(JobQueue(name=f"queue{number}", paused_at=now, paused_by="ada", reason="Rest"))
+    setting = JobTypeSetting(
+        type=f"type{number}", max_retries=2, version=1, updated_at=now, updated_by="ada"
+    )
+    metric = JobMetric(
+        type=job.type,
+        seconds=60,
+        at=now,
+        runs=1,
+        succeeded=1,
+        failed=0,
+        retried=0,
+        dead=0,
+        deferred=0,
+        lost=0,
+        canceled=0,
+        run_buckets=[1],
+        wait_buckets=[1],
+    )
+    session.add_all((setting, metric))
 
 
 def _add_letter(session: Session, job: Job, now: datetime) -> None:

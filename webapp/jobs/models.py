@@ -7,11 +7,16 @@ from sqlalchemy import ForeignKey, Index, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.db import Base, BigId, Json, UtcTime
-from webapp.jobs.lifecycle import ACTIVE
+from webapp.jobs.lifecycle import ACTIVE, WAITING
 from webapp.jobs.values import JobState
 
 _IS_ACTIVE = "state IN ({})".format(", ".join(f"'{state}'" for state in sorted(ACTIVE)))
 _IS_QUEUED = f"state = '{JobState.QUEUED}'"
+_IS_HELD = "held"
+_MAY_EXPIRE = "expires_at IS NOT NULL AND state IN ({})".format(
+    ", ".join(f"'{state}'" for state in sorted(WAITING))
+)
+_IS_TO_TELL = "callback_url IS NOT NULL AND callback_job_id IS NULL"
 
 
 class Job(Base):
@@ -49,6 +54,14 @@ class Job(Base):
     checkpoint: Mapped[dict[str, Any] | None] = mapped_column(Json)
     result: Mapped[Any | None] = mapped_column(Json)
     error: Mapped[str | None] = mapped_column(String(500))
+    # A job that has not begun by then is canceled.
+    expires_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    # Whether it waits for other jobs, see JobDependency.
+    held: Mapped[bool] = mapped_column(default=False)
+    batch_id: Mapped[int | None] = mapped_column(BigId)
+    callback_url: Mapped[str | None] = mapped_column(String(2000))
+    # The job that tells the callback's address of this one's end.
+    callback_job_id: Mapped[int | None] = mapped_column(BigId)
 
     __table_args__ = (
         Index("ix_jobs_due", "state", "run_at", "id"),
@@ -64,6 +77,31 @@ class Job(Base):
             "id",
             sqlite_where=text(_IS_QUEUED),
             postgresql_where=text(_IS_QUEUED),
+        ),
+        Index(
+            "ix_jobs_held",
+            "id",
+            sqlite_where=text(_IS_HELD),
+            postgresql_where=text(_IS_HELD),
+        ),
+        Index(
+            "ix_jobs_expires",
+            "expires_at",
+            sqlite_where=text(_MAY_EXPIRE),
+            postgresql_where=text(_MAY_EXPIRE),
+        ),
+        Index(
+            "ix_jobs_batch",
+            "batch_id",
+            "state",
+            sqlite_where=text("batch_id IS NOT NULL"),
+            postgresql_where=text("batch_id IS NOT NULL"),
+        ),
+        Index(
+            "ix_jobs_callback",
+            "finished_at",
+            sqlite_where=text(_IS_TO_TELL),
+            postgresql_where=text(_IS_TO_TELL),
         ),
         # At most one unfinished job for a key: what makes a second enqueue return the first job.
         Index(
@@ -85,6 +123,8 @@ class JobAttempt(Base):
     job_id: Mapped[int] = mapped_column(BigId, ForeignKey("jobs.id", ondelete="CASCADE"))
     type: Mapped[str] = mapped_column(String(100))
     fence: Mapped[int]
+    # When the job was due, so that the wait is known after the job was put off again.
+    due_at: Mapped[datetime | None] = mapped_column(UtcTime)
     started_at: Mapped[datetime] = mapped_column(UtcTime)
     ended_at: Mapped[datetime | None] = mapped_column(UtcTime)
     outcome: Mapped[str] = mapped_column(String(16))
@@ -95,8 +135,111 @@ class JobAttempt(Base):
     traceback: Mapped[str | None] = mapped_column(Text)
     strategy: Mapped[str | None] = mapped_column(String(32))
     delay_seconds: Mapped[float | None]
+    # What flags answered to this attempt: name, and whether it was on or its variant.
+    flags_seen: Mapped[dict[str, Any] | None] = mapped_column(Json)
 
     __table_args__ = (
         Index("uq_job_attempts_fence", "job_id", "fence", unique=True),
         Index("ix_job_attempts_ended", "ended_at", "type"),
     )
+
+
+class JobDependency(Base):
+    """A job that waits for another one to succeed."""
+
+    __tablename__ = "job_dependencies"
+
+    job_id: Mapped[int] = mapped_column(
+        BigId, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True
+    )
+    depends_on_id: Mapped[int] = mapped_column(
+        BigId, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True, index=True
+    )
+
+
+class JobBatch(Base):
+    """Jobs that were enqueued together, and the job that is to run when all have ended."""
+
+    __tablename__ = "job_batches"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    name: Mapped[str] = mapped_column(String(255))
+    size: Mapped[int]
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+    created_by: Mapped[str] = mapped_column(String(255))
+    then_type: Mapped[str | None] = mapped_column(String(100))
+    then_arguments: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    then_job_id: Mapped[int | None] = mapped_column(BigId)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcTime, index=True)
+
+
+class JobLogLine(Base):
+    """What a job said while it ran; facts are masked before they are written."""
+
+    __tablename__ = "job_log_lines"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    job_id: Mapped[int] = mapped_column(BigId, ForeignKey("jobs.id", ondelete="CASCADE"))
+    fence: Mapped[int]
+    at: Mapped[datetime] = mapped_column(UtcTime)
+    level: Mapped[str] = mapped_column(String(16))
+    event: Mapped[str] = mapped_column(String(255))
+    facts: Mapped[dict[str, Any]] = mapped_column(Json)
+
+    __table_args__ = (Index("ix_job_log_lines_job", "job_id", "id"),)
+
+
+class JobQueue(Base):
+    """A queue that somebody has paused, or had paused."""
+
+    __tablename__ = "job_queues"
+
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    paused_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    paused_by: Mapped[str | None] = mapped_column(String(255))
+    reason: Mapped[str | None] = mapped_column(String(500))
+
+
+class JobTypeSetting(Base):
+    """What operators have set for a type of job; an empty number means the type's own."""
+
+    __tablename__ = "job_type_settings"
+
+    type: Mapped[str] = mapped_column(String(100), primary_key=True)
+    paused_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    paused_by: Mapped[str | None] = mapped_column(String(255))
+    reason: Mapped[str | None] = mapped_column(String(500))
+    max_retries: Mapped[int | None]
+    initial_delay: Mapped[float | None]
+    backoff_factor: Mapped[float | None]
+    max_delay: Mapped[float | None]
+    jitter: Mapped[float | None]
+    timeout: Mapped[float | None]
+    version: Mapped[int] = mapped_column(default=1)
+    updated_at: Mapped[datetime] = mapped_column(UtcTime)
+    updated_by: Mapped[str] = mapped_column(String(255))
+
+
+class JobMetric(Base):
+    """How the attempts of one type went that ended in one span; ``seconds`` is 60 or 3,600.
+
+    ``run_buckets`` and ``wait_buckets`` count attempts by how long they ran and had waited.
+    """
+
+    __tablename__ = "job_metrics"
+
+    type: Mapped[str] = mapped_column(String(100), primary_key=True)
+    seconds: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime] = mapped_column(UtcTime, primary_key=True)
+    runs: Mapped[int]
+    succeeded: Mapped[int]
+    failed: Mapped[int]
+    retried: Mapped[int]
+    dead: Mapped[int]
+    deferred: Mapped[int]
+    lost: Mapped[int]
+    canceled: Mapped[int]
+    run_buckets: Mapped[list[int]] = mapped_column(Json)
+    wait_buckets: Mapped[list[int]] = mapped_column(Json)
+
+    __table_args__ = (Index("ix_job_metrics_at", "seconds", "at"),)

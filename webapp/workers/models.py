@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from webapp.db import Base, UtcTime
+from webapp.db import Base, BigId, Json, UtcTime
 
 
 class Worker(Base):
@@ -23,3 +23,11 @@ class Worker(Base):
     started_at: Mapped[datetime] = mapped_column(UtcTime)
     beat_at: Mapped[datetime] = mapped_column(UtcTime, index=True)
     stopped_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    # Which queues it takes jobs from; empty means all.
+    queues: Mapped[list[str]] = mapped_column(Json, default=list)
+    done: Mapped[int] = mapped_column(default=0)
+    failed: Mapped[int] = mapped_column(default=0)
+    # Resident memory of the consumer and its worker processes.
+    memory_bytes: Mapped[int | None] = mapped_column(BigId)
+    stop_requested_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    stop_requested_by: Mapped[str | None] = mapped_column(String(255))
