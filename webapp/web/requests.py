@@ -1,7 +1,7 @@
 """What every request gets: an id in its answer and its log lines, and its transaction's kind."""
 
+import random
 import re
-import uuid
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -52,7 +52,10 @@ def request_id() -> str:
 
 def id_to_use(given: str) -> str:
     """Return the id that a request brought, a new one where that is none."""
-    return given if _REQUEST_ID.match(given) else uuid.uuid4().hex
+    if given and _REQUEST_ID.match(given):
+        return given
+    # It names, it does not protect: the kernel need not be asked for each.  A fork is seeded anew.
+    return f"{random.getrandbits(128):032x}"
 
 
 def _begin() -> None:
