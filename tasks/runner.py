@@ -38,7 +38,7 @@ from webapp.dead_letters.values import Cause, Reason
 from webapp.errors import DomainError, NotFound
 from webapp.jobs import attempts
 from webapp.jobs.attempts import Failure
-from webapp.jobs.batches import Paces, next_pace
+from webapp.jobs.choice import Paces, next_pace
 from webapp.jobs.registry import JobType, Result, find_job_type, job_types, parse_arguments
 from webapp.jobs.turns import Batch, Look, Success, claim_next, look_at
 from webapp.jobs.values import Claim, Deferred, JobCancelled, LeaseLost, Outcome, RetryPolicy
