@@ -152,7 +152,7 @@ def run_turn(app: Flask, claims: Sequence[Claim], *, stopping: Callable[[], bool
 def _attempt(settings: Settings, turn: Turn, running: Running) -> None:
     """Run a claimed job and settle it, whatever comes of it."""
     claim = running.claim
-    log.info("job_started", attempt=claim.attempt)
+    log.debug("job_started", attempt=claim.attempt)
     settlement = _put_back(claim)
     try:
         settlement = _execute(settings, RunningJob(claim, running.signals), running.signals)
@@ -181,6 +181,7 @@ def _ended(settings: Settings, running: Running, settlement: Settlement, seconds
         log.info(
             "job_settled" if settled else "job_lease_lost",
             outcome=settlement.outcome,
+            attempt=running.claim.attempt,
             seconds=round(seconds, 3),
             **_facts_of(running.claim),
         )
