@@ -39,7 +39,7 @@ from webapp.errors import DomainError, NotFound
 from webapp.flags.decorators import Answers, noting_answers
 from webapp.jobs import attempts
 from webapp.jobs.attempts import Failure
-from webapp.jobs.batches import Paces, next_pace
+from webapp.jobs.choice import Paces, next_pace
 from webapp.jobs.journal import note_flags
 from webapp.jobs.registry import JobType, Result, find_job_type, job_types, parse_arguments
 from webapp.jobs.turns import Batch, Look, Success, claim_next, look_at

@@ -1,7 +1,7 @@
 """What a worker writes of several jobs at once: it claims them together and settles successes.
 
 Each job keeps a fence, a lease and an attempt of its own, as if it had been claimed alone; see
-``attempts``.  How many are taken is decided in ``batches``.
+``attempts``.  How many are taken is decided in ``choice``.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from sqlalchemy import bindparam, case, exists, func, literal, select, update
 
 from webapp.db import DbSession, UtcTime
 from webapp.jobs.attempts import CLAIMED, UNHELD, claim_of, core, one_or_many, open_attempts
-from webapp.jobs.batches import Candidate, Paces, choose, most_at_once
+from webapp.jobs.choice import Candidate, Paces, choose, most_at_once
 from webapp.jobs.lifecycle import WAITING, target_of
 from webapp.jobs.models import Job, JobAttempt
 from webapp.jobs.values import Claim, JobState, Outcome
