@@ -7,6 +7,7 @@ from webapp.clock import now
 from webapp.db import db
 from webapp.errors import NotFound
 from webapp.jobs import queries, service
+from webapp.jobs.filters import JobFilters
 from webapp.jobs.registry import job_types
 from webapp.jobs.values import JobState
 from webapp.roles import Role
@@ -21,7 +22,7 @@ blueprint = Blueprint("jobs", __name__, url_prefix="/jobs")
 @requires(Role.VIEWER)
 def index() -> Response:
     """List jobs, newest first."""
-    filters = queries.JobFilters(
+    filters = JobFilters(
         state=request.args.get("state", ""),
         type=request.args.get("type", ""),
         text=read_search(),
