@@ -101,6 +101,19 @@ def test_the_unknown_type_is_told_which_there_are(app: Flask, client: ConsoleCli
     assert "test_echo" in answer.get_json()["detail"]
 
 
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_what_is_no_number_in_json_is_refused(
+    app: Flask, client: ConsoleClient, number: str
+) -> None:
+    answer = client.post(
+        URL,
+        data=f'{{"arguments": {{"value": [{number}]}}}}',
+        content_type="application/json",
+        headers=bearer(app, Role.OPERATOR),
+    )
+    assert answer.status_code == 422
+
+
 def test_options_are_kept(app: Flask, client: ConsoleClient) -> None:
     headers = bearer(app, Role.OPERATOR)
     first = take(client, headers)

@@ -92,11 +92,11 @@ def test_an_action_by_filter_means_the_jobs_that_let_it_be_done(
     before: dict[str, int],
     after: dict[str, int],
 ) -> None:
-    for state in JobState:
-        make(app, 1, state=state)
+    for each in JobState:
+        make(app, 1, state=each)
     answer = client.post(URL, json={"action": action, "filter": {}}, headers=headers).get_json()
     assert (answer["done"], answer["refused"]) == (sum(before.values()) + (action == "cancel"), [])
-    expected: dict[str, int] = dict.fromkeys(JobState, 1)
+    expected = dict.fromkeys(map(str, JobState), 1)
     for state, count in before.items():
         expected[state] -= count
     for state, count in after.items():

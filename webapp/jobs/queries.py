@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ScalarSelect, String, case, cast, func, select
+from sqlalchemy import ScalarSelect, String, case, cast, func, literal, select, union_all
 
 from webapp.db import DbSession
 from webapp.jobs.filters import JobFilters, narrowed
@@ -81,7 +81,7 @@ def list_jobs(
     session: DbSession, filters: JobFilters, cursor: Cursor, *, size: int = PAGE_SIZE
 ) -> Page[JobRow]:
     """Return one page of the jobs that fit, newest first unless the cursor says otherwise."""
-    return fetch_page(session, narrowed(filters), Job.id, cursor, present=_row, size=size)
+    return fetch_page(session, narrowed(filters), Job.id, cursor, present=row_of, size=size)
 
 
 def find_jobs(session: DbSession, filters: JobFilters, cursor: Cursor, *, size: int) -> Page[Job]:
@@ -89,12 +89,6 @@ def find_jobs(session: DbSession, filters: JobFilters, cursor: Cursor, *, size: 
     return fetch_page(
         session, narrowed(filters), Job.id, cursor, present=lambda job: job, size=size
     )
-
-
-def get_row(session: DbSession, job_id: int) -> JobRow | None:
-    """Return one job as lists show it."""
-    job = session.get(Job, job_id)
-    return _row(job) if job is not None else None
 
 
 def attempts_of(session: DbSession, job_id: int, limit: int = 50) -> Sequence[JobAttempt]:
@@ -134,18 +128,29 @@ MOST_NEIGHBOURS = 100
 
 
 def neighbours_of(session: DbSession, job_id: int) -> Neighbours:
-    """Return up to a hundred jobs on either side of one: two statements."""
+    """Return up to a hundred jobs on either side of one: one statement."""
     link = JobDependency
 
-    def joined(mine: Any, other: Any) -> list[Neighbour]:
-        found = select(Job.id, Job.type, Job.state).join(link, other == Job.id)
-        rows = session.execute(found.where(mine == job_id).order_by(Job.id).limit(MOST_NEIGHBOURS))
-        return [Neighbour(row.id, row.type, JobState(row.state)) for row in rows]
+    def joined(mine: Any, other: Any, *, before: bool) -> Any:
+        found = select(Job.id, Job.type, Job.state, literal(before).label("before"))
+        nearest = found.join(link, other == Job.id).where(mine == job_id).order_by(Job.id)
+        return select(nearest.limit(MOST_NEIGHBOURS).subquery())
 
-    return Neighbours(
-        before=joined(link.job_id, link.depends_on_id),
-        after=joined(link.depends_on_id, link.job_id),
-    )
+    rows = session.execute(
+        union_all(
+            joined(link.job_id, link.depends_on_id, before=True),
+            joined(link.depends_on_id, link.job_id, before=False),
+        )
+    ).all()
+    sides = {
+        side: [
+            Neighbour(row.id, row.type, JobState(row.state))
+            for row in sorted(rows)
+            if row.before == side
+        ]
+        for side in (True, False)
+    }
+    return Neighbours(before=sides[True], after=sides[False])
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,7 +318,8 @@ def type_health(session: DbSession, *, now: datetime) -> list[TypeHealth]:
     ]
 
 
-def _row(job: Job) -> JobRow:
+def row_of(job: Job) -> JobRow:
+    """Return a job as lists show it."""
     return JobRow(
         id=job.id,
         type=job.type,

@@ -17,9 +17,9 @@ Result = dict[str, Any] | list[Any] | str | int | float | bool | None
 
 
 class JobArguments(BaseModel):
-    """Base of every job's arguments: unknown names are refused."""
+    """Base of every job's arguments: unknown names are refused, and numbers that JSON lacks."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 @dataclass(frozen=True, slots=True)

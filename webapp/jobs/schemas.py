@@ -1,9 +1,10 @@
 """Jobs as JSON: the bodies that are read, and the answers."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from webapp.errors import Invalid
 from webapp.jobs.bulk import MOST_IDS, BulkAction, Order, Refusal, Survey
@@ -18,13 +19,23 @@ from webapp.logs import masked
 from webapp.web.requests import MOST_ID
 from webapp.web.schemas import Moment, Schema, Text
 
+
+def _finite(values: dict[str, Any]) -> dict[str, Any]:
+    try:
+        json.dumps(values, allow_nan=False)
+    except ValueError:
+        raise ValueError("NaN and Infinity are no numbers that JSON knows") from None
+    return values
+
+
+Arguments = Annotated[dict[str, Any], AfterValidator(_finite)]
 RowId = Annotated[int, Field(ge=1, le=MOST_ID)]
 
 
 class EnqueueRequest(Schema):
     """The body of an enqueue; the arguments are checked by the type's own schema."""
 
-    arguments: dict[str, Any] = Field(default_factory=dict)
+    arguments: Arguments = Field(default_factory=dict)
     priority: int | None = Field(default=None, ge=0, le=100)
     queue: Text | None = None
     delay: float | None = None
