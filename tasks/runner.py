@@ -36,9 +36,11 @@ from webapp.db import storable, transaction
 from webapp.dead_letters.service import resolve_by_success, write
 from webapp.dead_letters.values import Cause, Reason
 from webapp.errors import DomainError, NotFound
+from webapp.flags.decorators import Answers, noting_answers
 from webapp.jobs import attempts
 from webapp.jobs.attempts import Failure
 from webapp.jobs.choice import Paces, next_pace
+from webapp.jobs.journal import note_flags
 from webapp.jobs.registry import JobType, Result, find_job_type, job_types, parse_arguments
 from webapp.jobs.turns import Success
 from webapp.jobs.values import Claim, Deferred, JobCancelled, LeaseLost, Outcome, RetryPolicy
@@ -80,9 +82,10 @@ class Settlement:
 class RunningJob:
     """The context that a job's function is given; see ``webapp.jobs.values.JobContext``."""
 
-    def __init__(self, claim: Claim, signals: Signals) -> None:
-        self._claim = claim
-        self._signals = signals
+    def __init__(self, running: Running) -> None:
+        self._claim = running.claim
+        self._signals = running.signals
+        self._log = running.log
         self._shown = float("-inf")
 
     @property
@@ -106,6 +109,7 @@ class RunningJob:
     def log(self, event: str, **facts: Any) -> None:
         """Write a line to the job's log."""
         log.info(event, **facts)
+        self._log.add(event, facts)
 
     def cancelled(self) -> bool:
         """Tell whether somebody asked the job to stop."""
@@ -155,8 +159,12 @@ def _attempt(settings: Settings, turn: Turn, running: Running) -> None:
     log.debug("job_started", attempt=claim.attempt)
     settlement = _put_back(claim)
     try:
-        settlement = _execute(settings, RunningJob(claim, running.signals), running.signals)
+        with noting_answers() as seen:
+            settlement = _execute(settings, RunningJob(running), running.signals)
         seconds = running.signals.seconds
+        running.log.close()
+        if seen:
+            settlement = _with_flags(settlement, claim, seen)
         _seen[claim.type] = next_pace(_seen.get(claim.type), seconds)
         ended = _ended(settings, running, settlement, seconds)
         if settlement.plain is None:
@@ -170,6 +178,7 @@ def _attempt(settings: Settings, turn: Turn, running: Running) -> None:
         # the interrupt goes on; that it may be written twice is settled by the fence.
         with suppress(SQLAlchemyError):
             _settle(running, settlement, INTERRUPTED_SECONDS)
+        running.log.close()
         log.info("job_interrupted", outcome=settlement.outcome)
         raise
 
@@ -190,6 +199,18 @@ def _ended(settings: Settings, running: Running, settlement: Settlement, seconds
         tell(_settle(running, settlement, settings.job_lease_seconds))
 
     return Ended(alone, tell)
+
+
+def _with_flags(settlement: Settlement, claim: Claim, seen: Answers) -> Settlement:
+    """Write the answers of flags with the end, which is therefore written by itself."""
+
+    def write(session: Session) -> bool:
+        won = settlement.write(session)
+        if won:
+            note_flags(session, claim, seen)
+        return won
+
+    return Settlement(settlement.outcome, write)
 
 
 def _facts_of(claim: Claim) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from datetime import datetime
 from sqlalchemy.exc import SQLAlchemyError
 
 from tasks.clocks import Signals
+from tasks.job_log import JobLog
 from webapp.clock import now
 from webapp.db import transaction
 from webapp.jobs.attempts import begin, give_back
@@ -38,6 +39,7 @@ class Running:
 
     claim: Claim
     signals: Signals
+    log: JobLog
     began_at: datetime
     first: bool
 
@@ -79,7 +81,8 @@ class Turn:
                 self._running = None
                 return None
             claim = self._waiting.popleft()
-            self._running = Running(claim, Signals(), now(), first=claim is self._first)
+            first = claim is self._first
+            self._running = Running(claim, Signals(), JobLog(claim), now(), first=first)
             return self._running
 
     def claims(self) -> list[Claim]:
@@ -115,7 +118,10 @@ class Turn:
         if self._waited_enough():
             self.settle_ended()
         running = self._running
-        if running is not None and running.signals.seconds > PATIENCE_SECONDS:
+        if running is None:
+            return
+        running.log.tend()
+        if running.signals.seconds > PATIENCE_SECONDS:
             self._note_start(running)
             self.give_back()
 

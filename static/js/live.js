@@ -1,10 +1,10 @@
 // Parts of a page that keep themselves up to date. An element with data-live="MILLISECONDS", an id,
 // hx-trigger="refresh" and a morphing hx-swap is asked for again at that interval, but never while the
-// tab is hidden, a dialog is open, something in it is being typed or selected, or it is being asked for.
+// tab is hidden, a dialog is open, something in it is being typed, ticked or selected, or it is being asked for.
 // Elements are known by their id, so that one which a swap has replaced goes on as before.
 const BEAT = 250;
 const SLOWEST = 30000;
-const CONTROLS = "input, select, textarea, [contenteditable]";
+const CONTROLS = "input:not([data-select]), select, textarea, [contenteditable]";
 const GONE = new Set([401, 403, 404, 410]);
 
 const parts = new Map(); // id -> { due, waiting, failures, stopped, etag, path }
@@ -20,6 +20,7 @@ function stateOf(element) {
 function busy(element) {
   if (document.querySelector("dialog[open]")) return true;
   if (element.contains(document.activeElement) && document.activeElement.matches(CONTROLS)) return true;
+  if (element.querySelector("[data-select]:checked")) return true;
   const selection = document.getSelection();
   return !selection.isCollapsed && element.contains(selection.anchorNode);
 }

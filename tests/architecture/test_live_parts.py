@@ -27,6 +27,9 @@ SHOWN = (
 EDITED = (
     "/flags/new",
     "/flags/flag.number0/edit",
+    "/jobs/new",
+    "/jobs/types/etl",
+    "/jobs/bulk?action=cancel&scope=all",
     "/flags/segments/new",
     "/flags/segments/german0/edit",
     "/flags/groups/new",

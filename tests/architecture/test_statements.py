@@ -24,6 +24,7 @@ PAGES = (
     "/flags/groups",
     "/jobs",
     "/jobs/batches",
+    "/jobs/types",
     "/dead-letters",
     "/schedules",
     "/workers",
@@ -32,7 +33,13 @@ PAGES = (
     "/audit",
 )
 # One thing of many, with all that its page can tell.
-ONE = ("/flags/flag.number1?subject=a&attributes={}", "/flags/flag.number1/edit")
+ONE = (
+    "/flags/flag.number1?subject=a&attributes={}",
+    "/flags/flag.number1/edit",
+    "/jobs/types/etl",
+    "/jobs/bulk?action=retry&scope=all",
+    "/jobs?type=etl&queue=default&q=source:source1",
+)
 # As long as the list is; SQLite and PostgreSQL write its places each in their own way.
 IN_LIST = re.compile(r"\bIN \((?:\?|%\(\w+\)s(?:::\w+)?|, )*\)")
 FEW = range(5)

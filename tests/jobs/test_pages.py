@@ -1,18 +1,24 @@
 """The pages Jobs and Job, whole and in parts."""
 
+import json
+import shlex
 from collections.abc import Callable
 from datetime import timedelta
+from html import unescape
 from typing import Any
 
 import pytest
 from flask import Flask
+from sqlalchemy import update
 
+from tests.architecture.test_statements import statements
 from tests.conftest import ConsoleClient
 from webapp.actors import SYSTEM
 from webapp.clock import now
 from webapp.db import transaction
 from webapp.jobs import attempts, service
 from webapp.jobs.attempts import Failure
+from webapp.jobs.models import Job, JobAttempt, JobBatch, JobLogLine, JobMetric
 from webapp.jobs.values import JobState
 from webapp.paging import PAGE_SIZE
 
@@ -161,3 +167,112 @@ def test_a_viewer_is_offered_no_action(viewer: ConsoleClient, enqueue: Enqueue) 
     job_id = enqueue(dead=True)
     assert "/retry" not in viewer.get("/jobs").text
     assert viewer.post(f"/jobs/{job_id}/retry").status_code == 403
+
+
+def test_an_argument_is_searched_by_its_name(viewer: ConsoleClient, enqueue: Enqueue) -> None:
+    job_id = enqueue(value=2**70)
+    assert f'id="job-{job_id}"' in viewer.get(f"/jobs?q=value:{2**70}").text
+    assert f'id="job-{job_id}"' not in viewer.get(f"/jobs?q=seconds:{2**70}").text
+
+
+def test_the_oldest_come_first_where_that_is_asked_for(
+    viewer: ConsoleClient, enqueue: Enqueue
+) -> None:
+    first, second = enqueue(), enqueue()
+    page = viewer.get("/jobs?sort=id").text
+    assert page.index(f'id="job-{first}"') < page.index(f'id="job-{second}"')
+    page = viewer.get("/jobs").text
+    assert page.index(f'id="job-{first}"') > page.index(f'id="job-{second}"')
+
+
+def test_the_chart_shows_the_last_hour_by_minute(
+    app: Flask, viewer: ConsoleClient, enqueue: Enqueue
+) -> None:
+    minute = now().replace(second=0, microsecond=0)
+    counted = {"runs": 9, "retried": 0, "dead": 0, "deferred": 0, "canceled": 0}
+    counted |= {"run_buckets": [], "wait_buckets": []}  # type: ignore[dict-item]
+    with app.app_context(), transaction() as session:
+        for type_name, seconds, back, good, bad, lost in (
+            ("etl", 60, 1, 5, 1, 1),
+            ("test_echo", 60, 1, 2, 0, 0),
+            ("etl", 3600, 1, 99, 99, 0),
+            ("etl", 60, 61, 99, 99, 0),
+        ):
+            at = minute - timedelta(minutes=back)
+            row = {"succeeded": good, "failed": bad, "lost": lost, "type": type_name}
+            session.add(JobMetric(seconds=seconds, at=at, **counted, **row))
+    assert "7 attempts succeeded, 2 failed" in viewer.htmx("/jobs", "jobs-chart").text
+    one = viewer.htmx("/jobs?type=etl", "jobs-chart").text
+    assert "etl: 5 attempts succeeded, 2 failed" in one
+
+
+def test_a_job_shows_all_that_is_known_of_it_in_few_statements(
+    app: Flask, operator: ConsoleClient, enqueue: Enqueue
+) -> None:
+    before = enqueue()
+    job_id = enqueue(depends_on=[before], callback_url="https://ada:geheim@host/done", priority=77)
+    needed_by = enqueue(depends_on=[job_id])
+    at = now()
+    with app.app_context(), transaction() as session:
+        batch = JobBatch(name="imports", size=3, created_at=at, created_by="a", then_type="etl")
+        session.add(batch)
+        session.flush()
+        session.execute(update(Job).where(Job.id == job_id).values(batch_id=batch.id))
+        line = {"level": "info", "event": "rows_read", "facts": {"rows": 2**70}}
+        session.add(JobLogLine(job_id=job_id, fence=1, at=at, **line))
+        session.add(
+            JobAttempt(
+                job_id=job_id,
+                type="test_echo",
+                fence=1,
+                started_at=at,
+                ended_at=at,
+                outcome="failed",
+                worker="w",
+                flags_seen={"new.reader": ["off", "on"]},
+                strategy="exponential",
+                delay_seconds=60,
+            )
+        )
+    operator.get(f"/jobs/{job_id}")
+    with statements(app) as seen:
+        page = operator.get(f"/jobs/{job_id}").text
+    assert len(seen) <= 12
+    for text in (
+        f"test_echo {before}",
+        f"test_echo {needed_by}",
+        "imports",
+        "rows_read",
+        str(2**70),
+        "new.reader",
+        "off, on",
+        "https://ada:[masked]@host/done",
+        "exponential",
+        "priority 77",
+    ):
+        assert text in page, text
+    assert "geheim" not in page
+
+
+def test_a_job_is_copied_as_curl_without_what_is_secret(
+    app: Flask, viewer: ConsoleClient, enqueue: Enqueue
+) -> None:
+    job_id = enqueue()
+    arguments = {"password": "geheim", "value": 2**70, "text": "it's"}
+    with app.app_context(), transaction() as session:
+        session.execute(update(Job).where(Job.id == job_id).values(arguments=arguments))
+    page = unescape(viewer.get(f"/jobs/{job_id}").text)
+    snippet = page[page.index('id="curl"') :].split("</pre>")[0].split(">", 1)[1]
+    words = shlex.split(snippet.replace("$TOKEN", "T"))
+    assert words[:4] == ["curl", "-X", "POST", "http://localhost/api/v1/queue/jobs/test_echo"]
+    body = json.loads(words[-1])
+    assert body["arguments"] == {"password": "[masked]", "value": 2**70, "text": "it's"}
+
+
+def test_half_a_character_in_a_result_can_be_shown(
+    app: Flask, viewer: ConsoleClient, enqueue: Enqueue
+) -> None:
+    job_id = enqueue()
+    with app.app_context(), transaction() as session:
+        session.execute(update(Job).where(Job.id == job_id).values(result="\ud800"))
+    assert "\\ud800" in viewer.get(f"/jobs/{job_id}").text

@@ -5,9 +5,11 @@ Nothing here raises because of a flag: an unknown one is off, and told to the lo
 
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import wraps
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 from webapp.clock import now
 from webapp.flags import snapshot
@@ -15,6 +17,14 @@ from webapp.flags.snapshot import ANY_TIME, flag_store
 from webapp.flags.values import NOTHING, Decision, subject_id
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+#: What flags answered, by name: on, off or a variant; a list of them where answers differed.
+Answers = dict[str, str | list[str]]
+MOST_NOTED: Final = 50
+MOST_DIFFERENT: Final = 10
+_noted: ContextVar[Answers | None] = ContextVar("noted", default=None)
+# Whether anybody in this process has ever listened: else an answer costs no look at the context.
+_noting = False
 
 
 def evaluate(
@@ -29,7 +39,10 @@ def evaluate(
     ``subject`` is any stable id, as text or what ``str`` makes of it.  ``attributes`` are further
     facts about the subject, which rules look at.
     """
-    return flag_store().evaluate(name, subject, environment=environment, attributes=attributes)
+    decision = flag_store().evaluate(name, subject, environment=environment, attributes=attributes)
+    if _noting:
+        _note(name, decision)
+    return decision
 
 
 def is_enabled(
@@ -49,6 +62,8 @@ def is_enabled(
         flag = flag_store().find(environment, name)
     decision = flag.decide(subject, attributes, now() if flag.timed else ANY_TIME)
     decision.count()
+    if _noting:
+        _note(name, decision)
     return decision.enabled
 
 
@@ -76,6 +91,35 @@ def feature_flag(
         return cast("Function", wrap(function, fallback, is_on))
 
     return decorate
+
+
+@contextmanager
+def noting_answers() -> Iterator[Answers]:
+    """Note what flags answer to the body, in this thread: the first 50 flags that it asks."""
+    global _noting  # noqa: PLW0603 - set once, and read with every answer
+    _noting = True
+    answers: Answers = {}
+    token = _noted.set(answers)
+    try:
+        yield answers
+    finally:
+        _noted.reset(token)
+
+
+def _note(name: str, decision: Decision) -> None:
+    answers = _noted.get()
+    if answers is None:
+        return
+    answer = decision.variant or ("on" if decision.enabled else "off")
+    before = answers.get(name)
+    if before is None:
+        if len(answers) < MOST_NOTED:
+            answers[name] = answer
+    elif isinstance(before, list):
+        if answer not in before and len(before) < MOST_DIFFERENT:
+            before.append(answer)
+    elif answer != before:
+        answers[name] = [before, answer]
 
 
 IsOn = Callable[[tuple[Any, ...], dict[str, Any]], bool]

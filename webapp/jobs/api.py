@@ -1,100 +1,110 @@
-"""Jobs for programs: enqueue one, and look at it."""
+"""Jobs for programs: enqueue, list, look at one, cancel, retry."""
 
-from datetime import datetime
-from typing import Any
-
-from flask import Blueprint, jsonify, url_for
-from pydantic import Field
-from werkzeug.wrappers import Response
+from flask import Blueprint, Response, request, url_for
 
 from webapp.clock import now
 from webapp.db import db
 from webapp.jobs import queries, service
-from webapp.jobs.models import Job, JobAttempt
-from webapp.logs import masked
+from webapp.jobs.filters import JobFilters
+from webapp.jobs.models import Job
+from webapp.jobs.registry import find_open_type
+from webapp.jobs.schemas import (
+    EnqueueRequest,
+    attempt_as_json,
+    batch_as_json,
+    job_as_json,
+    line_as_json,
+    neighbour_as_json,
+)
+from webapp.jobs.values import JobState
 from webapp.roles import Role
 from webapp.web.access import actor, requires
-from webapp.web.schemas import Moment, Schema, Text, read_json
+from webapp.web.answers import json_answer
+from webapp.web.cursors import neighbours, read_cursor
+from webapp.web.schemas import read_json, read_whole
 
 blueprint = Blueprint("jobs_api", __name__, url_prefix="/api/v1/queue")
 
+DEFAULT_LIMIT = 50
+MAX_LIMIT = 500
 
-class EnqueueRequest(Schema):
-    """The body of an enqueue; the arguments are checked by the type's own schema."""
 
-    arguments: dict[str, Any] = Field(default_factory=dict)
-    priority: int | None = Field(default=None, ge=0, le=100)
-    run_at: Moment | None = None
-    unique_key: Text | None = Field(default=None, min_length=1, max_length=255)
+@blueprint.get("/jobs")
+@requires(Role.VIEWER)
+def index() -> Response:
+    """List jobs, newest first; ``next`` is the address of older ones."""
+    filters = JobFilters.read(request.args)
+    size = read_whole("limit", DEFAULT_LIMIT, 1, MAX_LIMIT)
+    page = queries.find_jobs(db.session, filters, read_cursor(), size=size)
+    links = neighbours(page)
+    return json_answer(
+        {
+            "items": [job_as_json(job) for job in page.rows],
+            "total": page.total,
+            "capped": page.capped,
+            "next": links["next_url"],
+            "previous": links["previous_url"],
+        }
+    )
 
 
 @blueprint.post("/jobs/<type_name>")
 @requires(Role.OPERATOR)
-def enqueue(type_name: str) -> tuple[Response, int, dict[str, str]]:
+def enqueue(type_name: str) -> Response:
     """Take a job: 202 with its address, also while the broker is away."""
+    find_open_type(type_name)
     body = read_json(EnqueueRequest)
     job = service.enqueue(
-        db.session,
-        type_name,
-        body.arguments,
-        by=actor(),
-        now=now(),
-        run_at=body.run_at,
-        priority=body.priority,
-        unique_key=body.unique_key,
+        db.session, type_name, body.arguments, by=actor(), now=now(), **body.options()
     )
     db.session.commit()
-    return jsonify(_job(job)), 202, {"Location": url_for("jobs_api.show", job_id=job.id)}
+    return _taken(job)
 
 
 @blueprint.get("/jobs/<int:job_id>")
 @requires(Role.VIEWER)
 def show(job_id: int) -> Response:
-    """Return one job with its attempts."""
+    """Write one job with its attempts, its log and the jobs around it."""
     job = service.find_job(db.session, job_id)
-    attempts = [_attempt(item) for item in queries.attempts_of(db.session, job_id)]
-    return jsonify(_job(job) | {"attempts": attempts})
+    around = queries.neighbours_of(db.session, job_id)
+    return json_answer(
+        job_as_json(job)
+        | {
+            "attempts": [attempt_as_json(x) for x in queries.attempts_of(db.session, job_id)],
+            "log": [line_as_json(line) for line in queries.log_of(db.session, job_id)],
+            "depends_on": [neighbour_as_json(item) for item in around.before],
+            "needed_by": [neighbour_as_json(item) for item in around.after],
+            "batch": batch_as_json(queries.batch_of(db.session, job.batch_id)),
+        }
+    )
+
+
+@blueprint.delete("/jobs/<int:job_id>")
+@requires(Role.ADMIN)
+def cancel(job_id: int) -> Response:
+    """Cancel a waiting job (200), or ask a running one to stop (202); 409 where it has ended."""
+    job = service.cancel(db.session, job_id, by=actor(), now=now())
+    db.session.commit()
+    return json_answer(job_as_json(job), 200 if job.state == JobState.CANCELED else 202)
+
+
+@blueprint.post("/jobs/<int:job_id>/retry")
+@requires(Role.OPERATOR)
+def retry(job_id: int) -> Response:
+    """Run a dead or canceled job again, or a waiting one at once."""
+    job = service.retry(db.session, job_id, by=actor(), now=now())
+    db.session.commit()
+    return _taken(job)
 
 
 @blueprint.get("/stats")
 @requires(Role.VIEWER)
 def stats() -> Response:
     """Return the number of jobs in each state, each counted up to 10,001."""
-    return jsonify({"states": queries.count_states(db.session)})
+    return json_answer({"states": queries.count_states(db.session)})
 
 
-def _job(job: Job) -> dict[str, Any]:
-    return {
-        "id": job.id,
-        "type": job.type,
-        "state": job.state,
-        "priority": job.priority,
-        "arguments": masked(job.arguments),
-        "unique_key": job.unique_key,
-        "attempt": job.attempts,
-        "progress": {"done": job.progress_done, "total": job.progress_total},
-        "result": masked(job.result),
-        "error": job.error,
-        "run_at": _time(job.run_at),
-        "created_at": _time(job.created_at),
-        "started_at": _time(job.started_at),
-        "finished_at": _time(job.finished_at),
-    }
-
-
-def _attempt(item: JobAttempt) -> dict[str, Any]:
-    return {
-        "number": item.fence,
-        "outcome": item.outcome,
-        "worker": item.worker,
-        "started_at": _time(item.started_at),
-        "ended_at": _time(item.ended_at),
-        "error_class": item.error_class,
-        "exception_type": item.exception_type,
-        "message": item.message,
-        "delay_seconds": item.delay_seconds,
-    }
-
-
-def _time(value: datetime | None) -> str | None:
-    return value.isoformat().replace("+00:00", "Z") if value else None
+def _taken(job: Job) -> Response:
+    answer = json_answer(job_as_json(job), 202)
+    answer.headers["Location"] = url_for("jobs_api.show", job_id=job.id)
+    return answer

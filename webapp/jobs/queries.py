@@ -5,30 +5,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, ScalarSelect, String, case, cast, func, or_, select
+from sqlalchemy import ScalarSelect, String, case, cast, func, literal, select, union_all
 
 from webapp.db import DbSession
-from webapp.jobs.lifecycle import WAITING, may
-from webapp.jobs.models import Job, JobAttempt
+from webapp.jobs.filters import JobFilters, narrowed
+from webapp.jobs.journal import MOST_LINES
+from webapp.jobs.lifecycle import ACTIVE, WAITING, may
+from webapp.jobs.models import Job, JobAttempt, JobBatch, JobDependency, JobLogLine, JobMetric
 from webapp.jobs.values import JobState, Outcome
-from webapp.paging import COUNT_CAP, Cursor, Page, fetch_page
-
-# A longer number is no job's id.
-ID_DIGITS = 18
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobFilters:
-    """What a list of jobs is narrowed to; an empty text means anything."""
-
-    state: str = ""
-    type: str = ""
-    text: str = ""
-
-    @property
-    def any(self) -> bool:
-        """Tell whether something is narrowed at all."""
-        return bool(self.state or self.type or self.text)
+from webapp.paging import COUNT_CAP, PAGE_SIZE, Cursor, Page, fetch_page
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +22,7 @@ class JobRow:
 
     id: int
     type: str
+    queue: str
     state: JobState
     priority: int
     attempts: int
@@ -52,6 +38,9 @@ class JobRow:
     progress_total: int | None
     progress_message: str | None
     stopping: bool
+    held: bool
+    batch_id: int | None
+    expires_at: datetime | None
 
     @property
     def share_done(self) -> float | None:
@@ -73,34 +62,33 @@ class JobRow:
         return may("revive", self.state) or may("hasten", self.state)
 
     @property
+    def waits(self) -> bool:
+        """Tell whether the job has yet to begin, so that its priority still counts."""
+        return self.state in WAITING
+
+    @property
+    def active(self) -> bool:
+        """Tell whether the job has yet to end, so that a page of it should look again."""
+        return self.state in ACTIVE
+
+    @property
     def cancelable(self) -> bool:
         """Tell whether the job can still be cancelled."""
         return (may("cancel", self.state) or self.state == JobState.RUNNING) and not self.stopping
 
 
-def list_jobs(session: DbSession, filters: JobFilters, cursor: Cursor) -> Page[JobRow]:
-    """Return one page of the jobs that fit, newest first."""
-    wanted = select(Job)
-    if filters.state:
-        wanted = wanted.where(Job.state == filters.state)
-    if filters.type:
-        wanted = wanted.where(Job.type == filters.type)
-    if filters.text:
-        pattern = "%" + filters.text.replace("\\", "\\\\").replace("%", r"\%").replace("_", r"\_")
-        fits: list[ColumnElement[bool]] = [
-            column.ilike(pattern + "%", escape="\\")
-            for column in (Job.type, Job.unique_key, Job.error, cast(Job.arguments, String))
-        ]
-        if filters.text.isascii() and filters.text.isdecimal() and len(filters.text) <= ID_DIGITS:
-            fits.append(Job.id == int(filters.text))
-        wanted = wanted.where(or_(*fits))
-    return fetch_page(session, wanted, Job.id, cursor, present=_row)
+def list_jobs(
+    session: DbSession, filters: JobFilters, cursor: Cursor, *, size: int = PAGE_SIZE
+) -> Page[JobRow]:
+    """Return one page of the jobs that fit, newest first unless the cursor says otherwise."""
+    return fetch_page(session, narrowed(filters), Job.id, cursor, present=row_of, size=size)
 
 
-def get_row(session: DbSession, job_id: int) -> JobRow | None:
-    """Return one job as lists show it."""
-    job = session.get(Job, job_id)
-    return _row(job) if job is not None else None
+def find_jobs(session: DbSession, filters: JobFilters, cursor: Cursor, *, size: int) -> Page[Job]:
+    """Return one page of the jobs that fit, with all that is stored of them."""
+    return fetch_page(
+        session, narrowed(filters), Job.id, cursor, present=lambda job: job, size=size
+    )
 
 
 def attempts_of(session: DbSession, job_id: int, limit: int = 50) -> Sequence[JobAttempt]:
@@ -111,6 +99,132 @@ def attempts_of(session: DbSession, job_id: int, limit: int = 50) -> Sequence[Jo
         .order_by(JobAttempt.fence.desc())
         .limit(limit)
     ).all()
+
+
+def log_of(session: DbSession, job_id: int, limit: int = MOST_LINES) -> Sequence[JobLogLine]:
+    """Return the last lines of a job's log, oldest first."""
+    lines = select(JobLogLine).where(JobLogLine.job_id == job_id)
+    return session.scalars(lines.order_by(JobLogLine.id.desc()).limit(limit)).all()[::-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """A job that another one waits for, or that waits for it."""
+
+    id: int
+    type: str
+    state: JobState
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """What a job waits for, and some of what waits for it."""
+
+    before: Sequence[Neighbour] = ()
+    after: Sequence[Neighbour] = ()
+
+
+MOST_NEIGHBOURS = 100
+
+
+def neighbours_of(session: DbSession, job_id: int) -> Neighbours:
+    """Return up to a hundred jobs on either side of one: one statement."""
+    link = JobDependency
+
+    def joined(mine: Any, other: Any, *, before: bool) -> Any:
+        found = select(Job.id, Job.type, Job.state, literal(before).label("before"))
+        nearest = found.join(link, other == Job.id).where(mine == job_id).order_by(Job.id)
+        return select(nearest.limit(MOST_NEIGHBOURS).subquery())
+
+    rows = session.execute(
+        union_all(
+            joined(link.job_id, link.depends_on_id, before=True),
+            joined(link.depends_on_id, link.job_id, before=False),
+        )
+    ).all()
+    sides = {
+        side: [
+            Neighbour(row.id, row.type, JobState(row.state))
+            for row in sorted(rows)
+            if row.before == side
+        ]
+        for side in (True, False)
+    }
+    return Neighbours(before=sides[True], after=sides[False])
+
+
+@dataclass(frozen=True, slots=True)
+class BatchView:
+    """A batch, and how many of its jobs are in each state."""
+
+    batch: JobBatch
+    states: Mapping[JobState, int]
+
+    @property
+    def ended(self) -> int:
+        """Return how many of its jobs have come to an end."""
+        return sum(count for state, count in self.states.items() if state not in ACTIVE)
+
+
+def batch_of(session: DbSession, batch_id: int | None) -> BatchView | None:
+    """Return a batch with its counts: two statements."""
+    batch = session.get(JobBatch, batch_id) if batch_id is not None else None
+    if batch is None:
+        return None
+    counts = select(Job.state, func.count()).where(Job.batch_id == batch_id).group_by(Job.state)
+    rows = session.execute(counts).all()
+    return BatchView(batch, {JobState(state): count for state, count in rows})
+
+
+MINUTES = 60
+
+
+@dataclass(frozen=True, slots=True)
+class MinuteFigures:
+    """Attempts that succeeded and failed, minute by minute, oldest first."""
+
+    minutes: Sequence[tuple[int, int]]
+
+    @property
+    def succeeded(self) -> int:
+        """Return all that succeeded."""
+        return sum(good for good, _ in self.minutes)
+
+    @property
+    def failed(self) -> int:
+        """Return all that failed."""
+        return sum(bad for _, bad in self.minutes)
+
+
+def minute_figures(session: DbSession, filters: JobFilters, *, now: datetime) -> MinuteFigures:
+    """Return the last hour, of one type where the list is narrowed to one: one statement."""
+    start = now.replace(second=0, microsecond=0) - timedelta(minutes=MINUTES - 1)
+    wanted = (
+        select(
+            JobMetric.at,
+            func.sum(JobMetric.succeeded).label("good"),
+            func.sum(JobMetric.failed + JobMetric.lost).label("bad"),
+        )
+        .where(JobMetric.seconds == 60, JobMetric.at >= start)  # noqa: PLR2004 - a minute
+        .group_by(JobMetric.at)
+    )
+    if filters.type:
+        wanted = wanted.where(JobMetric.type == filters.type)
+    found = {row.at: (int(row.good), int(row.bad)) for row in session.execute(wanted)}
+    steps = (start + timedelta(minutes=step) for step in range(MINUTES))
+    return MinuteFigures([found.get(at, (0, 0)) for at in steps])
+
+
+def queue_names(session: DbSession) -> list[str]:
+    """Return the queues that jobs wait in, by name: one statement.
+
+    Skips through the index of the queued jobs from one name to the next.
+    """
+    queued = Job.state == JobState.QUEUED
+    step = select(func.min(Job.queue).label("name")).where(queued).cte("step", recursive=True)
+    following = select(func.min(Job.queue)).where(queued, Job.queue > step.c.name)
+    step = step.union_all(select(following.scalar_subquery()).where(step.c.name.is_not(None)))
+    return list(session.scalars(select(step.c.name).where(step.c.name.is_not(None))))
 
 
 def count_states(session: DbSession) -> dict[JobState, int]:
@@ -206,10 +320,12 @@ def type_health(session: DbSession, *, now: datetime) -> list[TypeHealth]:
     ]
 
 
-def _row(job: Job) -> JobRow:
+def row_of(job: Job) -> JobRow:
+    """Return a job as lists show it."""
     return JobRow(
         id=job.id,
         type=job.type,
+        queue=job.queue,
         state=JobState(job.state),
         priority=job.priority,
         attempts=job.attempts,
@@ -225,4 +341,7 @@ def _row(job: Job) -> JobRow:
         progress_total=job.progress_total,
         progress_message=job.progress_message,
         stopping=job.cancel_requested_at is not None and job.state == JobState.RUNNING,
+        held=job.held,
+        batch_id=job.batch_id,
+        expires_at=job.expires_at,
     )

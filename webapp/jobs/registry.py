@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from webapp.errors import Invalid, NotFound
+from webapp.errors import Forbidden, Invalid, NotFound
 from webapp.jobs.values import JobContext, RetryPolicy
 
 Arguments = TypeVar("Arguments", bound="JobArguments")
@@ -17,14 +17,18 @@ Result = dict[str, Any] | list[Any] | str | int | float | bool | None
 
 
 class JobArguments(BaseModel):
-    """Base of every job's arguments: unknown names are refused."""
+    """Base of every job's arguments: unknown names are refused, and numbers that JSON lacks."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 @dataclass(frozen=True, slots=True)
 class JobType:
-    """One type of job; ``timeout`` in seconds, None for the deployment's default."""
+    """One type of job; ``timeout`` in seconds, None for the deployment's default.
+
+    Jobs of an ``internal`` type are made by other parts of the console, and never by hand: what
+    their arguments say has been checked before.
+    """
 
     name: str
     function: Callable[[JobContext, Any], Result]
@@ -34,6 +38,7 @@ class JobType:
     timeout: float | None = None
     queue: str = "default"
     priority: int = 50
+    internal: bool = False
 
 
 _types: dict[str, JobType] = {}
@@ -46,6 +51,7 @@ def job(
     policy: RetryPolicy | None = None,
     timeout: float | None = None,
     priority: int = 50,
+    internal: bool = False,
 ) -> Callable[
     [Callable[[JobContext, Arguments], Result]], Callable[[JobContext, Arguments], Result]
 ]:
@@ -70,6 +76,7 @@ def job(
             policy or RetryPolicy(),
             timeout,
             priority=priority,
+            internal=internal,
         )
         return function
 
@@ -87,6 +94,14 @@ def find_job_type(name: str) -> JobType:
         message = f"There is no job type {name!r}; there are {', '.join(sorted(_types))}."
         raise NotFound(message)
     return _types[name]
+
+
+def find_open_type(name: str) -> JobType:
+    """Return a type whose jobs may be made by hand; :class:`Forbidden` where they may not."""
+    kind = find_job_type(name)
+    if kind.internal:
+        raise Forbidden(f"Jobs of the type {name} are made by the console itself, not by hand.")
+    return kind
 
 
 def parse_arguments(kind: JobType, values: object) -> JobArguments:

@@ -18,11 +18,11 @@ from webapp.audit.values import Change
 from webapp.db import DbSession
 from webapp.errors import Conflict, Invalid, NotFound
 from webapp.jobs.broker import dispatch_mark, hand_over
-from webapp.jobs.lifecycle import ACTIVE, may, sources_of, target_of
+from webapp.jobs.lifecycle import ACTIVE, WAITING, may, sources_of, target_of
 from webapp.jobs.models import Job, JobDependency
-from webapp.jobs.registry import find_job_type
+from webapp.jobs.registry import find_job_type, parse_arguments
 from webapp.jobs.values import Claim, JobState, LeaseLost
-from webapp.jobs.wishes import MAX_DEPENDENCIES, JobOptions, Wish, row_of
+from webapp.jobs.wishes import MAX_DEPENDENCIES, JobOptions, Wish, check_priority, row_of
 from webapp.paging import count_up_to_cap
 
 # Whoever acts by hand is audited; programs that enqueue by the thousand are in the ledger itself.
@@ -240,7 +240,7 @@ def retry(session: DbSession, job_id: int, *, by: Actor, now: datetime) -> Job:
     if not may(event, state):
         message = f"Job {job_id} is {state}: only dead, canceled and waiting jobs can be retried."
         raise Conflict(message)
-    find_job_type(job.type)
+    _check_still_fits(job)
     fresh = {"attempts": 0, "losses": 0, "deferrals": 0} if event == "revive" else {}
     try:
         with session.begin_nested():
@@ -269,6 +269,35 @@ def retry(session: DbSession, job_id: int, *, by: Actor, now: datetime) -> Job:
     hand_over(session, job_id, priority=job.priority, stamp=job.dispatched_at)
     _audit(session, job, "job.retried", by=by, now=now)
     return job
+
+
+def _check_still_fits(job: Job) -> None:
+    """Refuse to run again what would fail at once: its type is gone, or takes other arguments."""
+    try:
+        parse_arguments(find_job_type(job.type), job.arguments)
+    except NotFound as error:
+        raise Conflict(f"Job {job.id} cannot run again: {error.detail}") from None
+    except Invalid as error:
+        message = f"Job {job.id} cannot run again: {job.type} now takes other arguments."
+        raise Conflict(f"{message} {error.detail}") from None
+
+
+def reprioritize(
+    session: DbSession, job_id: int, *, by: Actor, now: datetime, priority: int
+) -> Job:
+    """Give a waiting job another priority; :class:`Conflict` where it has begun or ended."""
+    check_priority(priority)
+    job = find_job(session, job_id)
+    before = job.priority
+    # Conditional, since a worker may claim it at this moment.
+    changed = session.execute(
+        update(Job).where(Job.id == job_id, Job.state.in_(WAITING)).values(priority=priority)
+    )
+    if not changed.rowcount:  # type: ignore[attr-defined]
+        raise Conflict(f"Job {job_id} is {job.state}: its priority no longer counts.")
+    changes = {"priority": Change(before, priority)}
+    _audit(session, job, "job.reprioritized", by=by, now=now, changes=changes)
+    return find_job(session, job_id)
 
 
 def save_checkpoint(session: DbSession, claim: Claim, checkpoint: Mapping[str, Any]) -> None:

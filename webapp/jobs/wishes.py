@@ -90,6 +90,13 @@ def check_queue(name: str) -> str:
     return name
 
 
+def check_priority(priority: int) -> int:
+    """Return a priority; :class:`Invalid` where it is out of bounds."""
+    if not 0 <= priority <= MAX_PRIORITY:
+        raise Invalid.field("priority", f"Use 0 to {MAX_PRIORITY}.")
+    return priority
+
+
 def _run_at(options: JobOptions, now: datetime) -> datetime:
     run_at, delay = options.get("run_at"), options.get("delay")
     if delay is None:
@@ -116,11 +123,7 @@ def _queue(options: JobOptions, kind: JobType) -> str:
 
 def _priority(options: JobOptions, kind: JobType) -> int:
     priority = options.get("priority")
-    if priority is None:
-        return kind.priority
-    if not 0 <= priority <= MAX_PRIORITY:
-        raise Invalid.field("priority", f"Use 0 to {MAX_PRIORITY}.")
-    return priority
+    return kind.priority if priority is None else check_priority(priority)
 
 
 def _unique_key(options: JobOptions) -> str | None:

@@ -1,6 +1,8 @@
 """JSON answers: read-only mappings, times in UTC and numbers as they are.  Knows no capability."""
 
+import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -10,9 +12,19 @@ _OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
 
 
 def json_answer(body: Mapping[str, Any], status: int = 200) -> Response:
-    """Write a body as JSON; times are RFC 3339."""
-    data = orjson.dumps(body, default=_written, option=_OPTIONS)
+    """Write a body as JSON; times are RFC 3339, integers of any size exact."""
+    try:
+        data = orjson.dumps(body, default=_written, option=_OPTIONS)
+    except TypeError:
+        # An integer of more than 64 bits, or half a character: the slower writer takes both.
+        data = json.dumps(body, default=_as_text).encode()
     return Response(data, status, content_type="application/json")
+
+
+def _as_text(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return _written(value)
 
 
 def _written(value: Any) -> Any:
