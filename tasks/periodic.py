@@ -16,6 +16,7 @@ from flask import Flask
 from huey.consumer import Scheduler
 
 from tasks.application import application
+from tasks.callback import tell_ends
 from tasks.places import process_exists
 from tasks.steering import steering_of
 from webapp.accounts.token_publishing import keep_tokens_published
@@ -76,6 +77,7 @@ class BeatScheduler(Scheduler):
                 self._rescue,
                 self._fire_schedules,
                 keep_up_ledger,
+                tell_ends,
                 dispatch_due,
                 publish_tokens,
                 collect_usage,

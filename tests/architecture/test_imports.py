@@ -19,6 +19,7 @@ NAMELESS = re.compile(r"utils?|helpers?|common|managers?|misc")
 # File names that are promises: what stands there decides, and touches nothing.
 PURE_NAMES = frozenset(
     {
+        "addresses",
         "batches",
         "bucketing",
         "chain",
@@ -35,6 +36,7 @@ PURE_NAMES = frozenset(
         "rollout",
         "rows",
         "sampling",
+        "signatures",
         "snippets",
         "staleness",
         "targeting",
