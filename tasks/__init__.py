@@ -8,6 +8,7 @@ from functools import partial
 from importlib import import_module
 
 from tasks.application import application
+from tasks.figures import roll_up_figures
 from tasks.periodic import due_now, prepare_child, rescue_lost
 from tasks.queue import REDIS_SEND_SECONDS, CallerBroker, HueyBroker, build_huey
 from tasks.runner import run, work
@@ -35,6 +36,7 @@ for _module in ("tasks.etl", *_settings.job_modules):
 def _catch_up() -> list[int]:
     with _app.app_context():
         rescue_lost(_app)
+        roll_up_figures(_app)
         return due_now()
 
 

@@ -16,6 +16,7 @@ from flask import Flask
 from huey.consumer import Scheduler
 
 from tasks.application import application
+from tasks.figures import roll_up_figures
 from tasks.places import process_exists
 from webapp.accounts.token_publishing import keep_tokens_published
 from webapp.clock import now
@@ -74,6 +75,7 @@ class BeatScheduler(Scheduler):
                 self._rescue,
                 self._fire_schedules,
                 dispatch_due,
+                roll_up_figures,
                 publish_tokens,
                 collect_usage,
             ):

@@ -11,9 +11,11 @@ from webapp.clock import now
 from webapp.db import db
 from webapp.jobs import queries, service
 from webapp.jobs.models import Job, JobAttempt
+from webapp.jobs.stats import queue_stats, stats_as_json
 from webapp.logs import masked
 from webapp.roles import Role
 from webapp.web.access import actor, requires
+from webapp.web.answers import json_answer
 from webapp.web.schemas import Moment, Schema, Text, read_json
 
 blueprint = Blueprint("jobs_api", __name__, url_prefix="/api/v1/queue")
@@ -59,8 +61,8 @@ def show(job_id: int) -> Response:
 @blueprint.get("/stats")
 @requires(Role.VIEWER)
 def stats() -> Response:
-    """Return the number of jobs in each state, each counted up to 10,001."""
-    return jsonify({"states": queries.count_states(db.session)})
+    """Write how the queue stands and how it went."""
+    return json_answer(stats_as_json(queue_stats(db.session, now=now())))
 
 
 def _job(job: Job) -> dict[str, Any]:

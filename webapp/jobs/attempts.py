@@ -277,7 +277,9 @@ def lose(session: DbSession, job_id: int, fence: int, *, give_up: bool, now: dat
         .values(**values, **UNHELD),
     )
     if won:
-        _close(session, job_id, fence, Outcome.LOST, now=now, facts={"message": LOST})
+        # The class of a loss that buried its job, as its letter has it: figures tell them by it.
+        facts = {"message": LOST, "error_class": "bug" if give_up else None}
+        _close(session, job_id, fence, Outcome.LOST, now=now, facts=facts)
     return won
 
 
