@@ -9,9 +9,9 @@ from importlib import import_module
 
 from tasks.application import application
 from tasks.figures import roll_up_figures
-from tasks.periodic import due_now, prepare_child, rescue_lost
+from tasks.periodic import due_now, keep_up_ledger, prepare_child, rescue_lost
 from tasks.queue import REDIS_SEND_SECONDS, CallerBroker, HueyBroker, build_huey
-from tasks.runner import run, work
+from tasks.work import run, work
 from webapp.jobs.broker import provide_broker
 from webapp.settings import Settings
 
@@ -36,8 +36,9 @@ for _module in ("tasks.etl", *_settings.job_modules):
 def _catch_up() -> list[int]:
     with _app.app_context():
         rescue_lost(_app)
+        keep_up_ledger(_app)
         roll_up_figures(_app)
-        return due_now()
+        return due_now(_app)
 
 
 if _settings.queue_backend == "immediate":

@@ -22,6 +22,7 @@ PURE_NAMES = frozenset(
         "batches",
         "bucketing",
         "chain",
+        "choice",
         "classification",
         "conflicts",
         "differences",

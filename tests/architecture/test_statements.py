@@ -23,6 +23,7 @@ PAGES = (
     "/flags/segments",
     "/flags/groups",
     "/jobs",
+    "/jobs/batches",
     "/dead-letters",
     "/schedules",
     "/workers",

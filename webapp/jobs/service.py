@@ -3,23 +3,25 @@
 Knows nothing of workers or of the queue's make; what a worker writes is in ``attempts``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Unpack
 
-from sqlalchemy import select, update
+from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import make_transient_to_detached
 
 from webapp.actors import Actor
 from webapp.audit.service import record
 from webapp.audit.values import Change
 from webapp.db import DbSession
-from webapp.errors import Conflict, NotFound
+from webapp.errors import Conflict, Invalid, NotFound
 from webapp.jobs.broker import dispatch_mark, hand_over
 from webapp.jobs.lifecycle import ACTIVE, may, sources_of, target_of
-from webapp.jobs.models import Job
-from webapp.jobs.registry import find_job_type, parse_arguments
+from webapp.jobs.models import Job, JobDependency
+from webapp.jobs.registry import find_job_type
 from webapp.jobs.values import Claim, JobState, LeaseLost
+from webapp.jobs.wishes import MAX_DEPENDENCIES, JobOptions, Wish, row_of
 from webapp.paging import count_up_to_cap
 
 # Whoever acts by hand is audited; programs that enqueue by the thousand are in the ledger itself.
@@ -28,45 +30,32 @@ AUDITED_KINDS = frozenset({"user", "command"})
 INSERT_TRIES = 5
 
 
-def enqueue(  # noqa: PLR0913 - all but the first three are named at the call
+def enqueue(
     session: DbSession,
     type_name: str,
     arguments: Mapping[str, Any],
     *,
     by: Actor,
     now: datetime,
-    run_at: datetime | None = None,
-    priority: int | None = None,
-    unique_key: str | None = None,
+    **options: Unpack[JobOptions],
 ) -> Job:
     """Take a job; it stands once the caller's transaction is committed.
 
-    :class:`Invalid` names the arguments that do not fit the type's schema.  With ``unique_key``
-    the job that already stands under that key, unfinished, is returned instead of a second one.
+    :class:`Invalid` names the arguments that do not fit the type's schema, and the options that
+    cannot be.  With ``unique_key`` the job that already stands under that key, unfinished, is
+    returned instead of a second one.
     """
-    kind = find_job_type(type_name)
-    checked = parse_arguments(kind, arguments)
-    due = run_at is None or run_at <= now
-    job = Job(
-        type=kind.name,
-        queue=kind.queue,
-        priority=kind.priority if priority is None else priority,
-        state=JobState.QUEUED if due else JobState.SCHEDULED,
-        arguments=checked.model_dump(mode="json"),
-        unique_key=unique_key,
-        run_at=run_at or now,
-        created_at=now,
-        created_by=by.name,
-        request_id=by.request_id,
-        dispatched_at=dispatch_mark(now=now) if due else None,
-        attempts=0,
-        losses=0,
-        deferrals=0,
-        fence=0,
-    )
-    standing = _insert(session, job)
-    if standing is not None:
-        return standing
+    row = row_of(Wish(type_name, arguments, options), by=by, now=now)
+    wanted = _check_dependencies(session, options)
+    _hold(row, wanted) if wanted else _mark(row, now)
+    if row["unique_key"] is not None:
+        standing = _insert_unique(session, row)
+        if standing is not None:
+            return standing
+    else:
+        row["id"] = session.execute(_INSERT, row).scalar_one()
+    job = _as_job(session, row)
+    _depend(session, [row["id"]], wanted)
     hand_over(session, job)
     if by.kind in AUDITED_KINDS:
         changes = {"arguments": Change(None, job.arguments)}
@@ -74,28 +63,105 @@ def enqueue(  # noqa: PLR0913 - all but the first three are named at the call
     return job
 
 
-def _insert(session: DbSession, job: Job) -> Job | None:
-    """Insert the job, or return the unfinished one that has its unique key."""
-    if job.unique_key is None:
+def enqueue_all(
+    session: DbSession,
+    wishes: Sequence[Wish],
+    *,
+    by: Actor,
+    now: datetime,
+    batch_id: int | None = None,
+) -> list[int]:
+    """Take many jobs with few statements, and return their ids in the order given.
+
+    All or none: :class:`Invalid` names the first that does not fit as ``jobs.N.field``.  A unique
+    key is for jobs that are taken one by one.
+    """
+    rows = [_row_of_many(number, wish, by=by, now=now) for number, wish in enumerate(wishes)]
+    dependencies = [_check_dependencies(session, wish.options) for wish in wishes]
+    for row, wanted in zip(rows, dependencies, strict=True):
+        row["batch_id"] = batch_id
+        _hold(row, wanted) if wanted else _mark(row, now)
+    ids = list(session.execute(_INSERT_ALL, rows).scalars()) if rows else []
+    for job_id, row, wanted in zip(ids, rows, dependencies, strict=True):
+        _depend(session, [job_id], wanted)
+        hand_over(session, _as_job(session, row | {"id": job_id}, keep=False))
+    return ids
+
+
+# Core statements: the ORM's way of inserting costs twice as much.
+_INSERT = insert(Job.__table__).returning(Job.__table__.c.id)  # type: ignore[arg-type]
+_INSERT_ALL = insert(Job.__table__).returning(  # type: ignore[arg-type]
+    Job.__table__.c.id, sort_by_parameter_order=True
+)
+
+
+def _row_of_many(number: int, wish: Wish, *, by: Actor, now: datetime) -> dict[str, Any]:
+    try:
+        if wish.options.get("unique_key") is not None:
+            raise Invalid.field("unique_key", "Jobs with a key are enqueued one by one.")
+        return row_of(wish, by=by, now=now)
+    except Invalid as error:
+        errors = {f"jobs.{number}.{name}": list(texts) for name, texts in error.errors.items()}
+        raise Invalid(f"Job {number}: {error.detail}", errors) from None
+
+
+def _mark(row: dict[str, Any], now: datetime) -> None:
+    """Mark a due job as handed over, which it is once the transaction stands."""
+    if row["state"] == JobState.QUEUED:
+        row["dispatched_at"] = dispatch_mark(now=now)
+
+
+def _hold(row: dict[str, Any], wanted: Collection[int]) -> None:
+    """Let a job wait for others; a beat lets it go once all of them have succeeded."""
+    row |= {"held": bool(wanted), "state": JobState.SCHEDULED}
+
+
+def _as_job(session: DbSession, row: Mapping[str, Any], *, keep: bool = True) -> Job:
+    """Return the job of a row that was just inserted, as if the session had read it."""
+    job = Job(**row)
+    make_transient_to_detached(job)
+    if keep:
         session.add(job)
-        session.flush()
-        return None
+    return job
+
+
+def _check_dependencies(session: DbSession, options: JobOptions) -> set[int]:
+    wanted = set(options.get("depends_on") or ())
+    if len(wanted) > MAX_DEPENDENCIES:
+        raise Invalid.field("depends_on", f"Name at most {MAX_DEPENDENCIES} jobs.")
+    if not wanted:
+        return wanted
+    states = states_of(session, sorted(wanted))
+    if missing := sorted(wanted - states.keys()):
+        raise Invalid.field("depends_on", f"There is no job {missing[0]}.")
+    canceled = sorted(job_id for job_id, state in states.items() if state == JobState.CANCELED)
+    if canceled:
+        message = f"Job {canceled[0]} is canceled, so that this one could never begin."
+        raise Invalid.field("depends_on", message)
+    return wanted
+
+
+def _depend(session: DbSession, job_ids: Sequence[int], wanted: Collection[int]) -> None:
+    rows = [{"job_id": job_id, "depends_on_id": other} for job_id in job_ids for other in wanted]
+    if rows:
+        session.execute(insert(JobDependency), rows)
+
+
+def _insert_unique(session: DbSession, row: dict[str, Any]) -> Job | None:
+    """Insert the job, or return the unfinished one that has its unique key."""
     for _ in range(INSERT_TRIES):
         try:
             # The unique index settles the race between two enqueues of one key.
             with session.begin_nested():
-                session.add(job)
-                session.flush()
+                row["id"] = session.execute(_INSERT, row).scalar_one()
         except IntegrityError:
-            standing = session.scalar(
-                select(Job).where(Job.unique_key == job.unique_key, Job.state.in_(ACTIVE))
-            )
+            standing = find_unfinished(session, row["unique_key"])
             if standing is not None:
                 return standing
             # It ended between the two statements, so the key is free: try again.
         else:
             return None
-    message = f"Jobs under the key {job.unique_key!r} come and go too quickly; try again."
+    message = f"Jobs under the key {row['unique_key']!r} come and go too quickly; try again."
     raise Conflict(message)
 
 
@@ -143,7 +209,7 @@ def cancel(session: DbSession, job_id: int, *, by: Actor, now: datetime) -> Job:
     ended = session.execute(
         update(Job)
         .where(Job.id == job_id, Job.state.in_(sources_of("cancel")))
-        .values(state=target_of("cancel"), finished_at=now, dispatched_at=None)
+        .values(state=target_of("cancel"), finished_at=now, dispatched_at=None, held=False)
     )
     if not ended.rowcount:  # type: ignore[attr-defined]
         # It runs, or has just been claimed: the worker reads this flag with its next sign of life.
@@ -183,6 +249,9 @@ def retry(session: DbSession, job_id: int, *, by: Actor, now: datetime) -> Job:
                     finished_at=None,
                     cancel_requested_at=None,
                     dispatched_at=dispatch_mark(now=now),
+                    held=False,
+                    expires_at=None,
+                    callback_job_id=None,
                     **fresh,
                 )
             )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from webapp.jobs.batches import (
+from webapp.jobs.choice import (
     BATCH_SECONDS,
     MOST,
     QUICK_SECONDS,
