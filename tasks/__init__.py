@@ -4,6 +4,7 @@ Importing this package registers every type of job, so that the consumer, the we
 commands know the same ones.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
 
@@ -18,7 +19,7 @@ from webapp.settings import Settings
 _app = application()
 _settings: Settings = _app.extensions["settings"]
 
-huey = build_huey(_settings)
+huey = build_huey(_settings, queues=_settings.worker_queues)
 
 
 @huey.task(name="run_job")
@@ -41,9 +42,15 @@ def _catch_up() -> list[int]:
         return due_now(_app)
 
 
+def _broker(queues: Sequence[str] = ()) -> HueyBroker:
+    sender = build_huey(_settings, queues=queues, answer_seconds=REDIS_SEND_SECONDS)
+    return HueyBroker(sender, sender.task(name="run_job")(run_job.func))
+
+
 if _settings.queue_backend == "immediate":
     provide_broker(CallerBroker(partial(run, _app, worker="caller", early=True), _catch_up))
 else:
     # Connections of its own: whoever enqueues must not wait as long as an idle worker may.
-    _sender = build_huey(_settings, answer_seconds=REDIS_SEND_SECONDS)
-    provide_broker(HueyBroker(_sender, _sender.task(name="run_job")(run_job.func)))
+    provide_broker(_broker())
+    if _settings.worker_queues:
+        huey.own_broker = _broker(_settings.worker_queues)

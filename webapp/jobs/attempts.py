@@ -109,12 +109,14 @@ CLAIMED = (
 
 
 def free_to_begin(steering: Steering) -> list[ColumnElement[bool]]:
-    """Return the conditions on jobs whose queue and type are not paused."""
+    """Return the conditions on jobs whose queue is served here, and whose type is not paused."""
     paused: list[ColumnElement[bool]] = []
     if steering.paused_queues:
         paused.append(Job.queue.not_in(steering.paused_queues))
     if steering.paused_types:
         paused.append(Job.type.not_in(steering.paused_types))
+    if steering.only_queues:
+        paused.append(Job.queue.in_(steering.only_queues))
     return paused
 
 
