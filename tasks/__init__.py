@@ -30,7 +30,7 @@ def run_job(job_id: int) -> None:
 
 huey.on_startup(name="prepare_child")(prepare_child)
 
-for _module in ("tasks.etl", *_settings.job_modules):
+for _module in ("tasks.cleanup", "tasks.etl", *_settings.job_modules):
     import_module(_module)
 
 
