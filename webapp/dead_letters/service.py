@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from datetime import datetime
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
 from webapp.actors import Actor
 from webapp.audit.service import record
@@ -106,3 +106,39 @@ def resolve(
         changes={"resolution": Change(None, Resolution.RESOLVED.value)},
     )
     return find_letter(session, letter_id)
+
+
+def remove_resolved(
+    session: DbSession, *, resolved_before: datetime, most: int, by: Actor, now: datetime
+) -> int:
+    """Remove letters that were closed before a time, at most so many; returns how many.
+
+    Their jobs stay, with all attempts.
+    """
+    chosen = (
+        select(DeadLetter.id)
+        .where(DeadLetter.resolved_at < resolved_before)
+        .order_by(DeadLetter.resolved_at, DeadLetter.id)
+        .limit(most)
+    )
+    result = session.execute(
+        # One that was opened again since it was chosen stays.
+        delete(DeadLetter)
+        .where(DeadLetter.id.in_(chosen), DeadLetter.resolved_at < resolved_before)
+        .execution_options(synchronize_session=False)
+    )
+    removed = int(result.rowcount)  # type: ignore[attr-defined]
+    if removed:
+        record(
+            session,
+            by=by,
+            at=now,
+            action="dead_letters.removed",
+            subject="dead_letters",
+            name="resolved",
+            changes={
+                "resolved_before": Change(None, resolved_before),
+                "removed": Change(None, removed),
+            },
+        )
+    return removed

@@ -10,7 +10,8 @@ from webapp.breakers.queries import open_breakers
 from webapp.db import DbSession
 from webapp.dead_letters.queries import Troubles, open_troubles
 from webapp.flags.service import snapshot_status
-from webapp.jobs.queries import QueueFigures, TypeHealth, queue_figures, type_health
+from webapp.jobs.figures import TypeHealth, type_health
+from webapp.jobs.queries import QueueFigures, queue_figures
 from webapp.overview.health import (
     FAILING_PERCENT,
     FEWEST_RUNS,
