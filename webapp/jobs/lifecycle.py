@@ -15,6 +15,7 @@ TRANSITIONS: dict[str, tuple[frozenset[JobState], JobState]] = {
     "stop": (frozenset({_S.RUNNING}), _S.CANCELED),
     "cancel": (frozenset({_S.SCHEDULED, _S.QUEUED, _S.RETRYING}), _S.CANCELED),
     "revive": (frozenset({_S.DEAD, _S.CANCELED}), _S.QUEUED),
+    "revive_later": (frozenset({_S.DEAD, _S.CANCELED}), _S.SCHEDULED),
     "hasten": (frozenset({_S.SCHEDULED, _S.RETRYING}), _S.QUEUED),
 }
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import null, select, update
 from sqlalchemy.exc import IntegrityError
 
 from webapp.actors import Actor
@@ -15,9 +15,10 @@ from webapp.audit.service import record
 from webapp.audit.values import Change
 from webapp.db import DbSession
 from webapp.errors import Conflict, NotFound
+from webapp.jobs import queries
 from webapp.jobs.broker import dispatch_mark, hand_over
 from webapp.jobs.lifecycle import ACTIVE, may, sources_of, target_of
-from webapp.jobs.models import Job
+from webapp.jobs.models import Job, JobAttempt
 from webapp.jobs.registry import find_job_type, parse_arguments
 from webapp.jobs.values import Claim, JobState, LeaseLost
 from webapp.paging import count_up_to_cap
@@ -99,9 +100,12 @@ def _insert(session: DbSession, job: Job) -> Job | None:
     raise Conflict(message)
 
 
-def find_job(session: DbSession, job_id: int) -> Job:
-    """Return one job; :class:`NotFound` where there is none."""
-    job = session.get(Job, job_id, populate_existing=True)
+def find_job(session: DbSession, job_id: int, *, locked: bool = False) -> Job:
+    """Return one job; :class:`NotFound` where there is none.
+
+    ``locked`` keeps others from changing it until the transaction ends.
+    """
+    job = session.get(Job, job_id, populate_existing=True, with_for_update=locked or None)
     if job is None:
         message = f"There is no job {job_id}."
         raise NotFound(message)
@@ -159,19 +163,41 @@ def cancel(session: DbSession, job_id: int, *, by: Actor, now: datetime) -> Job:
     return find_job(session, job_id)
 
 
-def retry(session: DbSession, job_id: int, *, by: Actor, now: datetime) -> Job:
+def attempts_of(session: DbSession, job_id: int, *, limit: int) -> Sequence[JobAttempt]:
+    """Return the last attempts of one job, newest first, to another capability."""
+    return queries.attempts_of(session, job_id, limit)
+
+
+def retry(
+    session: DbSession,
+    job_id: int,
+    *,
+    by: Actor,
+    now: datetime,
+    run_at: datetime | None = None,
+    arguments: Mapping[str, Any] | None = None,
+) -> Job:
     """Run a dead or canceled job again with a fresh budget, or a waiting one at once.
 
-    The checkpoint is kept: a job goes on where its last committed step left it.
+    The checkpoint is kept: a job goes on where its last committed step left it.  A dead or canceled
+    one can be put off to ``run_at``, and be given other ``arguments``, with which it begins anew.
     """
     job = find_job(session, job_id)
     state = JobState(job.state)
-    event = "revive" if may("revive", state) else "hasten"
+    due = run_at is None or run_at <= now
+    revived = may("revive", state)
+    event = ("revive" if due else "revive_later") if revived else "hasten"
     if not may(event, state):
         message = f"Job {job_id} is {state}: only dead, canceled and waiting jobs can be retried."
         raise Conflict(message)
-    find_job_type(job.type)
-    fresh = {"attempts": 0, "losses": 0, "deferrals": 0} if event == "revive" else {}
+    kind = find_job_type(job.type)
+    fresh: dict[str, Any] = {"attempts": 0, "losses": 0, "deferrals": 0} if revived else {}
+    changes: dict[str, Change] = {}
+    if revived and arguments is not None:
+        checked = parse_arguments(kind, arguments).model_dump(mode="json")
+        if checked != job.arguments:
+            changes = {"arguments": Change(job.arguments, checked)}
+            fresh |= {"arguments": checked, "checkpoint": null()}
     try:
         with session.begin_nested():
             won = session.execute(
@@ -179,10 +205,10 @@ def retry(session: DbSession, job_id: int, *, by: Actor, now: datetime) -> Job:
                 .where(Job.id == job_id, Job.state == state)
                 .values(
                     state=target_of(event),
-                    run_at=now,
+                    run_at=now if due else run_at,
                     finished_at=None,
                     cancel_requested_at=None,
-                    dispatched_at=dispatch_mark(now=now),
+                    dispatched_at=dispatch_mark(now=now) if due else None,
                     **fresh,
                 )
             )
@@ -194,7 +220,7 @@ def retry(session: DbSession, job_id: int, *, by: Actor, now: datetime) -> Job:
         raise Conflict(message)
     job = find_job(session, job_id)
     hand_over(session, job)
-    _audit(session, job, "job.retried", by=by, now=now)
+    _audit(session, job, "job.retried", by=by, now=now, changes=changes)
     return job
 
 
