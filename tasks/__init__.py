@@ -28,7 +28,7 @@ def run_job(job_id: int) -> None:
 
 huey.on_startup(name="prepare_child")(prepare_child)
 
-for _module in ("tasks.etl", *_settings.job_modules):
+for _module in ("tasks.dead_letters", "tasks.etl", *_settings.job_modules):
     import_module(_module)
 
 

@@ -24,6 +24,7 @@ PAGES = (
     "/flags/groups",
     "/jobs",
     "/dead-letters",
+    "/dead-letters/list",
     "/schedules",
     "/workers",
     "/breakers",
