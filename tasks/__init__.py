@@ -35,6 +35,7 @@ for _module in (
     "tasks.bulk",
     "tasks.callback",
     "tasks.cleanup",
+    "tasks.dead_letters",
     "tasks.etl",
     *_settings.job_modules,
 ):

@@ -57,7 +57,7 @@ def get_overview(session: DbSession, *, now: datetime) -> Overview:
     types = type_health(session, now=now)
     queue = queue_figures(session, now=now)
     alive = count_alive(session, now=now)
-    troubles = open_troubles(session)
+    troubles = open_troubles(session, now=now)
     breakers = open_breakers(session)
     flags = snapshot_status()
     signs = Signs(
