@@ -8,9 +8,10 @@ from functools import partial
 from importlib import import_module
 
 from tasks.application import application
-from tasks.periodic import due_now, prepare_child, rescue_lost
+from tasks.callback import tell_ends
+from tasks.periodic import due_now, keep_up_ledger, prepare_child, rescue_lost
 from tasks.queue import REDIS_SEND_SECONDS, CallerBroker, HueyBroker, build_huey
-from tasks.runner import run, work
+from tasks.work import run, work
 from webapp.jobs.broker import provide_broker
 from webapp.settings import Settings
 
@@ -28,14 +29,16 @@ def run_job(job_id: int) -> None:
 
 huey.on_startup(name="prepare_child")(prepare_child)
 
-for _module in ("tasks.bulk", "tasks.etl", *_settings.job_modules):
+for _module in ("tasks.bulk", "tasks.callback", "tasks.etl", *_settings.job_modules):
     import_module(_module)
 
 
 def _catch_up() -> list[int]:
     with _app.app_context():
         rescue_lost(_app)
-        return due_now()
+        keep_up_ledger(_app)
+        tell_ends(_app)
+        return due_now(_app)
 
 
 if _settings.queue_backend == "immediate":

@@ -16,7 +16,9 @@ from flask import Flask
 from huey.consumer import Scheduler
 
 from tasks.application import application
+from tasks.callback import tell_ends
 from tasks.places import process_exists
+from tasks.steering import steering_of
 from webapp.accounts.token_publishing import keep_tokens_published
 from webapp.clock import now
 from webapp.db import clock_difference, db, reading, transaction
@@ -36,6 +38,7 @@ from webapp.jobs.dispatch import (
     settle_lost,
     unmark,
 )
+from webapp.jobs.upkeep import anything_to_keep_up, expire, finish_batches, release_held
 from webapp.logs import get_logger
 from webapp.schedules.firing import due_schedules, fire, realign
 from webapp.settings import Settings
@@ -73,6 +76,8 @@ class BeatScheduler(Scheduler):
                 self._notice_dead,
                 self._rescue,
                 self._fire_schedules,
+                keep_up_ledger,
+                tell_ends,
                 dispatch_due,
                 publish_tokens,
                 collect_usage,
@@ -170,19 +175,33 @@ _LOST_CAUSE = Cause(
 )
 
 
+def keep_up_ledger(app: Flask) -> None:
+    """Cancel what has expired, let go what waited for other jobs, and end batches."""
+    del app
+    with reading() as session:
+        if not anything_to_keep_up(session, now=now()):
+            return
+    with transaction() as session:
+        if expired := expire(session, now=now()):
+            log.info("jobs_expired", jobs=expired)
+        release_held(session, now=now())
+        if finished := finish_batches(session, now=now()):
+            log.info("batches_finished", batches=finished)
+
+
 def dispatch_due(app: Flask) -> None:
     """Hand due jobs to the broker, as many as its window has room for."""
-    del app
+    steering = steering_of(app)
     broker = current_broker()
     if broker is None:
         return
     with reading() as session:
-        if not anything_due(session, now=now()):
+        if not anything_due(session, now=now(), steering=steering):
             return
     waiting = broker.waiting()
     with transaction() as session:
         room = max(0, WINDOW - len(waiting))
-        due = mark_due(session, room=room, waiting=waiting, now=now())
+        due = mark_due(session, room=room, waiting=waiting, now=now(), steering=steering)
     sent = 0
     try:
         for item in due:
@@ -232,10 +251,10 @@ def collect_usage(app: Flask) -> None:
         collector.keep_collecting()
 
 
-def due_now() -> list[int]:
+def due_now(app: Flask) -> list[int]:
     """Return the jobs that are due, marked as sent, for a set-up that has no queue."""
     with transaction() as session:
-        due = mark_due(session, room=CALLER_ROOM, waiting=(), now=now())
+        due = mark_due(session, room=CALLER_ROOM, waiting=(), now=now(), steering=steering_of(app))
     return [item.job_id for item in due]
 
 

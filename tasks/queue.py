@@ -196,7 +196,9 @@ class CallerBroker:
         """Run the job until it has ended, and whatever else is due."""
         del priority
         try:
-            for due in (job_id, *self._catch_up()):
+            self._run(job_id)
+            # Only now, since the job's end may have made another due.
+            for due in self._catch_up():
                 self._run(due)
         except Exception:
             log.exception("job_not_run", job_id=job_id)

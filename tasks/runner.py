@@ -1,4 +1,4 @@
-"""The one Huey task: claim a job, run it, and settle what came of it.
+"""Runs jobs that are claimed, and settles what came of each.
 
 The ledger is written inside the task's body, never from Huey's hooks: those are skipped exactly
 when something is wrong.  Whatever happens between claim and settlement, the lease brings the job
@@ -7,7 +7,6 @@ back.
 
 import json
 import random
-import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -17,7 +16,7 @@ from datetime import timedelta
 from typing import Any
 
 import structlog
-from flask import Flask
+from flask import Flask, current_app
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 from sqlalchemy.exc import (
     InterfaceError,
@@ -30,6 +29,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from tasks.clocks import JobTimeout, Signals, heartbeat_of, time_limit, timed_out
+from tasks.steering import steering_of
 from tasks.turns import Ended, Running, Turn
 from webapp.clock import now
 from webapp.db import storable, transaction
@@ -42,7 +42,7 @@ from webapp.jobs.attempts import Failure
 from webapp.jobs.choice import Paces, next_pace
 from webapp.jobs.journal import note_flags
 from webapp.jobs.registry import JobType, Result, find_job_type, job_types, parse_arguments
-from webapp.jobs.turns import Batch, Look, Success, claim_next, look_at
+from webapp.jobs.turns import Success
 from webapp.jobs.values import Claim, Deferred, JobCancelled, LeaseLost, Outcome, RetryPolicy
 from webapp.logs import get_logger, mask_text
 from webapp.retries.classification import classify
@@ -55,11 +55,6 @@ log = get_logger(__name__)
 SETTLE_WAIT_SECONDS = 0.5
 # For so long an interrupted worker tries to write; its consumer waits no longer.
 INTERRUPTED_SECONDS = 2.0
-#: A worker that gets a message for every job of a stream looks no more often than this.
-LOOK_EVERY_SECONDS = 0.02
-#: Workers that look at the same jobs at the same moment get out of each other's way.
-CLAIM_TRIES = 5
-CLAIM_WAIT_SECONDS = 0.005
 PROGRESS_EVERY_SECONDS = 1.0
 RESULT_BYTES = 65_536
 # While a new version is rolled out, old workers meet types that they do not know; so often, and so
@@ -128,101 +123,16 @@ class RunningJob:
             raise timed_out(self._signals.limit)
 
 
-def run(app: Flask, job_id: int, *, worker: str, early: bool = False) -> bool:
-    """Look at one job: run it if it is due and nobody else has it.  Tell whether it was run."""
-    settings: Settings = app.extensions["settings"]
-    with app.app_context():
-        with transaction() as session:
-            claim = attempts.claim(
-                session,
-                job_id,
-                worker=worker,
-                lease_seconds=settings.job_lease_seconds,
-                now=now(),
-                early=early,
-            )
-        if claim is None:
-            return False
-        _run_turn(app, [claim], stopping=_never)
-    return True
-
-
-def work(app: Flask, job_id: int, *, worker: str, stopping: Callable[[], bool]) -> None:
-    """Look at one job, and run whatever else is queued where it is, the most urgent first.
-
-    So a message that comes late, twice or not at all costs nothing, and a backlog needs no message
-    for each of its jobs.  Returns where nothing is left, or the worker is told to stop.
-    """
-    _let_jobs_gather()
-    with app.app_context():
-        look, batch = _claim_first(app, job_id, worker)
-        if look is not None and look.waits and look.type not in _paces():
-            run(app, job_id, worker=worker)
-        tries = 0
-        while look is not None and (batch.claims or batch.more):
-            if batch.claims:
-                tries = 0
-                _run_turn(app, batch.claims, stopping=stopping)
-            elif tries < CLAIM_TRIES:
-                # Another worker looks at the same ones; what it leaves is free in a moment.
-                tries += 1
-                time.sleep(CLAIM_WAIT_SECONDS)
-            else:
-                return
-            if not batch.more or stopping():
-                return
-            with transaction() as session:
-                batch = _claim(app, session, look.queue, worker)
-
-
-_looked = threading.local()
-
-
-def _let_jobs_gather() -> None:
-    """Wait a moment where this worker has only just looked: its next batch is then a larger one.
-
-    An idle worker looks at once, and so does one whose last job was no quick one.
-    """
-    seconds = _looked.at + LOOK_EVERY_SECONDS - time.monotonic() if hasattr(_looked, "at") else 0.0
-    if seconds > 0:
-        time.sleep(seconds)
-    _looked.at = time.monotonic()
-
-
-def _claim_first(app: Flask, job_id: int, worker: str) -> tuple[Look | None, Batch]:
-    """Look at a message, and claim what is to be run where its job is."""
-    with transaction() as session:
-        look = look_at(session, job_id)
-        if look is None:
-            return None, Batch([], more=False)
-        return look, _claim(app, session, look.queue, worker)
-
-
-def _claim(app: Flask, session: Session, queue: str, worker: str) -> Batch:
-    settings: Settings = app.extensions["settings"]
-    return claim_next(
-        session,
-        queue,
-        paces=_paces(),
-        worker=worker,
-        lease_seconds=settings.job_lease_seconds,
-        now=now(),
-    )
-
-
 #: Seconds that the jobs of each type took lately in this process.
 _seen: dict[str, float] = {}
 
 
-def _paces() -> Paces:
+def paces() -> Paces:
+    """Return how long the jobs of each type took lately in this process."""
     return {kind.name: _seen.get(kind.name) for kind in job_types()}
 
 
-def _never() -> bool:
-    return False
-
-
-def _run_turn(app: Flask, claims: Sequence[Claim], *, stopping: Callable[[], bool]) -> None:
+def run_turn(app: Flask, claims: Sequence[Claim], *, stopping: Callable[[], bool]) -> None:
     """Run claimed jobs one after another and settle them, whatever comes of each."""
     settings: Settings = app.extensions["settings"]
     turn = Turn(claims)
@@ -246,7 +156,7 @@ def _run_turn(app: Flask, claims: Sequence[Claim], *, stopping: Callable[[], boo
 def _attempt(settings: Settings, turn: Turn, running: Running) -> None:
     """Run a claimed job and settle it, whatever comes of it."""
     claim = running.claim
-    log.info("job_started", attempt=claim.attempt)
+    log.debug("job_started", attempt=claim.attempt)
     settlement = _put_back(claim)
     try:
         with noting_answers() as seen:
@@ -280,6 +190,7 @@ def _ended(settings: Settings, running: Running, settlement: Settlement, seconds
         log.info(
             "job_settled" if settled else "job_lease_lost",
             outcome=settlement.outcome,
+            attempt=running.claim.attempt,
             seconds=round(seconds, 3),
             **_facts_of(running.claim),
         )
@@ -310,7 +221,7 @@ def _execute(settings: Settings, context: RunningJob, signals: Signals) -> Settl
     """Run the job's function; return what is to be written of its end."""
     claim = context.claim
     try:
-        kind = find_job_type(claim.type)
+        kind = steering_of(current_app).applied_to(find_job_type(claim.type))
     except NotFound as error:
         if claim.deferrals < UNKNOWN_TYPE_TURNS:
             return _leave_to_others(claim, error.detail)

@@ -163,6 +163,8 @@ def app(migrated_app: Flask) -> Iterator[Flask]:
     if store.usage is not None:
         store.usage.stop()
     migrated_app.extensions["token_book"].stop()
+    # What its workers have seen of pauses and policies.
+    migrated_app.extensions.pop("steering", None)
     with migrated_app.app_context():
         clear_tables()
 

@@ -15,6 +15,7 @@ from webapp.flags.capability import flags
 from webapp.health.capability import health
 from webapp.jobs.capability import jobs
 from webapp.logs import configure_logs
+from webapp.outbound.capability import outbound
 from webapp.overview.capability import overview
 from webapp.schedules.capability import schedules
 from webapp.settings import Settings
@@ -49,6 +50,7 @@ CAPABILITIES = (
     audit,
     accounts,
     health,
+    outbound,
 )
 
 

@@ -4,6 +4,7 @@ import logging
 import re
 import sys
 from collections.abc import Mapping, MutableMapping
+from functools import lru_cache
 from typing import Any
 
 import click
@@ -24,14 +25,21 @@ def mask_secrets(
     """Replace the value of every field whose name speaks of a secret, and passwords in URLs."""
     del logger, method
     for key, value in event.items():
-        event[key] = MASK if _SECRET_KEY.search(key) else masked(value)
+        event[key] = MASK if _speaks_of_secret(key) else masked(value)
     return event
+
+
+@lru_cache(maxsize=4096)
+def _speaks_of_secret(key: str) -> bool:
+    return _SECRET_KEY.search(key) is not None
 
 
 def masked(value: Any) -> Any:
     """Return a copy of a value in which whatever a name or a URL calls secret is masked."""
     if isinstance(value, str):
         return mask_text(value)
+    if value is None or isinstance(value, int | float):
+        return value
     if isinstance(value, Mapping):
         return dict(mask_secrets(None, "", {str(key): item for key, item in value.items()}))
     if isinstance(value, list | tuple):
@@ -70,7 +78,12 @@ def configure_logs(level: str) -> None:
     if not structlog.is_configured():
         # Once: loggers keep the chain that they were first used with.
         structlog.configure(
-            processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+            # What nobody wants to read is not put together first.
+            processors=[
+                structlog.stdlib.filter_by_level,
+                *shared,
+                structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+            ],
             wrapper_class=structlog.stdlib.BoundLogger,
             logger_factory=structlog.stdlib.LoggerFactory(),
             cache_logger_on_first_use=True,

@@ -6,6 +6,7 @@ asks whether what is configured can be reached.
 
 import math
 import os
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -20,6 +21,12 @@ ENVIRONMENTS = ("development", "test", "production")
 QUEUE_BACKENDS = ("sqlite", "redis", "immediate")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 MIN_SECRET_BYTES = 32
+
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9_-][a-z0-9_.-]*)(:[0-9]{1,5})?")
+# At least 24 bytes in base64, and hardly more than 64.
+_WEBHOOK_SECRET = re.compile(
+    r"whsec_([A-Za-z0-9+/]{4}){8,21}([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?"
+)
 
 
 class SettingsError(Exception):
@@ -110,6 +117,17 @@ class Settings:
     job_max_losses: int = _setting(
         "JOB_MAX_LOSSES", "times that a job may lose its worker before it is a dead letter", 5
     )
+    callback_secret: str = _setting(
+        "CALLBACK_SECRET",
+        "signs callbacks: whsec_ and 24 to 64 bytes in base64; default follows from SECRET_KEY",
+        "",
+        secret=True,
+    )
+    outbound_allow_hosts: tuple[str, ...] = _setting(
+        "OUTBOUND_ALLOW_HOSTS",
+        "comma-separated hosts, host or host:port, that callbacks may go to at any address",
+        (),
+    )
     session_idle_seconds: float = _setting(
         "SESSION_IDLE_SECONDS", "seconds of idleness after which a person is signed out", 43200.0
     )
@@ -162,6 +180,7 @@ class Settings:
             "database_url": database_url,
             "queue_backend": backend,
             "secret_key": self.secret_key or _kept_secret(instance_dir / "secret_key"),
+            "outbound_allow_hosts": tuple(host.lower() for host in self.outbound_allow_hosts),
         }
         return type(self)(**values)
 
@@ -243,8 +262,14 @@ def _complaints(settings: Settings) -> list[str]:
         problems.append("EDGE_TOKEN: is needed where EDGE_UPSTREAM is set")
     if settings.edge_upstream and not settings.edge_upstream.startswith(("http://", "https://")):
         problems.append("EDGE_UPSTREAM: is an address such as https://console.internal")
+    problems += [
+        f"OUTBOUND_ALLOW_HOSTS: {host!r} is not a host such as hooks.internal or 10.0.0.7:8080"
+        for host in settings.outbound_allow_hosts
+        if not _HOST.fullmatch(host.lower())
+    ]
     problems += _database_complaints(settings.database_url)
     problems += _secret_complaints(settings)
+    problems += _callback_complaints(settings.callback_secret)
     return problems
 
 
@@ -267,6 +292,13 @@ def _secret_complaints(settings: Settings) -> list[str]:
     if size and size < MIN_SECRET_BYTES:
         return [f"SECRET_KEY: must be at least {MIN_SECRET_BYTES} bytes, is {size}"]
     return []
+
+
+def _callback_complaints(text: str) -> list[str]:
+    parts = [part.strip() for part in text.split(",")] if text else []
+    if all(_WEBHOOK_SECRET.fullmatch(part) for part in parts):
+        return []
+    return ["CALLBACK_SECRET: must be whsec_ and 24 to 64 bytes in base64"]
 
 
 def _kept_secret(path: Path) -> str:

@@ -42,13 +42,18 @@ def queue() -> Iterator[Queue]:
     from webapp.jobs import service  # noqa: PLC0415
     from webapp.jobs.models import Job  # noqa: PLC0415
     from webapp.jobs.values import JobState  # noqa: PLC0415
+    from webapp.jobs.wishes import Wish  # noqa: PLC0415
 
     def send(count: int, together: int) -> None:
         for start in range(0, count, together):
             with transaction() as session:
-                for _ in range(min(together, count - start)):
+                if together == 1:
                     arguments = {"sent_at": time.time()}
                     service.enqueue(session, "bench_mark", arguments, by=SYSTEM, now=now())
+                    continue
+                number = min(together, count - start)
+                wishes = [Wish("bench_mark", {"sent_at": time.time()}) for _ in range(number)]
+                service.enqueue_all(session, wishes, by=SYSTEM, now=now())
 
     def settled() -> int:
         with reading() as session:

@@ -19,9 +19,11 @@ NAMELESS = re.compile(r"utils?|helpers?|common|managers?|misc")
 # File names that are promises: what stands there decides, and touches nothing.
 PURE_NAMES = frozenset(
     {
+        "addresses",
         "batches",
         "bucketing",
         "chain",
+        "choice",
         "classification",
         "conflicts",
         "differences",
@@ -34,6 +36,7 @@ PURE_NAMES = frozenset(
         "rollout",
         "rows",
         "sampling",
+        "signatures",
         "snippets",
         "staleness",
         "targeting",

@@ -23,6 +23,7 @@ PAGES = (
     "/flags/segments",
     "/flags/groups",
     "/jobs",
+    "/jobs/batches",
     "/jobs/types",
     "/dead-letters",
     "/schedules",

@@ -8,7 +8,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
+from tests.http_server import HEAD, OK, Server, answer, drip, reset_connection, stall
 from webapp.breakers import registry
 from webapp.breakers.circuit import OpenCircuitError
 from webapp.breakers.registry import BreakerRegistry, breaker
@@ -25,53 +26,6 @@ from webapp.retries.classification import classify
 from webapp.retries.values import ErrorClass, RetryConfig
 
 QUICK = RetryConfig(max_attempts=3, initial_delay=0.01, max_delay=0.02)
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-
-
-def answer(status: str, *headers: str, body: bytes = b"") -> bytes:
-    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers]
-    return "\r\n".join([*lines, "", ""]).encode() + body
-
-
-class Server:
-    """Answers each connection with the next of ``answers``; the last one stays."""
-
-    def __init__(self) -> None:
-        self.answers: list[bytes | Callable[[socket.socket], None]] = [OK]
-        self.requests: list[str] = []
-        self.stopped = threading.Event()
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}/"
-        self.thread = threading.Thread(target=self._serve, daemon=True)
-        self.thread.start()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                connection, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
-
-    def _answer(self, connection: socket.socket) -> None:
-        with connection:
-            head = connection.recv(65536)
-            if not head:
-                return
-            self.requests.append(head.decode(errors="replace").partition(" ")[0])
-            reply = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-            if callable(reply):
-                reply(connection)
-            else:
-                connection.sendall(reply.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1))
-
-    def close(self) -> None:
-        self.stopped.set()
-        # A thread that waits in accept() keeps the port open after close() alone.
-        with suppress(OSError):
-            self.listener.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
-        self.thread.join(5)
 
 
 @pytest.fixture
@@ -100,29 +54,6 @@ def raised(action: Callable[[], object]) -> Exception:
     raise AssertionError("nothing was raised")
 
 
-def reset_connection(connection: socket.socket) -> None:
-    linger = b"\x01\x00\x00\x00\x00\x00\x00\x00"  # on, for 0 s: close() sends a reset
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-
-
-def stall(server: Server, first: bytes) -> Callable[[socket.socket], None]:
-    def reply(connection: socket.socket) -> None:
-        connection.sendall(first)
-        server.stopped.wait(10)
-
-    return reply
-
-
-def drip(server: Server) -> Callable[[socket.socket], None]:
-    def reply(connection: socket.socket) -> None:
-        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
-        while not server.stopped.wait(0.1):
-            connection.sendall(b".")
-
-    return reply
-
-
-HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"
 GZIP = answer("200 OK", "Content-Encoding: gzip", body=b"no gzip at all")
 
 
@@ -209,14 +140,14 @@ def test_a_good_answer_comes_back_whole_and_decoded(server: Server, name: str) -
 def test_a_transient_answer_is_repeated_until_it_is_good(server: Server, name: str) -> None:
     server.answers = [answer("503 Unavailable"), reset_connection, OK]
     assert guard(name, retry=QUICK, timeout=5).get(server.url).text == "ok"
-    assert server.requests == ["GET", "GET", "GET"]
+    assert server.methods == ["GET", "GET", "GET"]
 
 
 def test_without_a_retry_nothing_is_repeated(server: Server, name: str) -> None:
     server.answers = [answer("503 Unavailable"), OK]
     with pytest.raises(httpx.HTTPStatusError):
         guard(name, timeout=5).get(server.url)
-    assert server.requests == ["GET"]
+    assert server.methods == ["GET"]
 
 
 @pytest.mark.parametrize(
@@ -230,7 +161,7 @@ def test_a_post_is_repeated_only_where_that_is_safe(
     server.answers = [answer("503 Unavailable"), OK]
     with nullcontext() if requests == 2 else pytest.raises(httpx.HTTPStatusError):
         guard(name, retry=QUICK, timeout=5).post(server.url, content=b"pay", **options)
-    assert server.requests == ["POST"] * requests
+    assert server.methods == ["POST"] * requests
 
 
 def test_a_retry_after_that_is_too_long_is_raised_on_with_its_wait(
@@ -242,7 +173,7 @@ def test_a_retry_after_that_is_too_long_is_raised_on_with_its_wait(
     assert found.error_class == ErrorClass.RATE_LIMITED
     assert found.retry_after is not None
     assert 120 <= found.retry_after <= 150
-    assert server.requests == ["GET"]
+    assert server.methods == ["GET"]
 
 
 def test_the_breaker_counts_each_attempt_and_an_open_one_ends_the_repeating(
@@ -257,7 +188,7 @@ def test_the_breaker_counts_each_attempt_and_an_open_one_ends_the_repeating(
     )
     with pytest.raises(OpenCircuitError):
         calls.get(server.url)
-    assert len(server.requests) == 2
+    assert len(server.methods) == 2
     assert breaker(name).current_state == "open"
 
 

@@ -6,7 +6,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select, update
 
-from tasks.runner import run
+from tasks.work import run
 from tests.conftest import ConsoleClient
 from webapp.accounts.service import create_token
 from webapp.actors import COMMAND, SYSTEM

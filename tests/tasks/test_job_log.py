@@ -9,7 +9,7 @@ from flask import Flask
 from sqlalchemy import delete, select
 
 from tasks import job_log
-from tasks.runner import run
+from tasks.work import run
 from webapp.actors import COMMAND, SYSTEM
 from webapp.clock import now
 from webapp.db import reading, transaction

@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 import tasks
 from tasks.periodic import due_now, rescue_lost
 from tasks.queue import CallerBroker, HueyBroker, JsonSerializer, build_huey
-from tasks.runner import run
+from tasks.work import run
 from tests.conftest import make_settings
 from tests.servers import RedisServer
 from webapp.actors import SYSTEM
@@ -178,7 +178,7 @@ def enqueue_and_fail() -> None:
 def caller_broker(app: Flask) -> CallerBroker:
     def catch_up() -> list[int]:
         rescue_lost(app)
-        return due_now()
+        return due_now(app)
 
     return CallerBroker(partial(run, app, worker="caller", early=True), catch_up)
 

@@ -11,7 +11,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
-from tasks.runner import run
+from tasks.work import run
 from webapp.actors import SYSTEM
 from webapp.clock import now
 from webapp.db import reading, transaction

@@ -2,19 +2,23 @@
 
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import select
+from sqlalchemy import select, update
 
-from tasks.runner import _seen, work
+from tasks.runner import _seen
+from tasks.work import work
 from webapp.actors import SYSTEM
 from webapp.clock import now
 from webapp.db import reading, transaction
-from webapp.jobs import attempts, service
+from webapp.jobs import attempts, control, service
+from webapp.jobs.dispatch import anything_due
 from webapp.jobs.models import Job, JobAttempt
 from webapp.jobs.registry import _types
+from webapp.jobs.steering import read_steering
 from webapp.jobs.values import JobState, Outcome
 
 
@@ -200,3 +204,36 @@ def test_a_message_about_a_type_that_this_worker_does_not_know_leaves_it_to_othe
     look(app, unknown)
     assert job(known).state == JobState.SUCCEEDED
     assert (job(unknown).state, job(unknown).deferrals) == (JobState.RETRYING, 1)
+
+
+def test_what_is_paused_is_left_and_begins_once_it_is_resumed(app: Flask) -> None:
+    mail, held, free = enqueue(), enqueue(), enqueue()
+    with transaction() as session:
+        session.execute(update(Job).where(Job.id == mail).values(queue="mail"))
+        session.execute(update(Job).where(Job.id == held).values(type="test_fail"))
+        control.pause_queue(session, "mail", by=SYSTEM, now=now())
+        control.pause_type(session, "test_fail", by=SYSTEM, now=now())
+    for job_id in (mail, held, free):
+        look(app, job_id)
+    states = [job(job_id).state for job_id in (mail, held, free)]
+    assert states == [JobState.QUEUED, JobState.QUEUED, JobState.SUCCEEDED]
+    with reading() as session:
+        steering = read_steering(session)
+        assert not anything_due(session, now=now() + timedelta(hours=1), steering=steering)
+    with transaction() as session:
+        control.resume_queue(session, "mail", by=SYSTEM, now=now())
+    # Workers look once a second.
+    deadline = time.monotonic() + 10
+    while job(mail).state == JobState.QUEUED and time.monotonic() < deadline:
+        time.sleep(0.05)
+        look(app, mail)
+    assert (job(mail).state, job(held).state) == (JobState.SUCCEEDED, JobState.QUEUED)
+
+
+def test_a_policy_that_was_set_holds_for_the_next_attempt(app: Flask) -> None:
+    with transaction() as session:
+        draft = control.PolicyDraft(max_retries=0)
+        control.set_policy(session, "test_fail", draft, version=0, by=SYSTEM, now=now())
+        failing = service.enqueue(session, "test_fail", {}, by=SYSTEM, now=now()).id
+    look(app, failing)
+    assert (job(failing).state, job(failing).attempts) == (JobState.DEAD, 1)

@@ -9,11 +9,23 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, Update, case, insert, literal, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Update,
+    case,
+    insert,
+    literal,
+    or_,
+    select,
+    update,
+)
 
 from webapp.db import DbSession, UtcTime
 from webapp.jobs.lifecycle import WAITING, sources_of, target_of
 from webapp.jobs.models import Job, JobAttempt
+from webapp.jobs.steering import UNSTEERED, Steering
 from webapp.jobs.values import Claim, JobState, Outcome
 
 ERROR_LENGTH = 500
@@ -35,7 +47,7 @@ class Failure:
         return f"{self.exception_type}: {self.message}"[:ERROR_LENGTH]
 
 
-def claim(
+def claim(  # noqa: PLR0913 - all but the first two are named at the call
     session: DbSession,
     job_id: int,
     *,
@@ -43,8 +55,9 @@ def claim(
     lease_seconds: float,
     now: datetime,
     early: bool = False,
+    steering: Steering = UNSTEERED,
 ) -> Claim | None:
-    """Take a due job, or return None where another worker has it or it is not due.
+    """Take a due job, or return None where another worker has it, it is not due, or is held back.
 
     ``early`` takes it before its time, for the set-up that runs jobs in the caller.
     """
@@ -54,7 +67,14 @@ def claim(
         core(session)
         .execute(
             update(Job)
-            .where(Job.id == job_id, Job.state.in_(sources_of("claim")), *due)
+            .where(
+                Job.id == job_id,
+                Job.state.in_(sources_of("claim")),
+                Job.held.is_(False),
+                or_(Job.expires_at.is_(None), Job.expires_at > now),
+                *due,
+                *free_to_begin(steering),
+            )
             .values(
                 state=target_of("claim"),
                 fence=Job.fence + 1,
@@ -84,7 +104,18 @@ CLAIMED = (
     Job.arguments,
     Job.checkpoint,
     Job.request_id,
+    Job.run_at,
 )
+
+
+def free_to_begin(steering: Steering) -> list[ColumnElement[bool]]:
+    """Return the conditions on jobs whose queue and type are not paused."""
+    paused: list[ColumnElement[bool]] = []
+    if steering.paused_queues:
+        paused.append(Job.queue.not_in(steering.paused_queues))
+    if steering.paused_types:
+        paused.append(Job.type.not_in(steering.paused_types))
+    return paused
 
 
 def claim_of(job_id: int, row: Row[Any], *, worker: str, now: datetime) -> Claim:
@@ -101,6 +132,7 @@ def claim_of(job_id: int, row: Row[Any], *, worker: str, now: datetime) -> Claim
         worker=worker,
         started_at=now,
         request_id=row.request_id,
+        due_at=row.run_at,
     )
 
 
@@ -111,6 +143,7 @@ def open_attempts(session: DbSession, claims: Sequence[Claim]) -> None:
             "job_id": held.job_id,
             "type": held.type,
             "fence": held.fence,
+            "due_at": held.due_at,
             "started_at": held.started_at,
             "outcome": Outcome.RUNNING,
             "worker": held.worker,

@@ -103,20 +103,22 @@ def dispatch_mark(*, now: datetime) -> datetime | None:
     return now if _port.ready() else None
 
 
-def hand_over(session: DbSession, job: Job) -> None:
-    """Send a marked job once the transaction stands."""
-    if job.dispatched_at is not None:
-        gather_for_commit(session, _send, _Message(job.id, job.priority, job.dispatched_at))
-
-
 @dataclass(frozen=True, slots=True)
-class _Message:
+class Message:
+    """A job to be looked at; ``stamp`` is its mark in the ledger."""
+
     job_id: int
     priority: int
     stamp: datetime
 
 
-def _send(messages: list[_Message]) -> None:
+def hand_over(session: DbSession, job_id: int, *, priority: int, stamp: datetime | None) -> None:
+    """Send a job once the transaction stands, if it was marked."""
+    if stamp is not None:
+        gather_for_commit(session, _send, Message(job_id, priority, stamp))
+
+
+def _send(messages: list[Message]) -> None:
     """Send as many as there is room for, the most urgent first; a beat sends the others later."""
     broker = _port.broker
     rest = sorted(messages, key=lambda message: -message.priority)
@@ -134,7 +136,7 @@ def _send(messages: list[_Message]) -> None:
         _take_back(rest)
 
 
-def _take_back(messages: list[_Message]) -> None:
+def _take_back(messages: list[Message]) -> None:
     try:
         with transaction() as session:
             session.execute(

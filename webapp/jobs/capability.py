@@ -3,6 +3,8 @@
 from webapp.jobs import (
     action_pages,
     api,
+    batch_api,
+    batch_pages,
     bulk_api,
     control_api,
     control_pages,
@@ -19,6 +21,13 @@ PAGES = dict.fromkeys(
 
 jobs = Capability(
     name="jobs",
-    blueprints=(*PAGES, api.blueprint, bulk_api.blueprint, control_api.blueprint),
+    blueprints=(
+        *PAGES,
+        batch_pages.blueprint,
+        api.blueprint,
+        batch_api.blueprint,
+        bulk_api.blueprint,
+        control_api.blueprint,
+    ),
     menu=MenuEntry(label="Jobs", endpoint="jobs.index", icon="stack-2"),
 )

@@ -11,9 +11,10 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, or_, select, update
 
 from webapp.db import DbSession
-from webapp.jobs.attempts import give_back, lose, put_back
+from webapp.jobs.attempts import free_to_begin, give_back, lose, put_back
 from webapp.jobs.lifecycle import WAITING, target_of
 from webapp.jobs.models import Job
+from webapp.jobs.steering import UNSTEERED, Steering
 from webapp.jobs.values import JobState
 
 BATCH = 100
@@ -103,21 +104,28 @@ class Due:
     priority: int
 
 
-def anything_due(session: DbSession, *, now: datetime) -> bool:
+def anything_due(session: DbSession, *, now: datetime, steering: Steering = UNSTEERED) -> bool:
     """Tell whether a job waits to be sent, or was sent a while ago and waits still."""
-    return session.execute(select(Job.id).where(*_due(now)).limit(1)).first() is not None
+    return session.execute(select(Job.id).where(*_due(now, steering)).limit(1)).first() is not None
 
 
 def mark_due(
-    session: DbSession, *, room: int, waiting: Collection[int], now: datetime
+    session: DbSession,
+    *,
+    room: int,
+    waiting: Collection[int],
+    now: datetime,
+    steering: Steering = UNSTEERED,
 ) -> list[Due]:
     """Mark up to ``room`` due jobs as dispatched, most urgent first, and return them.
+
+    What is paused stays where it is, and takes no room.
 
     ``waiting`` are the jobs whose messages the broker holds; those are not sent again.
     """
     candidates = session.execute(
         select(Job.id, Job.priority, Job.state, Job.dispatched_at)
-        .where(*_due(now))
+        .where(*_due(now, steering))
         .order_by(Job.priority.desc(), Job.run_at, Job.id)
         .limit(room + len(waiting))
     ).all()
@@ -129,9 +137,15 @@ def mark_due(
     ]
 
 
-def _due(now: datetime) -> tuple[ColumnElement[bool], ...]:
+def _due(now: datetime, steering: Steering) -> tuple[ColumnElement[bool], ...]:
     unsent = or_(Job.dispatched_at.is_(None), Job.dispatched_at < now - VANISHED)
-    return Job.state.in_(WAITING), Job.run_at <= now, unsent
+    return (
+        Job.state.in_(WAITING),
+        Job.run_at <= now,
+        unsent,
+        Job.held.is_(False),
+        *free_to_begin(steering),
+    )
 
 
 def unmark(session: DbSession, due: Sequence[Due]) -> None:

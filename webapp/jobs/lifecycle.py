@@ -14,6 +14,7 @@ TRANSITIONS: dict[str, tuple[frozenset[JobState], JobState]] = {
     "bury": (frozenset({_S.RUNNING}), _S.DEAD),
     "stop": (frozenset({_S.RUNNING}), _S.CANCELED),
     "cancel": (frozenset({_S.SCHEDULED, _S.QUEUED, _S.RETRYING}), _S.CANCELED),
+    "expire": (frozenset({_S.SCHEDULED, _S.QUEUED, _S.RETRYING}), _S.CANCELED),
     "revive": (frozenset({_S.DEAD, _S.CANCELED}), _S.QUEUED),
     "hasten": (frozenset({_S.SCHEDULED, _S.RETRYING}), _S.QUEUED),
 }

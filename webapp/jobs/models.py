@@ -12,11 +12,12 @@ from webapp.jobs.values import JobState
 
 _IS_ACTIVE = "state IN ({})".format(", ".join(f"'{state}'" for state in sorted(ACTIVE)))
 _IS_QUEUED = f"state = '{JobState.QUEUED}'"
-_IS_HELD = "held"
-_MAY_EXPIRE = "expires_at IS NOT NULL AND state IN ({})".format(
+#: As the indexes spell it out, so that the database sees that they will do.
+IS_HELD = "held"
+MAY_EXPIRE = "expires_at IS NOT NULL AND state IN ({})".format(
     ", ".join(f"'{state}'" for state in sorted(WAITING))
 )
-_IS_TO_TELL = "callback_url IS NOT NULL AND callback_job_id IS NULL"
+IS_TO_TELL = "callback_url IS NOT NULL AND callback_job_id IS NULL"
 
 
 class Job(Base):
@@ -81,14 +82,14 @@ class Job(Base):
         Index(
             "ix_jobs_held",
             "id",
-            sqlite_where=text(_IS_HELD),
-            postgresql_where=text(_IS_HELD),
+            sqlite_where=text(IS_HELD),
+            postgresql_where=text(IS_HELD),
         ),
         Index(
             "ix_jobs_expires",
             "expires_at",
-            sqlite_where=text(_MAY_EXPIRE),
-            postgresql_where=text(_MAY_EXPIRE),
+            sqlite_where=text(MAY_EXPIRE),
+            postgresql_where=text(MAY_EXPIRE),
         ),
         Index(
             "ix_jobs_batch",
@@ -100,8 +101,8 @@ class Job(Base):
         Index(
             "ix_jobs_callback",
             "finished_at",
-            sqlite_where=text(_IS_TO_TELL),
-            postgresql_where=text(_IS_TO_TELL),
+            sqlite_where=text(IS_TO_TELL),
+            postgresql_where=text(IS_TO_TELL),
         ),
         # At most one unfinished job for a key: what makes a second enqueue return the first job.
         Index(

@@ -254,7 +254,9 @@ def queue_figures(session: DbSession, *, now: datetime) -> QueueFigures:
     Each state is counted up to one past the cap.
     """
     counts = (_counted(state) for state in (JobState.QUEUED, JobState.RUNNING, JobState.RETRYING))
-    due = select(func.min(Job.run_at)).where(Job.state.in_(WAITING), Job.run_at <= now)
+    due = select(func.min(Job.run_at)).where(
+        Job.state.in_(WAITING), Job.run_at <= now, Job.held.is_(False)
+    )
     waiting, running, retrying, oldest = session.execute(
         select(*counts, due.scalar_subquery())
     ).one()

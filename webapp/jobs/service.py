@@ -10,6 +10,7 @@ from typing import Any, Unpack
 from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import make_transient_to_detached
+from sqlalchemy.orm.attributes import set_committed_value
 
 from webapp.actors import Actor
 from webapp.audit.service import record
@@ -55,8 +56,8 @@ def enqueue(
     else:
         row["id"] = session.execute(_INSERT, row).scalar_one()
     job = _as_job(session, row)
-    _depend(session, [row["id"]], wanted)
-    hand_over(session, job)
+    _depend(session, row["id"], wanted)
+    hand_over(session, job.id, priority=job.priority, stamp=job.dispatched_at)
     if by.kind in AUDITED_KINDS:
         changes = {"arguments": Change(None, job.arguments)}
         _audit(session, job, "job.enqueued", by=by, now=now, changes=changes)
@@ -83,13 +84,14 @@ def enqueue_all(
         _hold(row, wanted) if wanted else _mark(row, now)
     ids = list(session.execute(_INSERT_ALL, rows).scalars()) if rows else []
     for job_id, row, wanted in zip(ids, rows, dependencies, strict=True):
-        _depend(session, [job_id], wanted)
-        hand_over(session, _as_job(session, row | {"id": job_id}, keep=False))
+        _depend(session, job_id, wanted)
+        hand_over(session, job_id, priority=row["priority"], stamp=row["dispatched_at"])
     return ids
 
 
 # Core statements: the ORM's way of inserting costs twice as much.
 _INSERT = insert(Job.__table__).returning(Job.__table__.c.id)  # type: ignore[arg-type]
+_COLUMNS = tuple(column.key for column in Job.__table__.columns)
 _INSERT_ALL = insert(Job.__table__).returning(  # type: ignore[arg-type]
     Job.__table__.c.id, sort_by_parameter_order=True
 )
@@ -116,12 +118,14 @@ def _hold(row: dict[str, Any], wanted: Collection[int]) -> None:
     row |= {"held": bool(wanted), "state": JobState.SCHEDULED}
 
 
-def _as_job(session: DbSession, row: Mapping[str, Any], *, keep: bool = True) -> Job:
+def _as_job(session: DbSession, row: Mapping[str, Any]) -> Job:
     """Return the job of a row that was just inserted, as if the session had read it."""
-    job = Job(**row)
+    job = Job()
+    # What is left out of the row is empty in the database, and need not be read to be known.
+    for name in _COLUMNS:
+        set_committed_value(job, name, row.get(name))
     make_transient_to_detached(job)
-    if keep:
-        session.add(job)
+    session.add(job)
     return job
 
 
@@ -141,9 +145,9 @@ def _check_dependencies(session: DbSession, options: JobOptions) -> set[int]:
     return wanted
 
 
-def _depend(session: DbSession, job_ids: Sequence[int], wanted: Collection[int]) -> None:
-    rows = [{"job_id": job_id, "depends_on_id": other} for job_id in job_ids for other in wanted]
-    if rows:
+def _depend(session: DbSession, job_id: int, wanted: Collection[int]) -> None:
+    if wanted:
+        rows = [{"job_id": job_id, "depends_on_id": other} for other in wanted]
         session.execute(insert(JobDependency), rows)
 
 
@@ -262,7 +266,7 @@ def retry(session: DbSession, job_id: int, *, by: Actor, now: datetime) -> Job:
         message = f"Job {job_id} has just changed; look at it again."
         raise Conflict(message)
     job = find_job(session, job_id)
-    hand_over(session, job)
+    hand_over(session, job_id, priority=job.priority, stamp=job.dispatched_at)
     _audit(session, job, "job.retried", by=by, now=now)
     return job
 

@@ -38,6 +38,10 @@ class Steering:
         )
 
 
+#: Where nobody has set anything.
+UNSTEERED = Steering()
+
+
 def read_steering(session: DbSession) -> Steering:
     """Return what operators have set: two statements."""
     paused = select(JobQueue.name).where(JobQueue.paused_at.is_not(None))

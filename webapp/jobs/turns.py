@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, case, exists, func, literal, select, update
+from sqlalchemy import bindparam, case, exists, func, literal, or_, select, update
 
 from webapp.db import DbSession, UtcTime
 from webapp.jobs.attempts import CLAIMED, UNHELD, claim_of, core, one_or_many, open_attempts
@@ -55,7 +55,7 @@ def claim_next(
 
     Only the first has begun; for the others ``started_at`` stays empty until they do.
     """
-    wanted = {"queue": queue, "types": list(paces), "most": most_at_once(paces)}
+    wanted = {"queue": queue, "types": list(paces), "most": most_at_once(paces), "now": now}
     rows = core(session).execute(_WAITING, wanted).all()
     chosen = choose([Candidate(row.id, row.type, row.fence) for row in rows], paces)
     if not chosen:
@@ -86,6 +86,7 @@ _IS_WAITING = (
     Job.state == literal(JobState.QUEUED.value, literal_execute=True),
     Job.queue == bindparam("queue"),
     Job.type.in_(bindparam("types", expanding=True)),
+    or_(Job.expires_at.is_(None), Job.expires_at > bindparam("now", type_=UtcTime)),
 )
 _ANY = select(Job.id).where(*_IS_WAITING).limit(1)
 # In two steps, each of which the index answers from its end, however many jobs are queued.

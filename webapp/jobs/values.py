@@ -61,6 +61,7 @@ class Claim:
     worker: str
     started_at: datetime
     request_id: str | None
+    due_at: datetime | None = None
 
 
 class JobContext(Protocol):

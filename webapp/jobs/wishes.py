@@ -13,11 +13,11 @@ from webapp.actors import Actor
 from webapp.errors import Invalid
 from webapp.jobs.registry import JobType, find_job_type, parse_arguments
 from webapp.jobs.values import JobState
+from webapp.outbound.http import check_callback_url
 
 MAX_PRIORITY: Final = 100
 MAX_DEPENDENCIES: Final = 100
 MAX_KEY: Final = 255
-MAX_URL: Final = 2_000
 LONGEST_DELAY: Final = timedelta(days=3_650)
 _QUEUE: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,99}\Z")
 
@@ -135,6 +135,6 @@ def _unique_key(options: JobOptions) -> str | None:
 
 def _callback_url(options: JobOptions) -> str | None:
     url = options.get("callback_url")
-    if url is not None and len(url) > MAX_URL:
-        raise Invalid.field("callback_url", f"Use at most {MAX_URL:,} characters.")
+    if url is not None:
+        check_callback_url(url)
     return url
