@@ -4,11 +4,13 @@ Importing this package registers every type of job, so that the consumer, the we
 commands know the same ones.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
 
 from tasks.application import application
 from tasks.callback import tell_ends
+from tasks.figures import roll_up_figures
 from tasks.periodic import due_now, keep_up_ledger, prepare_child, rescue_lost
 from tasks.queue import REDIS_SEND_SECONDS, CallerBroker, HueyBroker, build_huey
 from tasks.work import run, work
@@ -18,7 +20,7 @@ from webapp.settings import Settings
 _app = application()
 _settings: Settings = _app.extensions["settings"]
 
-huey = build_huey(_settings)
+huey = build_huey(_settings, queues=_settings.worker_queues)
 
 
 @huey.task(name="run_job")
@@ -29,7 +31,14 @@ def run_job(job_id: int) -> None:
 
 huey.on_startup(name="prepare_child")(prepare_child)
 
-for _module in ("tasks.bulk", "tasks.callback", "tasks.etl", *_settings.job_modules):
+for _module in (
+    "tasks.bulk",
+    "tasks.callback",
+    "tasks.cleanup",
+    "tasks.dead_letters",
+    "tasks.etl",
+    *_settings.job_modules,
+):
     import_module(_module)
 
 
@@ -38,12 +47,19 @@ def _catch_up() -> list[int]:
         rescue_lost(_app)
         keep_up_ledger(_app)
         tell_ends(_app)
+        roll_up_figures(_app)
         return due_now(_app)
+
+
+def _broker(queues: Sequence[str] = ()) -> HueyBroker:
+    sender = build_huey(_settings, queues=queues, answer_seconds=REDIS_SEND_SECONDS)
+    return HueyBroker(sender, sender.task(name="run_job")(run_job.func))
 
 
 if _settings.queue_backend == "immediate":
     provide_broker(CallerBroker(partial(run, _app, worker="caller", early=True), _catch_up))
 else:
     # Connections of its own: whoever enqueues must not wait as long as an idle worker may.
-    _sender = build_huey(_settings, answer_seconds=REDIS_SEND_SECONDS)
-    provide_broker(HueyBroker(_sender, _sender.task(name="run_job")(run_job.func)))
+    provide_broker(_broker())
+    if _settings.worker_queues:
+        huey.own_broker = _broker(_settings.worker_queues)

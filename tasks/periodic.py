@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from flask import Flask
@@ -17,8 +18,11 @@ from huey.consumer import Scheduler
 
 from tasks.application import application
 from tasks.callback import tell_ends
+from tasks.figures import roll_up_figures
+from tasks.memory import memory_of
 from tasks.places import process_exists
 from tasks.steering import steering_of
+from tasks.tallies import tally
 from webapp.accounts.token_publishing import keep_tokens_published
 from webapp.clock import now
 from webapp.db import clock_difference, db, reading, transaction
@@ -26,10 +30,11 @@ from webapp.dead_letters.service import write
 from webapp.dead_letters.values import Cause, Reason
 from webapp.flags.collecting import UsageCollector
 from webapp.jobs.attempts import LOST
-from webapp.jobs.broker import WINDOW, current_broker
+from webapp.jobs.broker import WINDOW, Broker, current_broker
 from webapp.jobs.dispatch import (
     Due,
     anything_due,
+    anything_left,
     anything_lost,
     end_leases,
     hold_leases,
@@ -43,7 +48,7 @@ from webapp.logs import get_logger
 from webapp.schedules.firing import due_schedules, fire, realign
 from webapp.settings import Settings
 from webapp.workers.service import beat, farewell, neighbours
-from webapp.workers.values import WorkerIdentity
+from webapp.workers.values import WorkerFigures, WorkerIdentity
 
 log = get_logger(__name__)
 
@@ -54,6 +59,8 @@ CLOCK_STEP = timedelta(seconds=2)
 CALLER_ROOM = 10
 _PR_SET_PDEATHSIG = 1
 
+Step = Callable[[Flask], None]
+
 
 class BeatScheduler(Scheduler):
     """Runs the ledger's beats where Huey would run its own schedule, which stays empty."""
@@ -62,6 +69,7 @@ class BeatScheduler(Scheduler):
         """Start with connections of our own, and end with the consumer."""
         prepare_child()
         self._last_sign = float("-inf")
+        self._told_to_end = False
         self._ahead = 0.0
         self._last_look: tuple[datetime, float] | None = None
 
@@ -71,26 +79,43 @@ class BeatScheduler(Scheduler):
         started = time.monotonic()
         app = application()
         with app.app_context():
-            for step in (
-                self._show_life,
-                self._notice_dead,
-                self._rescue,
-                self._fire_schedules,
-                keep_up_ledger,
-                tell_ends,
-                dispatch_due,
-                publish_tokens,
-                collect_usage,
-            ):
-                try:
-                    step(app)
-                except Exception as error:  # noqa: BLE001  # a beat must outlive any outage
-                    log.warning(
-                        "beat_failed",
-                        beat=step.__name__,
-                        error=f"{type(error).__name__}: {error}",
-                    )
+            for step in self._steps(app):
+                self._take(step, app)
         self.sleep_for_interval(started, self.interval)
+
+    def _steps(self, app: Flask) -> tuple[Step, ...]:
+        """Return what this consumer's beat does: all of it, or what its own jobs need."""
+        settings: Settings = app.extensions["settings"]
+        for_all: tuple[Step, ...] = (
+            self._notice_dead,
+            self._rescue,
+            self._fire_schedules,
+            keep_up_ledger,
+            tell_ends,
+            roll_up_figures,
+            publish_tokens,
+            collect_usage,
+        )
+        return (
+            self._show_life,
+            *(for_all if settings.worker_scheduler else ()),
+            self._dispatch,
+            *((self._end_where_nothing_is_due,) if settings.worker_burst else ()),
+        )
+
+    @staticmethod
+    def _take(step: Step, app: Flask) -> None:
+        try:
+            step(app)
+        except Exception as error:  # noqa: BLE001  # a beat must outlive any outage
+            log.warning("beat_failed", beat=step.__name__, error=f"{type(error).__name__}: {error}")
+
+    def shutdown(self) -> None:
+        """Go on showing life until the last running job has ended."""
+        app = application()
+        while not self.huey.ended(self.interval):
+            with app.app_context():
+                self._take(self._show_life, app)
 
     @property
     def _identity(self) -> WorkerIdentity:
@@ -101,10 +126,31 @@ class BeatScheduler(Scheduler):
         del app
         if time.monotonic() - self._last_sign < WORKER_BEAT_SECONDS:
             return
+        done, failed = tally().sums()
+        figures = WorkerFigures(done, failed, memory_of(self._identity.pid))
         with transaction() as session:
-            beat(session, self._identity, now=now())
+            asked = beat(session, self._identity, figures, now=now())
             self._ahead = clock_difference(session, now=now())
         self._last_sign = time.monotonic()
+        if asked:
+            self._end("worker_stop_requested")
+
+    def _end(self, reason: str) -> None:
+        """End in good order, once: running jobs finish, however long they take."""
+        if not self._told_to_end:
+            log.info(reason, worker=self._identity.name)
+            self._told_to_end = True
+            self.huey.end_when_idle()
+
+    def _dispatch(self, app: Flask) -> None:
+        """Hand over what is due: to all workers, or to this consumer's own where it takes some."""
+        dispatch_due(app, self.huey.own_broker or current_broker())
+
+    def _end_where_nothing_is_due(self, app: Flask) -> None:
+        with reading() as session:
+            left = anything_left(session, self._identity.name, now=now(), steering=steering_of(app))
+        if not left:
+            self._end("nothing_is_due")
 
     def _rescue(self, app: Flask) -> None:
         """Rescue lost jobs, unless this machine's clock is off.
@@ -189,10 +235,9 @@ def keep_up_ledger(app: Flask) -> None:
             log.info("batches_finished", batches=finished)
 
 
-def dispatch_due(app: Flask) -> None:
+def dispatch_due(app: Flask, broker: Broker | None) -> None:
     """Hand due jobs to the broker, as many as its window has room for."""
     steering = steering_of(app)
-    broker = current_broker()
     if broker is None:
         return
     with reading() as session:
@@ -268,7 +313,7 @@ def say_farewell(worker: str) -> None:
             with transaction() as session:
                 if left := release_all(session, worker, now=now()):
                     log.warning("jobs_put_back", jobs=left)
-                farewell(session, worker, now=now())
+                farewell(session, worker, now=now(), figures=WorkerFigures(*tally().sums()))
         except Exception as error:  # noqa: BLE001  # nothing may hold up the end; leases run out
             log.warning("farewell_failed", error=type(error).__name__)
 

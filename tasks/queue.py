@@ -5,28 +5,21 @@ schedule or locks, since a kill at the wrong moment loses what it holds.
 """
 
 import json
-import logging
-import os
-import secrets
-import socket
 import sqlite3
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
 from huey import Huey, PriorityRedisHuey, SqliteHuey
 from huey.api import Task, TaskWrapper
-from huey.consumer import Consumer
 from huey.registry import Message
 from huey.storage import SqliteStorage
 from redis import ConnectionPool
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tasks.periodic import BeatScheduler, say_farewell
-from tasks.places import this_place
-from webapp import __version__
+from tasks.consumer import LedgerConsumer
+from webapp.jobs.broker import Broker
 from webapp.logs import get_logger
 from webapp.settings import Settings
 from webapp.workers.values import WorkerIdentity
@@ -40,8 +33,6 @@ REDIS_CONNECT_SECONDS = 0.5
 REDIS_WAIT_SECONDS = 3.0
 # Whoever only sends is answered at once, or the job is sent later.
 REDIS_SEND_SECONDS = 0.5
-# For so long a worker that was interrupted may take to put its job back, before it is killed.
-KILL_SECONDS = 5.0
 # More attempts and deferrals than any policy allows; no job may hold its caller for ever.
 MOST_RUNS = 200
 
@@ -62,66 +53,23 @@ class JsonSerializer:
         return Message(**{name: fields[name] for name in Message._fields if name in fields})
 
 
-class LedgerConsumer(Consumer):
-    """Huey's consumer with the ledger's beat in place of Huey's schedule."""
-
-    scheduler_class = BeatScheduler
-
-    def __init__(self, huey: Huey, **options: Any) -> None:
-        host, pid = socket.gethostname(), os.getpid()
-        # Set before the workers are forked, so that all of them know whose they are.  The last
-        # part tells two lives of one process id apart, as in a container that was restarted.
-        huey.identity = WorkerIdentity(
-            name=f"{host}:{pid}:{secrets.token_hex(2)}",
-            place=this_place(),
-            host=host,
-            pid=pid,
-            kind=str(options.get("worker_type", "thread")),
-            processes=int(options.get("workers", 1)),
-            version=__version__,
-        )
-        self._leave_logs_to_the_root()
-        super().__init__(huey, **options)
-        huey.stopping = self.stop_flag.is_set
-
-    def stop(self, graceful: bool = False) -> None:  # noqa: FBT001, FBT002 - Huey's signature
-        """Stop the workers; then put back what they still hold, and say farewell.
-
-        Threads cannot be interrupted, and a job may swallow its interrupt: whatever is left after
-        the grace is put back from here, in the name of this consumer.
-        """
-        super().stop(graceful=graceful)
-        self._kill_children()
-        say_farewell(self.huey.identity.name)
-
-    def _kill_children(self) -> None:
-        if not self.environment.forks:
-            return
-        deadline = time.monotonic() + KILL_SECONDS
-        for _, process in self.worker_threads:
-            process.join(max(0.0, deadline - time.monotonic()))
-            if process.is_alive():
-                process.kill()
-                process.join()
-
-    @staticmethod
-    def _leave_logs_to_the_root() -> None:
-        """Drop the handler that ``huey_consumer`` adds: each line would be written twice."""
-        log = logging.getLogger("huey")
-        log.handlers.clear()
-        log.setLevel(logging.WARNING)
-
-
 class LedgerHuey:
     """What every Huey object of ours adds: the consumer, and what its workers know of it."""
 
+    settings: Settings
     identity: WorkerIdentity
     #: Whether the consumer was told to stop.
     stopping: Callable[[], bool]
+    #: Whether its workers have ended; waits so many seconds for it.
+    ended: Callable[[float], bool]
+    #: Tells the consumer to end once its running jobs have.
+    end_when_idle: Callable[[], None]
+    #: The messages of a consumer that takes jobs from some queues only.
+    own_broker: Broker | None = None
 
     def create_consumer(self, **options: Any) -> LedgerConsumer:
         """Build the consumer that ``huey_consumer`` runs."""
-        return LedgerConsumer(self, **options)
+        return LedgerConsumer(self, self.settings, **options)
 
     def execute(self, task: Task, timestamp: datetime | None = None) -> None:
         """Run the task, and nothing of what Huey does around it.
@@ -158,11 +106,24 @@ class LedgerRedisHuey(LedgerHuey, PriorityRedisHuey):
     """The queue in Redis, with priorities."""
 
 
-def build_huey(settings: Settings, *, answer_seconds: float = REDIS_WAIT_SECONDS) -> Huey:
+def build_huey(
+    settings: Settings,
+    *,
+    queues: Sequence[str] = (),
+    answer_seconds: float = REDIS_WAIT_SECONDS,
+) -> Huey:
     """Return the Huey object that these settings ask for.
 
-    ``answer_seconds`` is how long Redis may take to answer.
+    ``queues`` are those of a consumer that takes no others: it has messages of its own, see
+    ``docs/adr/0006-queues.md``.  ``answer_seconds`` is how long Redis may take to answer.
     """
+    name = ":".join((QUEUE_NAME, ",".join(sorted(queues)))) if queues else QUEUE_NAME
+    huey = _build(settings, name, answer_seconds)
+    huey.settings = settings
+    return huey
+
+
+def _build(settings: Settings, name: str, answer_seconds: float) -> Huey:
     options: dict[str, Any] = {"results": False, "serializer": JsonSerializer()}
     if settings.queue_backend == "redis":
         pool = ConnectionPool.from_url(
@@ -171,11 +132,9 @@ def build_huey(settings: Settings, *, answer_seconds: float = REDIS_WAIT_SECONDS
             socket_timeout=answer_seconds,
             retry=Retry(NoBackoff(), 0),
         )
-        return LedgerRedisHuey(QUEUE_NAME, connection_pool=pool, **options)
+        return LedgerRedisHuey(name, connection_pool=pool, **options)
     immediate = settings.queue_backend == "immediate"
-    return LedgerSqliteHuey(
-        QUEUE_NAME, filename=str(settings.queue_path), immediate=immediate, **options
-    )
+    return LedgerSqliteHuey(name, filename=str(settings.queue_path), immediate=immediate, **options)
 
 
 class CallerBroker:

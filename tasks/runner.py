@@ -30,6 +30,7 @@ from sqlalchemy.orm import Session
 
 from tasks.clocks import JobTimeout, Signals, heartbeat_of, time_limit, timed_out
 from tasks.steering import steering_of
+from tasks.tallies import tally
 from tasks.turns import Ended, Running, Turn
 from webapp.clock import now
 from webapp.db import storable, transaction
@@ -187,6 +188,8 @@ def _ended(settings: Settings, running: Running, settlement: Settlement, seconds
     """Return how the end of a job is written by itself, and what is logged once it is written."""
 
     def tell(settled: bool) -> None:  # noqa: FBT001 - called in one place
+        if settled:
+            tally().add(settlement.outcome)
         log.info(
             "job_settled" if settled else "job_lease_lost",
             outcome=settlement.outcome,

@@ -13,11 +13,11 @@ from sqlalchemy.orm import Session
 from tasks.runner import paces, run_turn
 from tasks.steering import steering_of
 from webapp.clock import now
-from webapp.db import transaction
+from webapp.db import reading, transaction
 from webapp.jobs import attempts
 from webapp.jobs.choice import Paces
 from webapp.jobs.steering import Steering
-from webapp.jobs.turns import Batch, Look, claim_next, look_at
+from webapp.jobs.turns import Batch, Look, claim_next, look_at, next_queue
 from webapp.settings import Settings
 
 #: A worker that gets a message for every job of a stream looks no more often than this.
@@ -25,6 +25,8 @@ LOOK_EVERY_SECONDS = 0.02
 #: Workers that look at the same jobs at the same moment get out of each other's way.
 CLAIM_TRIES = 5
 CLAIM_WAIT_SECONDS = 0.005
+#: So long a worker stays with one queue, if another one waits too.
+SPELL_SECONDS = 0.5
 
 
 def run(app: Flask, job_id: int, *, worker: str, early: bool = False) -> bool:
@@ -50,6 +52,8 @@ def run(app: Flask, job_id: int, *, worker: str, early: bool = False) -> bool:
 def work(app: Flask, job_id: int, *, worker: str, stopping: Callable[[], bool]) -> None:
     """Look at one job, and run whatever else is queued where it is, the most urgent first.
 
+    Where that is so much that other queues have to wait, they take turns.
+
     So a message that comes late, twice or not at all costs nothing, and a backlog needs no message
     for each of its jobs.  Returns where nothing is left, or the worker is told to stop.
     """
@@ -58,7 +62,7 @@ def work(app: Flask, job_id: int, *, worker: str, stopping: Callable[[], bool]) 
         look, batch = _claim_first(app, job_id, worker, steering_of(app))
         if look is not None and look.waits and look.type not in paces():
             run(app, job_id, worker=worker)
-        tries = 0
+        tries, queue, spell_began = 0, look.queue if look else "", time.monotonic()
         while look is not None and (batch.claims or batch.more):
             if batch.claims:
                 tries = 0
@@ -72,8 +76,15 @@ def work(app: Flask, job_id: int, *, worker: str, stopping: Callable[[], bool]) 
             if not batch.more or stopping():
                 return
             steering = steering_of(app)
+            if time.monotonic() - spell_began > SPELL_SECONDS:
+                queue, spell_began = _queue_after(queue, steering), time.monotonic()
             with transaction() as session:
-                batch = _claim(app, session, look.queue, worker, steering)
+                batch = _claim(app, session, queue, worker, steering)
+
+
+def _queue_after(queue: str, steering: Steering) -> str:
+    with reading() as session:
+        return next_queue(session, queue, steering=steering) or queue
 
 
 _looked = threading.local()
@@ -103,7 +114,7 @@ def _claim_first(
 
 def _claim(app: Flask, session: Session, queue: str, worker: str, steering: Steering) -> Batch:
     settings: Settings = app.extensions["settings"]
-    if queue in steering.paused_queues:
+    if not steering.serves(queue):
         return Batch([], more=False)
     return claim_next(
         session,

@@ -97,6 +97,11 @@ class Deployment:
         options = CONSUMER.format(workers=workers, kind=kind).split()
         return self._start("worker", [str(BIN / "huey_consumer"), "tasks.huey", *options])
 
+    def start_worker(self, *words: str, **environ: str) -> subprocess.Popen[bytes]:
+        """Start ``flask worker`` with these words, in a process group of its own."""
+        command = [str(BIN / "flask"), "--app", "wsgi", "worker", *words]
+        return self._start("worker", command, **environ)
+
     def start_web(self, port: int) -> subprocess.Popen[bytes]:
         """Start gunicorn and wait until it is ready."""
         command = [str(BIN / "gunicorn"), "-c", "gunicorn.conf.py", "wsgi:app"]

@@ -21,6 +21,7 @@ from sqlalchemy import (
     Connection,
     DateTime,
     Engine,
+    Float,
     Integer,
     MetaData,
     event,
@@ -29,8 +30,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import Dialect, make_url
 from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Session, scoped_session
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator
 
 from webapp.logs import get_logger
@@ -89,6 +93,28 @@ class UtcTime(TypeDecorator[datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class SecondsBetween(FunctionElement[float]):
+    """How many seconds lie between two columns of times, to the microsecond; SQL only."""
+
+    type = Float()
+    inherit_cache = True
+
+
+@compiles(SecondsBetween)
+def _seconds_between(element: SecondsBetween, compiler: SQLCompiler, **options: Any) -> str:
+    earlier, later = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"CAST(EXTRACT(EPOCH FROM ({later} - {earlier})) AS DOUBLE PRECISION)"
+
+
+@compiles(SecondsBetween, "sqlite")
+def _seconds_between_texts(element: SecondsBetween, compiler: SQLCompiler, **options: Any) -> str:
+    """Subtract milliseconds and the digits behind them apart: SQLite's times end there."""
+    earlier, later = (compiler.process(clause, **options) for clause in element.clauses)
+    days = f"julianday(substr({later}, 1, 23)) - julianday(substr({earlier}, 1, 23))"
+    rest = f"substr({later}, 24) - substr({earlier}, 24)"
+    return f"(round(({days}) * 86400000) / 1000 + ({rest}) / 1000000.0)"
 
 
 # SQLite numbers rows by itself only in a column of exactly this type.

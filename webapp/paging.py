@@ -81,7 +81,7 @@ def fetch_page(
     )
 
 
-def count_up_to_cap(session: DbSession, wanted: Select[Any]) -> int:
+def count_up_to_cap(session: DbSession, wanted: Select[Any], cap: int = COUNT_CAP) -> int:
     """Count the rows of a statement, but no further than one past the cap."""
-    some = wanted.order_by(None).limit(COUNT_CAP + 1).subquery()
+    some = wanted.order_by(None).limit(cap + 1).subquery()
     return session.scalar(select(func.count()).select_from(some)) or 0

@@ -21,6 +21,7 @@ ENVIRONMENTS = ("development", "test", "production")
 QUEUE_BACKENDS = ("sqlite", "redis", "immediate")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 MIN_SECRET_BYTES = 32
+WORKER_NAME = re.compile(r"[A-Za-z0-9._-]{0,100}")
 
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9_-][a-z0-9_.-]*)(:[0-9]{1,5})?")
 # At least 24 bytes in base64, and hardly more than 64.
@@ -127,6 +128,31 @@ class Settings:
         "OUTBOUND_ALLOW_HOSTS",
         "comma-separated hosts, host or host:port, that callbacks may go to at any address",
         (),
+    )
+    job_retention_days: int = _setting(
+        "JOB_RETENTION_DAYS", "days after its end for which cleanup keeps a job", 30
+    )
+    dead_letter_retention_days: int = _setting(
+        "DEAD_LETTER_RETENTION_DAYS",
+        "days after its resolution for which cleanup keeps a dead letter",
+        90,
+    )
+    flag_usage_retention_days: int = _setting(
+        "FF_USAGE_RETENTION_DAYS", "days for which cleanup keeps the usage of flags by hour", 400
+    )
+    worker_queues: tuple[str, ...] = _setting(
+        "WORKER_QUEUES", "comma-separated queues that a worker takes jobs from; all without it", ()
+    )
+    worker_name: str = _setting(
+        "WORKER_NAME", "begins the name of a worker, in place of its host's", ""
+    )
+    worker_burst: bool = _setting(
+        "WORKER_BURST", "a worker ends once nothing is due", default=False
+    )
+    worker_scheduler: bool = _setting(
+        "WORKER_SCHEDULER",
+        "a worker fires schedules, rescues lost jobs and keeps figures besides its own jobs",
+        default=True,
     )
     session_idle_seconds: float = _setting(
         "SESSION_IDLE_SECONDS", "seconds of idleness after which a person is signed out", 43200.0
@@ -254,6 +280,13 @@ def _complaints(settings: Settings) -> list[str]:
         for spec in fields(settings)
         if type(spec.default) is int and getattr(settings, spec.name) < 0
     ]
+    problems += [
+        f"{spec.metadata['name']}: must be at least 1 day"
+        for spec in fields(settings)
+        if spec.name.endswith("_retention_days") and getattr(settings, spec.name) == 0
+    ]
+    if not WORKER_NAME.fullmatch(settings.worker_name):
+        problems.append("WORKER_NAME: up to 100 letters, digits, dots, dashes and underscores")
     if settings.job_lease_seconds < 2 * settings.job_heartbeat_seconds:
         problems.append("JOB_LEASE_SECONDS: must be at least twice JOB_HEARTBEAT_SECONDS")
     if settings.queue_backend == "redis" and not settings.redis_url:

@@ -31,6 +31,7 @@ from webapp.jobs.models import (
     JobDependency,
     JobLogLine,
     JobMetric,
+    JobMetricHead,
     JobQueue,
     JobTypeSetting,
 )
@@ -153,7 +154,7 @@ def _add_around_job(session: Session, number: int, job: Job, now: datetime) -> N
     )
     metric = JobMetric(
         type=job.type,
-        seconds=60,
+        seconds=3600,
         at=now,
         runs=1,
         succeeded=1,
@@ -166,7 +167,8 @@ def _add_around_job(session: Session, number: int, job: Job, now: datetime) -> N
         run_buckets=[1],
         wait_buckets=[1],
     )
-    session.add_all((setting, metric))
+    head = JobMetricHead(id=number, claimed_at=now, closed_until=now)
+    session.add_all((setting, metric, head))
 
 
 def _add_letter(session: Session, job: Job, now: datetime) -> None:

@@ -26,6 +26,7 @@ PAGES = (
     "/jobs/batches",
     "/jobs/types",
     "/dead-letters",
+    "/dead-letters/list",
     "/schedules",
     "/workers",
     "/breakers",

@@ -72,7 +72,9 @@ def furnish(account: Account, folder: Path) -> dict[str, str]:
         "question about jobs": "/jobs/bulk?action=retry&scope=all",
         "job types": "/jobs/types",
         "job type": "/jobs/types/etl",
-        "dead letters": "/dead-letters",
+        "dead letters by cause": "/dead-letters",
+        "dead letters": "/dead-letters/list",
+        "many dead letters": "/dead-letters/bulk?action=retry",
         "dead letter": letter,
         "schedules": "/schedules",
         "schedule": f"/schedules/{SCHEDULE}",
@@ -136,7 +138,7 @@ def lose_job(account: Account, source: str, file: Path) -> str:
     """Run a source whose file is gone, until its job is given up; returns the letter's path."""
     file.unlink()
     account.post(f"/sources/{source}/runs")
-    listed = f"/dead-letters?q={source}"
+    listed = f"/dead-letters/list?q={source}"
     wait_until(lambda: bool(_letter(account.get(listed))), seconds=60, what=f"{source} is given up")
     return _letter(account.get(listed))
 

@@ -31,7 +31,7 @@ def test_a_source_is_added_with_a_look_at_its_rows_its_job_dies_and_is_retried(
     page.get_by_role("button", name="Run now").click()
     expect(page.locator(".toast", has_text="reads parcels")).to_be_visible()
 
-    page.goto("/dead-letters?q=parcels")
+    page.goto("/dead-letters/list?q=parcels")
     letter = page.locator("#dead-letters-table tbody tr", has_text="parcels")
     expect(letter).to_be_visible()
     expect(letter).to_contain_text("FileNotFoundError")

@@ -3,6 +3,7 @@
 import pytest
 
 from webapp.dead_letters.fingerprint import fingerprint, generalize, own_place
+from webapp.web.filters import traceback_lines
 
 TRACEBACK = """Traceback (most recent call last):
   File "/srv/app/tasks/etl.py", line {line}, in ingest
@@ -54,3 +55,20 @@ def test_the_same_trouble_has_the_same_fingerprint() -> None:
 def test_another_trouble_has_another(other: tuple[str, str, str, str]) -> None:
     one = fingerprint("etl", "ConnectError", "port 80 refused", TRACEBACK.format(line=1))
     assert fingerprint(*other) != one
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/srv/app/.venv/lib/python3.12/site-packages/httpx/_client.py",
+        "/usr/lib/python3/dist-packages/requests/api.py",
+        "/usr/lib/python3.12/json/decoder.py",
+        "<frozen importlib._bootstrap>",
+        "<string>",
+        "/srv/app/tasks/etl.py",
+    ],
+)
+def test_what_is_marked_on_a_page_as_own_is_what_a_fingerprint_is_made_of(path: str) -> None:
+    text = f'Traceback (most recent call last):\n  File "{path}", line 3, in read\nValueError: x\n'
+    marked = [line.kind for line in traceback_lines(text)][1]
+    assert (marked == "own") == bool(own_place(text))

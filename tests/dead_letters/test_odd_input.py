@@ -16,4 +16,4 @@ def test_every_form_answers_whatever_a_field_holds(
     for action in ("resolve", "retry"):
         url = f"/dead-letters/{write()}/{action}"
         assert operator.post(url, **form_body({"notes": odd})).status_code < 500
-    assert operator.get("/dead-letters?status=all").status_code == 200
+    assert operator.get("/dead-letters/list?status=all").status_code == 200

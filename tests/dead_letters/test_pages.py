@@ -41,7 +41,7 @@ def test_the_list_shows_open_letters_and_the_menu_counts_them(
     viewer: ConsoleClient, write: Write
 ) -> None:
     letter_id = write()
-    page = viewer.get("/dead-letters").text
+    page = viewer.get("/dead-letters/list").text
     assert f'id="letter-{letter_id}"' in page
     assert "row 7 is broken" in page
     assert 'class="count count--danger">1<' in page
@@ -51,7 +51,7 @@ def test_letters_of_one_trouble_are_found_together(viewer: ConsoleClient, write:
     one, same, other = write("row 7 is broken"), write("row 8 is broken"), write("no disk")
     page = viewer.get(f"/dead-letters/{one}").text
     link = page.split("fingerprint=")[1].split('"')[0].split("&")[0]
-    listed = viewer.get(f"/dead-letters?fingerprint={link}").text
+    listed = viewer.get(f"/dead-letters/list?fingerprint={link}").text
     assert f'id="letter-{one}"' in listed
     assert f'id="letter-{same}"' in listed
     assert f'id="letter-{other}"' not in listed
@@ -89,8 +89,8 @@ def test_resolving_needs_notes_and_keeps_them_in_the_audit(
     with app.app_context(), transaction() as session:
         (entry,) = history(session, "dead_letter", str(letter_id))
     assert (entry.actor, entry.reason) == ("operator", "A test row.")
-    assert f'id="letter-{letter_id}"' not in operator.get("/dead-letters").text
-    assert f'id="letter-{letter_id}"' in operator.get("/dead-letters?status=resolved").text
+    assert f'id="letter-{letter_id}"' not in operator.get("/dead-letters/list").text
+    assert f'id="letter-{letter_id}"' in operator.get("/dead-letters/list?status=resolved").text
 
 
 def test_notes_have_at_most_500_characters(operator: ConsoleClient, write: Write) -> None:
@@ -111,6 +111,6 @@ def test_a_resolved_letter_is_not_resolved_again(operator: ConsoleClient, write:
 
 def test_a_viewer_changes_nothing(viewer: ConsoleClient, write: Write) -> None:
     letter_id = write()
-    assert "Retry" not in viewer.get("/dead-letters").text
+    assert "Retry" not in viewer.get("/dead-letters/list").text
     for action in ("retry", "resolve"):
         assert viewer.post(f"/dead-letters/{letter_id}/{action}").status_code == 403

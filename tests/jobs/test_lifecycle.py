@@ -17,6 +17,7 @@ from webapp.jobs.values import JobState as S
         ("stop", {S.RUNNING}),
         ("cancel", {S.SCHEDULED, S.QUEUED, S.RETRYING}),
         ("revive", {S.DEAD, S.CANCELED}),
+        ("revive_later", {S.DEAD, S.CANCELED}),
         ("hasten", {S.SCHEDULED, S.RETRYING}),
     ],
 )

@@ -109,6 +109,39 @@ def test_a_canceled_job_can_be_run_again(session: Session, now: datetime) -> Non
     assert (again.state, again.run_at, again.finished_at) == (JobState.QUEUED, later, None)
 
 
+def test_a_canceled_job_can_be_run_again_later(session: Session, now: datetime) -> None:
+    job = service.cancel(session, enqueue(session, now).id, by=MIRA, now=now)
+    later = now + timedelta(minutes=1)
+    again = service.retry(session, job.id, by=MIRA, now=now, run_at=later)
+    assert (again.state, again.run_at, again.dispatched_at) == (JobState.SCHEDULED, later, None)
+
+
+def test_other_arguments_are_checked_audited_and_begin_anew(
+    session: Session, now: datetime
+) -> None:
+    job = enqueue(session, now)
+    service.save_checkpoint(session, claim(session, job, now), {"offset": 1})
+    attempts.put_back(session, job.id, 1, now=now)
+    service.cancel(session, job.id, by=MIRA, now=now)
+    with pytest.raises(Invalid, match="value"):
+        service.retry(session, job.id, by=MIRA, now=now, arguments={"value": "x"})
+    great = 2**80 + 1
+    again = service.retry(session, job.id, by=MIRA, now=now, arguments={"value": great})
+    assert (again.arguments["value"], again.checkpoint) == (great, None)
+    (change,) = history(session, "job", str(job.id))[0].changes
+    assert (change.old["value"], change.new["value"]) == (7, great)
+
+
+def test_the_same_arguments_keep_the_checkpoint(session: Session, now: datetime) -> None:
+    job = enqueue(session, now)
+    service.save_checkpoint(session, claim(session, job, now), {"offset": 1})
+    attempts.put_back(session, job.id, 1, now=now)
+    service.cancel(session, job.id, by=MIRA, now=now)
+    again = service.retry(session, job.id, by=MIRA, now=now, arguments={"value": 7})
+    assert again.checkpoint == {"offset": 1}
+    assert history(session, "job", str(job.id))[0].changes == ()
+
+
 def test_a_scheduled_job_can_be_run_now(session: Session, now: datetime) -> None:
     job = enqueue(session, now, run_at=now + timedelta(hours=1))
     assert service.retry(session, job.id, by=MIRA, now=now).state == JobState.QUEUED

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from tasks.figures import roll_up_figures
 from tests.conftest import ConsoleClient
 from tests.flags.conftest import SwitchableDatabase
 from tests.servers import RedisServer
@@ -119,6 +120,8 @@ def test_figures_are_those_of_the_ledger(app: Flask, viewer: ConsoleClient) -> N
         held = attempts.claim(session, done.id, worker="w", lease_seconds=9, now=now())
         assert held is not None
         attempts.succeed(session, held, result=None, now=now())
+    with app.app_context():
+        roll_up_figures(app)
     part = viewer.htmx("/", "overview-figures").text
     assert part.lstrip().startswith('<div id="overview-figures"')
     assert "Healthy." in part

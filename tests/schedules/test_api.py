@@ -257,3 +257,20 @@ def test_each_role_may_do_its_part(
     made(client, headers)
     answer = client.open(f"{URL}{path}", method=method, headers=bearer(app, role))
     assert (answer.status_code != 403) is allowed
+
+
+def test_the_daily_clean_up_is_made_once(admin: ConsoleClient) -> None:
+    first = admin.post("/api/v1/queue/schedule/cleanup", json={"at": "04:15"})
+    assert first.status_code == 201
+    assert first.headers["Location"].endswith("/api/v1/queue/schedules/cleanup")
+    body = first.get_json()
+    assert (body["name"], body["type"], body["cron"]) == ("cleanup", "cleanup", "15 4 * * *")
+    assert body["problem"] is None
+    again = admin.post("/api/v1/queue/schedule/cleanup", json={"at": "05:00"})
+    assert (again.status_code, again.get_json()["cron"]) == (200, "15 4 * * *")
+    wrong = admin.post("/api/v1/queue/schedule/cleanup", json={"timezone": "Nowhere"})
+    assert wrong.status_code == 422
+
+
+def test_operators_schedule_no_clean_up(operator: ConsoleClient) -> None:
+    assert operator.post("/api/v1/queue/schedule/cleanup").status_code == 403

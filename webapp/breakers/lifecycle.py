@@ -6,6 +6,7 @@ older one says nothing about the present one, so its result is dropped.
 """
 
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from webapp.breakers.values import BreakerState, Thresholds
 from webapp.retries.values import BreakerEffect
@@ -45,6 +46,14 @@ def shown_state(circuit: Circuit, now: float) -> BreakerState:
     if circuit.state == BreakerState.OPEN and now >= circuit.open_until:
         return BreakerState.HALF_OPEN
     return circuit.state
+
+
+def state_at(
+    state: BreakerState, opened_at: datetime | None, open_seconds: float, now: datetime
+) -> BreakerState:
+    """Return the state that all processes share by the time: the same by another clock."""
+    over = opened_at is not None and opened_at + timedelta(seconds=open_seconds) <= now
+    return BreakerState.HALF_OPEN if state == BreakerState.OPEN and over else state
 
 
 def admit(circuit: Circuit, now: float, thresholds: Thresholds) -> tuple[Circuit, Ticket | Refusal]:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import func, select
 
+from webapp.breakers.lifecycle import state_at
 from webapp.breakers.models import CircuitBreakerEvent, CircuitBreakerState
 from webapp.breakers.values import BreakerState, SharedState
 from webapp.db import DbSession
@@ -87,11 +88,10 @@ def open_breakers(session: DbSession) -> int:
 
 
 def _row(row: CircuitBreakerState, events: Sequence[Event], now: datetime) -> BreakerRow:
-    state, trial_at = BreakerState(row.state), None
+    state = state_at(BreakerState(row.state), row.opened_at, row.open_seconds, now)
+    trial_at = None
     if state == BreakerState.OPEN and row.opened_at is not None:
         trial_at = row.opened_at + timedelta(seconds=row.open_seconds)
-        if trial_at <= now:
-            state, trial_at = BreakerState.HALF_OPEN, None
     return BreakerRow(
         name=row.name,
         state=state,

@@ -7,7 +7,7 @@ of several processes that open the same circuit at once, one tells it.
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import CursorResult
@@ -15,6 +15,7 @@ from sqlalchemy.engine import CursorResult
 from webapp.actors import Actor
 from webapp.audit.service import record
 from webapp.audit.values import Change
+from webapp.breakers.lifecycle import state_at
 from webapp.breakers.models import CircuitBreakerEvent, CircuitBreakerState
 from webapp.breakers.values import BreakerState, SharedState, Transition
 from webapp.db import DbSession
@@ -22,6 +23,22 @@ from webapp.errors import Invalid, NotFound
 
 PROGRAM = "switchyard"
 MAX_REASON = 500
+
+
+def states_by_name(session: DbSession, *, now: datetime) -> dict[str, BreakerState]:
+    """Return how each circuit stands, by name; one that has been open for its time is half open."""
+    rows = session.execute(
+        select(
+            CircuitBreakerState.name,
+            CircuitBreakerState.state,
+            CircuitBreakerState.opened_at,
+            CircuitBreakerState.open_seconds,
+        ).order_by(CircuitBreakerState.name)
+    )
+    return {
+        row.name: state_at(BreakerState(row.state), row.opened_at, row.open_seconds, now)
+        for row in rows
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,7 @@
 """What this capability hands to the application."""
 
 from webapp.db import DbSession
+from webapp.dead_letters.api import blueprint as api
 from webapp.dead_letters.pages import blueprint as pages
 from webapp.dead_letters.queries import count_open
 from webapp.web.capability import Capability
@@ -14,7 +15,7 @@ def _attention(session: DbSession) -> Attention | None:
 
 dead_letters = Capability(
     name="dead_letters",
-    blueprints=(pages,),
+    blueprints=(pages, api),
     menu=MenuEntry(
         label="Dead letters",
         endpoint="dead_letters.index",

@@ -7,8 +7,9 @@ once everything that differs from case to case is taken out of it.
 import hashlib
 import re
 
+from webapp.tracebacks import is_foreign
+
 _FRAME = re.compile(r'^  File "(?P<file>[^"]+)", line \d+, in (?P<function>.+)$', re.MULTILINE)
-_FOREIGN = ("site-packages", "dist-packages", "/lib/python", "<frozen", "<string>")
 # From the most to the least specific: a quoted text may hold numbers, an id is made of them.
 _VARYING = (
     (re.compile(r"'[^']*'|\"[^\"]*\"|`[^`]*`"), "<text>"),
@@ -41,6 +42,6 @@ def own_place(traceback: str) -> str:
     frames = [
         f"{match['file']}:{match['function']}"
         for match in _FRAME.finditer(traceback)
-        if not any(mark in match["file"] for mark in _FOREIGN)
+        if not is_foreign(match["file"])
     ]
     return frames[-1] if frames else ""

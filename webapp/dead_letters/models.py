@@ -32,6 +32,19 @@ class DeadLetter(Base):
     notes: Mapped[str | None] = mapped_column(Text)
 
     __table_args__ = (
-        Index("ix_dead_letter_jobs_open", "resolved_at", "id"),
-        Index("ix_dead_letter_jobs_fingerprint", "fingerprint", "resolved_at"),
+        # The open ones, newest first, with all that groups and counts are made of: the rows
+        # themselves, with their tracebacks, are not read for those.
+        Index(
+            "ix_dead_letter_jobs_open",
+            "resolved_at",
+            "id",
+            "failed_at",
+            "fingerprint",
+            "type",
+            "exception_type",
+            "reason",
+        ),
+        Index("ix_dead_letter_jobs_type", "type", "id", "resolved_at"),
+        Index("ix_dead_letter_jobs_exception_type", "exception_type", "id", "resolved_at"),
+        Index("ix_dead_letter_jobs_fingerprint", "fingerprint", "id", "resolved_at"),
     )

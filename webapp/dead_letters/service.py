@@ -1,22 +1,26 @@
-"""Writing, resolving and retrying dead letters."""
+"""Writing, retrying and closing dead letters."""
 
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
 from webapp.actors import Actor
 from webapp.audit.service import record
 from webapp.audit.values import Change
 from webapp.db import DbSession
 from webapp.dead_letters.fingerprint import fingerprint
+from webapp.dead_letters.masks import unmask
 from webapp.dead_letters.models import DeadLetter
-from webapp.dead_letters.values import Cause, Resolution
+from webapp.dead_letters.values import MAX_NOTES, Cause, Refusal, Resolution
 from webapp.errors import Conflict, Invalid, NotFound
-from webapp.jobs.service import find_job
+from webapp.jobs.lifecycle import may
+from webapp.jobs.registry import find_job_type, parse_arguments
+from webapp.jobs.service import find_job, give_up_on
 from webapp.jobs.service import retry as retry_job
-
-MAX_NOTES = 500
+from webapp.jobs.values import JobState
 
 
 def write(session: DbSession, job_id: int, cause: Cause, *, now: datetime) -> DeadLetter:
@@ -55,54 +59,221 @@ def find_letter(session: DbSession, letter_id: int) -> DeadLetter:
     """Return one letter; :class:`NotFound` where there is none."""
     letter = session.get(DeadLetter, letter_id, populate_existing=True)
     if letter is None:
-        message = f"There is no dead letter {letter_id}."
-        raise NotFound(message)
+        raise _unknown(letter_id)
     return letter
 
 
-def retry(session: DbSession, letter_id: int, *, by: Actor, now: datetime) -> DeadLetter:
-    """Run the letter's job again; success resolves the letter, failure renews it."""
-    letter = find_letter(session, letter_id)
-    if letter.resolved_at is not None:
-        message = f"Dead letter {letter_id} is resolved already."
-        raise Conflict(message)
-    retry_job(session, letter.job_id, by=by, now=now)
-    letter.retry_count += 1
+def letter_of(session: DbSession, job_id: int) -> DeadLetter:
+    """Return the letter of a job; :class:`NotFound` where it has none."""
+    letter = session.scalar(
+        select(DeadLetter)
+        .where(DeadLetter.job_id == job_id)
+        .execution_options(populate_existing=True)
+    )
+    if letter is None:
+        raise NotFound(f"Job {job_id} has no dead letter.")
     return letter
+
+
+class ActionRefused(Conflict):
+    """A letter that cannot be acted on now; ``why`` for programs, the detail for people."""
+
+    def __init__(self, why: Refusal, detail: str) -> None:
+        super().__init__(detail)
+        self.why = why
+
+
+def retry(
+    session: DbSession,
+    letter_id: int,
+    *,
+    by: Actor,
+    now: datetime,
+    run_at: datetime | None = None,
+    arguments: Mapping[str, Any] | None = None,
+) -> DeadLetter:
+    """Run the letter's job again; success resolves the letter, failure renews it.
+
+    ``arguments`` are those that it is to have instead; a mask in them stands for the secret that
+    was there.  :class:`ActionRefused` says why the job cannot run, :class:`Invalid` what is wrong
+    with new arguments.
+    """
+    held = _hold(session, letter_id)
+    checked = _checked_arguments(held, arguments)
+    try:
+        retry_job(session, held.job_id, by=by, now=now, run_at=run_at, arguments=checked)
+    except Conflict as error:
+        # The job is held, so that only its key can be in the way.
+        raise ActionRefused(Refusal.UNIQUE_KEY_TAKEN, error.detail) from None
+    held.letter.retry_count += 1
+    session.flush()
+    return held.letter
 
 
 def resolve(
     session: DbSession, letter_id: int, *, by: Actor, now: datetime, notes: str
 ) -> DeadLetter:
     """Close a letter by hand; ``notes`` say why that is right."""
-    notes = notes.strip()
-    if not notes:
-        raise Invalid.field("notes", "say why this needs no retry")
-    if len(notes) > MAX_NOTES:
-        raise Invalid.field("notes", f"Use at most {MAX_NOTES} characters, not {len(notes):,}.")
-    letter = find_letter(session, letter_id)
-    # Conditional, so that of two operators one resolves it and the other is told.
+    notes = checked_words(notes, "notes", "say why this needs no retry")
+    return _close(session, letter_id, Resolution.RESOLVED, notes, by=by, now=now)
+
+
+def discard(
+    session: DbSession, letter_id: int, *, by: Actor, now: datetime, reason: str
+) -> DeadLetter:
+    """Give a job up for good: its letter is closed, and the job stays dead."""
+    reason = checked_words(reason, "reason", "say why this job is given up")
+    _hold(session, letter_id)
+    return _close(session, letter_id, Resolution.DISCARDED, reason, by=by, now=now)
+
+
+def checked_words(words: str, field: str, demand: str) -> str:
+    """Return the words that close a letter; :class:`Invalid` where there are none, or too many."""
+    words = words.strip()
+    if not words:
+        raise Invalid.field(field, demand)
+    if len(words) > MAX_NOTES:
+        raise Invalid.field(field, f"Use at most {MAX_NOTES} characters, not {len(words):,}.")
+    return words
+
+
+def remove_resolved(
+    session: DbSession, *, resolved_before: datetime, most: int, by: Actor, now: datetime
+) -> int:
+    """Remove letters that were closed before a time, at most so many; returns how many.
+
+    Their jobs stay, with all attempts.
+    """
+    chosen = (
+        select(DeadLetter.id)
+        .where(DeadLetter.resolved_at < resolved_before)
+        .order_by(DeadLetter.resolved_at, DeadLetter.id)
+        .limit(most)
+    )
+    result = session.execute(
+        # One that was opened again since it was chosen stays.
+        delete(DeadLetter)
+        .where(DeadLetter.id.in_(chosen), DeadLetter.resolved_at < resolved_before)
+        .execution_options(synchronize_session=False)
+    )
+    removed = int(result.rowcount)  # type: ignore[attr-defined]
+    if removed:
+        record(
+            session,
+            by=by,
+            at=now,
+            action="dead_letters.removed",
+            subject="dead_letters",
+            name="resolved",
+            changes={
+                "resolved_before": Change(None, resolved_before),
+                "removed": Change(None, removed),
+            },
+        )
+    return removed
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """An open letter and its dead job, which nobody else can change in this transaction."""
+
+    letter: DeadLetter
+    job_id: int
+    type: str
+    arguments: Mapping[str, Any]
+
+
+def _hold(session: DbSession, letter_id: int) -> _Held:
+    """Keep a letter and its job from changing; refuse what is closed, or under way again.
+
+    The job is locked first, as whoever buries it does: so that no two wait for one another.
+    """
+    job_id = session.scalar(select(DeadLetter.job_id).where(DeadLetter.id == letter_id))
+    if job_id is None:
+        raise _unknown(letter_id)
+    job = find_job(session, job_id, locked=True)
+    letter = session.get(DeadLetter, letter_id, populate_existing=True, with_for_update=True)
+    if letter is None:
+        raise _unknown(letter_id)
+    _refuse_closed(letter)
+    if not may("revive", JobState(job.state)):
+        raise ActionRefused(
+            Refusal.ALREADY_RUNNING,
+            f"Job {job_id} is {job.state}: it is being tried again already.",
+        )
+    return _Held(letter, job_id, job.type, job.arguments)
+
+
+def _unknown(letter_id: int) -> NotFound:
+    return NotFound(f"There is no dead letter {letter_id}.")
+
+
+def _refuse_closed(letter: DeadLetter) -> None:
+    if letter.resolved_at is not None:
+        raise ActionRefused(
+            Refusal.CLOSED,
+            f"Dead letter {letter.id} was {_closed(letter)} by {letter.resolved_by}.",
+        )
+
+
+def _closed(letter: DeadLetter) -> str:
+    return "discarded" if letter.resolution == Resolution.DISCARDED else "resolved"
+
+
+def _checked_arguments(held: _Held, given: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """Return new arguments with their secrets; refuse what the job could not begin with."""
+    try:
+        kind = find_job_type(held.type)
+    except NotFound:
+        raise ActionRefused(
+            Refusal.TYPE_GONE,
+            f"Job {held.job_id} cannot run: there is no job type {held.type!r} any more.",
+        ) from None
+    arguments = None if given is None else unmask(given, held.arguments)
+    try:
+        parse_arguments(kind, held.arguments if arguments is None else arguments)
+    except Invalid as error:
+        if arguments is None:
+            raise ActionRefused(
+                Refusal.SCHEMA_CHANGED,
+                f"The arguments of job {held.job_id} no longer fit {held.type} "
+                f"({error.detail}): change them and retry.",
+            ) from None
+        raise _told_of_arguments(error) from None
+    return arguments
+
+
+def _told_of_arguments(error: Invalid) -> Invalid:
+    told = [
+        message if place == "arguments" else f"{place}: {message}"
+        for place, messages in error.errors.items()
+        for message in messages
+    ]
+    return Invalid.field("arguments", " ".join(told))
+
+
+def _close(
+    session: DbSession, letter_id: int, how: Resolution, why: str, *, by: Actor, now: datetime
+) -> DeadLetter:
+    # Conditional, so that of two operators one closes it and the other is told.
     won = session.execute(
         update(DeadLetter)
         .where(DeadLetter.id == letter_id, DeadLetter.resolved_at.is_(None))
-        .values(
-            resolved_at=now,
-            resolved_by=by.name,
-            resolution=Resolution.RESOLVED,
-            notes=notes,
-        )
+        .values(resolved_at=now, resolved_by=by.name, resolution=how, notes=why)
+        .execution_options(synchronize_session=False)
     )
+    letter = find_letter(session, letter_id)
     if not won.rowcount:  # type: ignore[attr-defined]
-        message = f"Dead letter {letter_id} was resolved by {letter.resolved_by}."
-        raise Conflict(message)
+        _refuse_closed(letter)
+    give_up_on(session, letter.job_id, now=now)
     record(
         session,
         by=by,
         at=now,
-        action="dead_letter.resolved",
+        action=f"dead_letter.{_closed(letter)}",
         subject="dead_letter",
         name=str(letter_id),
-        reason=notes,
-        changes={"resolution": Change(None, Resolution.RESOLVED.value)},
+        reason=why,
+        changes={"resolution": Change(None, how.value)},
     )
-    return find_letter(session, letter_id)
+    return letter

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, cast
 
-from sqlalchemy import Table, case, delete, select, tuple_
+from sqlalchemy import Table, case, delete, func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -38,6 +38,22 @@ def add_usage(session: DbSession, batch: UsageBatch) -> None:
     _add_uses(session, batch.uses)
     _add_subjects(session, batch.subjects)
     _add_unknown(session, batch.unknown)
+
+
+def forget_oldest(session: DbSession, *, before: datetime) -> int:
+    """Remove the counts of the oldest hour, where it is old enough; returns how many rows it had.
+
+    When a flag was first and last asked stays.
+    """
+    oldest = session.scalar(select(func.min(FeatureFlagEvaluation.hour)))
+    if oldest is None or oldest >= before:
+        return 0
+    gone = session.execute(
+        delete(FeatureFlagEvaluation)
+        .where(FeatureFlagEvaluation.hour == oldest)
+        .execution_options(synchronize_session=False)
+    )
+    return int(gone.rowcount)  # type: ignore[attr-defined]
 
 
 def _add_counts(session: DbSession, counts: Mapping[UsageKey, int]) -> None:

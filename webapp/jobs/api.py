@@ -16,6 +16,7 @@ from webapp.jobs.schemas import (
     line_as_json,
     neighbour_as_json,
 )
+from webapp.jobs.stats import queue_stats, stats_as_json
 from webapp.jobs.values import JobState
 from webapp.roles import Role
 from webapp.web.access import actor, requires
@@ -100,8 +101,8 @@ def retry(job_id: int) -> Response:
 @blueprint.get("/stats")
 @requires(Role.VIEWER)
 def stats() -> Response:
-    """Return the number of jobs in each state, each counted up to 10,001."""
-    return json_answer({"states": queries.count_states(db.session)})
+    """Write how the queue stands and how it went."""
+    return json_answer(stats_as_json(queue_stats(db.session, now=now())))
 
 
 def _taken(job: Job) -> Response:

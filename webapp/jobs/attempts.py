@@ -109,12 +109,14 @@ CLAIMED = (
 
 
 def free_to_begin(steering: Steering) -> list[ColumnElement[bool]]:
-    """Return the conditions on jobs whose queue and type are not paused."""
+    """Return the conditions on jobs whose queue is served here, and whose type is not paused."""
     paused: list[ColumnElement[bool]] = []
     if steering.paused_queues:
         paused.append(Job.queue.not_in(steering.paused_queues))
     if steering.paused_types:
         paused.append(Job.type.not_in(steering.paused_types))
+    if steering.only_queues:
+        paused.append(Job.queue.in_(steering.only_queues))
     return paused
 
 
@@ -310,7 +312,9 @@ def lose(session: DbSession, job_id: int, fence: int, *, give_up: bool, now: dat
         .values(**values, **UNHELD),
     )
     if won:
-        _close(session, job_id, fence, Outcome.LOST, now=now, facts={"message": LOST})
+        # The class of a loss that buried its job, as its letter has it: figures tell them by it.
+        facts = {"message": LOST, "error_class": "bug" if give_up else None}
+        _close(session, job_id, fence, Outcome.LOST, now=now, facts=facts)
     return won
 
 

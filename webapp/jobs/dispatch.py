@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, or_, select, update
+from sqlalchemy import ColumnElement, and_, or_, select, update
 
 from webapp.db import DbSession
 from webapp.jobs.attempts import free_to_begin, give_back, lose, put_back
@@ -21,6 +21,9 @@ BATCH = 100
 #: A message is sent again where the broker no longer holds it so long after it was sent, and its
 #: job still waits: it was lost, or its worker died before the claim.
 VANISHED = timedelta(seconds=3)
+#: The same for a worker of some queues, which sees the messages of no others: what was sent to
+#: workers of all queues, and not begun so long after, it takes itself.
+SENT_TO_OTHERS = timedelta(seconds=0.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +112,20 @@ def anything_due(session: DbSession, *, now: datetime, steering: Steering = UNST
     return session.execute(select(Job.id).where(*_due(now, steering)).limit(1)).first() is not None
 
 
+def anything_left(session: DbSession, worker: str, *, now: datetime, steering: Steering) -> bool:
+    """Tell whether a worker runs something, or something is due that it may take."""
+    runs = and_(Job.state == JobState.RUNNING, Job.worker == worker)
+    waits = and_(
+        Job.state.in_(WAITING),
+        Job.run_at <= now,
+        Job.held.is_(False),
+        *free_to_begin(steering),
+    )
+    return any(
+        session.execute(select(Job.id).where(left).limit(1)).first() for left in (runs, waits)
+    )
+
+
 def mark_due(
     session: DbSession,
     *,
@@ -138,7 +155,8 @@ def mark_due(
 
 
 def _due(now: datetime, steering: Steering) -> tuple[ColumnElement[bool], ...]:
-    unsent = or_(Job.dispatched_at.is_(None), Job.dispatched_at < now - VANISHED)
+    patience = SENT_TO_OTHERS if steering.only_queues else VANISHED
+    unsent = or_(Job.dispatched_at.is_(None), Job.dispatched_at < now - patience)
     return (
         Job.state.in_(WAITING),
         Job.run_at <= now,

@@ -16,6 +16,7 @@ TRANSITIONS: dict[str, tuple[frozenset[JobState], JobState]] = {
     "cancel": (frozenset({_S.SCHEDULED, _S.QUEUED, _S.RETRYING}), _S.CANCELED),
     "expire": (frozenset({_S.SCHEDULED, _S.QUEUED, _S.RETRYING}), _S.CANCELED),
     "revive": (frozenset({_S.DEAD, _S.CANCELED}), _S.QUEUED),
+    "revive_later": (frozenset({_S.DEAD, _S.CANCELED}), _S.SCHEDULED),
     "hasten": (frozenset({_S.SCHEDULED, _S.RETRYING}), _S.QUEUED),
 }
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, String, Text, text
+from sqlalchemy import ForeignKey, Index, Integer, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.db import Base, BigId, Json, UtcTime
@@ -244,3 +244,13 @@ class JobMetric(Base):
     wait_buckets: Mapped[list[int]] = mapped_column(Json)
 
     __table_args__ = (Index("ix_job_metrics_at", "seconds", "at"),)
+
+
+class JobMetricHead(Base):
+    """One row: when somebody last began to count, and up to when counts are final."""
+
+    __tablename__ = "job_metric_head"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    claimed_at: Mapped[datetime] = mapped_column(UtcTime)
+    closed_until: Mapped[datetime] = mapped_column(UtcTime)

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ScalarSelect, String, case, cast, func, literal, select, union_all
+from sqlalchemy import ScalarSelect, func, literal, select, union_all
 
 from webapp.db import DbSession
 from webapp.jobs.filters import JobFilters, narrowed
 from webapp.jobs.journal import MOST_LINES
 from webapp.jobs.lifecycle import ACTIVE, WAITING, may
 from webapp.jobs.models import Job, JobAttempt, JobDependency, JobLogLine, JobMetric
-from webapp.jobs.values import JobState, Outcome
+from webapp.jobs.values import JobState
 from webapp.paging import COUNT_CAP, PAGE_SIZE, Cursor, Page, fetch_page
 
 
@@ -244,57 +244,6 @@ def queue_figures(session: DbSession, *, now: datetime) -> QueueFigures:
 def _counted(state: JobState) -> ScalarSelect[int]:
     some = select(Job.id).where(Job.state == state).limit(COUNT_CAP + 1).subquery()
     return select(func.count()).select_from(some).scalar_subquery()
-
-
-@dataclass(frozen=True, slots=True)
-class TypeHealth:
-    """How the attempts of one type went in the last 24 hours; ``hours`` is oldest first."""
-
-    type: str
-    succeeded: int
-    failed: int
-    hours: Sequence[tuple[int, int]]
-
-    @property
-    def runs(self) -> int:
-        """Return the attempts that ended well or badly."""
-        return self.succeeded + self.failed
-
-    @property
-    def success_rate(self) -> float | None:
-        """Return the share that succeeded, 0-100."""
-        return 100 * self.succeeded / self.runs if self.runs else None
-
-
-HOURS = 24
-
-
-def type_health(session: DbSession, *, now: datetime) -> list[TypeHealth]:
-    """Return the health of each type that ran in the last 24 hours: one statement."""
-    start = now - timedelta(hours=HOURS)
-    hour = func.substr(cast(JobAttempt.ended_at, String), 1, 13)
-    good = func.sum(case((JobAttempt.outcome == Outcome.SUCCEEDED, 1), else_=0))
-    bad = func.sum(case((JobAttempt.outcome.in_((Outcome.FAILED, Outcome.LOST)), 1), else_=0))
-    rows = session.execute(
-        select(JobAttempt.type, hour.label("hour"), good.label("good"), bad.label("bad"))
-        .where(JobAttempt.ended_at > start)
-        .group_by(JobAttempt.type, hour)
-    ).all()
-    stamps = [
-        (now - timedelta(hours=back)).strftime("%Y-%m-%d %H") for back in reversed(range(HOURS))
-    ]
-    by_type: dict[str, dict[str, tuple[int, int]]] = {}
-    for row in rows:
-        by_type.setdefault(row.type, {})[row.hour.replace("T", " ")] = (row.good, row.bad)
-    return [
-        TypeHealth(
-            type=name,
-            succeeded=sum(good for good, _ in hours.values()),
-            failed=sum(bad for _, bad in hours.values()),
-            hours=[hours.get(stamp, (0, 0)) for stamp in stamps],
-        )
-        for name, hours in sorted(by_type.items())
-    ]
 
 
 def row_of(job: Job) -> JobRow:

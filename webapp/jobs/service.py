@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Unpack
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert, null, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import make_transient_to_detached
 from sqlalchemy.orm.attributes import set_committed_value
@@ -17,9 +17,10 @@ from webapp.audit.service import record
 from webapp.audit.values import Change
 from webapp.db import DbSession
 from webapp.errors import Conflict, Invalid, NotFound
+from webapp.jobs import queries
 from webapp.jobs.broker import dispatch_mark, hand_over
 from webapp.jobs.lifecycle import ACTIVE, WAITING, may, sources_of, target_of
-from webapp.jobs.models import Job, JobDependency
+from webapp.jobs.models import Job, JobAttempt, JobDependency
 from webapp.jobs.registry import find_job_type, parse_arguments
 from webapp.jobs.values import Claim, JobState, LeaseLost
 from webapp.jobs.wishes import MAX_DEPENDENCIES, JobOptions, Wish, check_priority, row_of
@@ -169,9 +170,12 @@ def _insert_unique(session: DbSession, row: dict[str, Any]) -> Job | None:
     raise Conflict(message)
 
 
-def find_job(session: DbSession, job_id: int) -> Job:
-    """Return one job; :class:`NotFound` where there is none."""
-    job = session.get(Job, job_id, populate_existing=True)
+def find_job(session: DbSession, job_id: int, *, locked: bool = False) -> Job:
+    """Return one job; :class:`NotFound` where there is none.
+
+    ``locked`` keeps others from changing it until the transaction ends.
+    """
+    job = session.get(Job, job_id, populate_existing=True, with_for_update=locked or None)
     if job is None:
         message = f"There is no job {job_id}."
         raise NotFound(message)
@@ -229,19 +233,43 @@ def cancel(session: DbSession, job_id: int, *, by: Actor, now: datetime) -> Job:
     return find_job(session, job_id)
 
 
-def retry(session: DbSession, job_id: int, *, by: Actor, now: datetime) -> Job:
+def attempts_of(session: DbSession, job_id: int, *, limit: int) -> Sequence[JobAttempt]:
+    """Return the last attempts of one job, newest first, to another capability."""
+    return queries.attempts_of(session, job_id, limit)
+
+
+def retry(
+    session: DbSession,
+    job_id: int,
+    *,
+    by: Actor,
+    now: datetime,
+    run_at: datetime | None = None,
+    arguments: Mapping[str, Any] | None = None,
+) -> Job:
     """Run a dead or canceled job again with a fresh budget, or a waiting one at once.
 
-    The checkpoint is kept: a job goes on where its last committed step left it.
+    The checkpoint is kept: a job goes on where its last committed step left it.  A dead or canceled
+    one can be put off to ``run_at``, and be given other ``arguments``, with which it begins anew.
     """
     job = find_job(session, job_id)
     state = JobState(job.state)
-    event = "revive" if may("revive", state) else "hasten"
+    due = run_at is None or run_at <= now
+    revived = may("revive", state)
+    event = ("revive" if due else "revive_later") if revived else "hasten"
     if not may(event, state):
         message = f"Job {job_id} is {state}: only dead, canceled and waiting jobs can be retried."
         raise Conflict(message)
-    _check_still_fits(job)
-    fresh = {"attempts": 0, "losses": 0, "deferrals": 0} if event == "revive" else {}
+    if not (revived and arguments is not None):
+        _check_still_fits(job)
+    fresh: dict[str, Any] = {"attempts": 0, "losses": 0, "deferrals": 0} if revived else {}
+    changes: dict[str, Change] = {}
+    if revived and arguments is not None:
+        kind = find_job_type(job.type)
+        checked = parse_arguments(kind, arguments).model_dump(mode="json")
+        if checked != job.arguments:
+            changes = {"arguments": Change(job.arguments, checked)}
+            fresh |= {"arguments": checked, "checkpoint": null()}
     try:
         with session.begin_nested():
             won = session.execute(
@@ -249,10 +277,10 @@ def retry(session: DbSession, job_id: int, *, by: Actor, now: datetime) -> Job:
                 .where(Job.id == job_id, Job.state == state)
                 .values(
                     state=target_of(event),
-                    run_at=now,
+                    run_at=now if due else run_at,
                     finished_at=None,
                     cancel_requested_at=None,
-                    dispatched_at=dispatch_mark(now=now),
+                    dispatched_at=dispatch_mark(now=now) if due else None,
                     held=False,
                     expires_at=None,
                     callback_job_id=None,
@@ -267,8 +295,24 @@ def retry(session: DbSession, job_id: int, *, by: Actor, now: datetime) -> Job:
         raise Conflict(message)
     job = find_job(session, job_id)
     hand_over(session, job_id, priority=job.priority, stamp=job.dispatched_at)
-    _audit(session, job, "job.retried", by=by, now=now)
+    _audit(session, job, "job.retried", by=by, now=now, changes=changes)
     return job
+
+
+def give_up_on(session: DbSession, job_id: int, *, now: datetime) -> None:
+    """Cancel the jobs that wait for a dead one, which nobody is going to retry."""
+    waiting = select(JobDependency.job_id).where(JobDependency.depends_on_id == job_id)
+    session.execute(
+        update(Job)
+        .where(Job.id.in_(waiting), Job.held, Job.state.in_(sources_of("cancel")))
+        .values(
+            state=target_of("cancel"),
+            held=False,
+            finished_at=now,
+            error=f"Job {job_id}, which it waited for, was given up.",
+        )
+        .execution_options(synchronize_session=False)
+    )
 
 
 def _check_still_fits(job: Job) -> None:

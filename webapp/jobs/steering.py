@@ -15,11 +15,21 @@ POLICY = ("max_retries", "initial_delay", "backoff_factor", "max_delay", "jitter
 
 @dataclass(frozen=True, slots=True)
 class Steering:
-    """What operators have set, as it stood a moment ago."""
+    """What operators have set, as it stood a moment ago.
+
+    ``only_queues`` are those that this worker takes jobs from; where it is empty, it takes all.
+    """
 
     paused_queues: frozenset[str] = frozenset()
     paused_types: frozenset[str] = frozenset()
     settings: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    only_queues: frozenset[str] = frozenset()
+
+    def serves(self, queue: str) -> bool:
+        """Tell whether jobs of this queue are to be taken here."""
+        return queue not in self.paused_queues and (
+            not self.only_queues or queue in self.only_queues
+        )
 
     def holds_back(self, queue: str, type_name: str) -> bool:
         """Tell whether jobs of this queue and type are not to begin."""

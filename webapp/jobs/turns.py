@@ -12,10 +12,19 @@ from typing import Any
 from sqlalchemy import bindparam, case, exists, func, literal, or_, select, update
 
 from webapp.db import DbSession, UtcTime
-from webapp.jobs.attempts import CLAIMED, UNHELD, claim_of, core, one_or_many, open_attempts
+from webapp.jobs.attempts import (
+    CLAIMED,
+    UNHELD,
+    claim_of,
+    core,
+    free_to_begin,
+    one_or_many,
+    open_attempts,
+)
 from webapp.jobs.choice import Candidate, Paces, choose, most_at_once
 from webapp.jobs.lifecycle import WAITING, target_of
 from webapp.jobs.models import Job, JobAttempt
+from webapp.jobs.steering import Steering
 from webapp.jobs.values import Claim, JobState, Outcome
 
 
@@ -32,6 +41,14 @@ def look_at(session: DbSession, job_id: int) -> Look | None:
     """Read what a message is about; None where there is no such job any more."""
     row = core(session).execute(_LOOK, {"job_id": job_id}).one_or_none()
     return Look(row.queue, row.type, row.state in WAITING) if row is not None else None
+
+
+def next_queue(session: DbSession, after: str, *, steering: Steering) -> str | None:
+    """Return the queue behind this one, by name and round again, in which something is queued."""
+    queued = select(func.min(Job.queue)).where(
+        Job.state == literal(JobState.QUEUED.value, literal_execute=True), *free_to_begin(steering)
+    )
+    return session.scalar(queued.where(Job.queue > after)) or session.scalar(queued)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from webapp.breakers.queries import open_breakers
 from webapp.db import DbSession
 from webapp.dead_letters.queries import Troubles, open_troubles
 from webapp.flags.service import snapshot_status
-from webapp.jobs.queries import QueueFigures, TypeHealth, queue_figures, type_health
+from webapp.jobs.figures import TypeHealth, type_health
+from webapp.jobs.queries import QueueFigures, queue_figures
 from webapp.overview.health import (
     FAILING_PERCENT,
     FEWEST_RUNS,
@@ -56,7 +57,7 @@ def get_overview(session: DbSession, *, now: datetime) -> Overview:
     types = type_health(session, now=now)
     queue = queue_figures(session, now=now)
     alive = count_alive(session, now=now)
-    troubles = open_troubles(session)
+    troubles = open_troubles(session, now=now)
     breakers = open_breakers(session)
     flags = snapshot_status()
     signs = Signs(

@@ -27,6 +27,8 @@ from webapp.schedules.queries import (
     view_schedule,
 )
 from webapp.schedules.schemas import (
+    CLEANUP,
+    CleanupSchedule,
     NewSchedule,
     Reasoned,
     ScheduleUpdate,
@@ -69,6 +71,23 @@ def create() -> Response:
     schedule = service.create_schedule(
         db.session, body.draft(), by=actor(), now=now(), reason=body.reason
     )
+    db.session.commit()
+    response = _answer(schedule.name, 201)
+    response.headers["Location"] = url_for("schedules_api.show", name=schedule.name)
+    return response
+
+
+@blueprint.post("/schedule/cleanup")
+@requires(Role.ADMIN)
+def schedule_cleanup() -> Response:
+    """Make the daily clean-up: 201, or 200 with the schedule that stands, as it stands."""
+    body = read_json(CleanupSchedule)
+    try:
+        schedule = service.create_schedule(
+            db.session, body.draft(), by=actor(), now=now(), reason=body.reason
+        )
+    except Conflict:
+        return _answer(CLEANUP)
     db.session.commit()
     response = _answer(schedule.name, 201)
     response.headers["Location"] = url_for("schedules_api.show", name=schedule.name)

@@ -87,6 +87,30 @@ class NewSchedule(ScheduleBody):
         return ScheduleDraft(name=self.name, **given)
 
 
+#: The job that cleans up, and the name of its schedule.
+CLEANUP = "cleanup"
+
+
+class CleanupSchedule(Schema):
+    """The body that makes the daily clean-up."""
+
+    at: str = "03:30"
+    timezone: str = "UTC"
+    reason: Text = "Daily clean-up"
+
+    def draft(self) -> ScheduleDraft:
+        """Return the schedule that is asked for."""
+        return ScheduleDraft(
+            name=CLEANUP,
+            type=CLEANUP,
+            arguments={},
+            cron=daily(self.at),
+            timezone=self.timezone,
+            overlap=Overlap.SKIP,
+            catch_up=CatchUp.ONE,
+        )
+
+
 class ScheduleUpdate(ScheduleBody):
     """The body that changes the fields given."""
 

@@ -14,6 +14,7 @@ from flask import Flask
 from markupsafe import Markup
 
 from webapp import clock
+from webapp.tracebacks import is_foreign
 
 NOTHING: Final = "—"
 
@@ -33,9 +34,6 @@ _AGES: Final = (
 )
 # Seconds go in steps, so that a polled list does not differ from itself at every look.
 _SECONDS_STEP: Final = 10
-
-# A file under one of these is not the program's own.
-_FOREIGN_PATHS: Final = ("site-packages", "dist-packages", "/lib/python3", "<frozen ", "<string>")
 
 LineKind = Literal["own", "foreign", "plain", "error"]
 
@@ -161,7 +159,7 @@ def traceback_lines(text: str | None) -> Iterator[TracebackLine]:
 def _line_kind(line: str, before: LineKind) -> LineKind:
     stripped = line.lstrip(" |+-")
     if stripped.startswith('File "'):
-        return "foreign" if any(path in line for path in _FOREIGN_PATHS) else "own"
+        return "foreign" if is_foreign(line) else "own"
     if before in {"own", "foreign"} and line.startswith("    "):
         return before
     if line and not line.startswith((" ", "Traceback ", "During handling", "The above exception")):

@@ -4,12 +4,14 @@ Knows neither what a list is of nor how it is read.
 """
 
 import csv
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from io import StringIO
+from itertools import chain
 from typing import Final
 
-from flask import Response, current_app
-from flask.ctx import AppContext
+from flask import Response
+
+from webapp.web.downloads import file_answer
 
 Cells = Sequence[str]
 
@@ -18,29 +20,17 @@ _FORMULA: Final = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 
 
 def csv_answer(columns: Cells, batches: Iterator[Iterable[Cells]], *, filename: str) -> Response:
-    """Send rows as a file with a head, one batch after the other.
-
-    What reads the batches must hold nothing from one to the next: whoever takes them may be slow.
-    """
-    # Read before the answer begins: an error still gets an answer of its own.
-    first = next(batches, ())
-    # The request and its session end before the rest is sent, so each batch gets a context.
-    chunks = _chunks([columns, *first], batches, current_app.app_context)
-    answer = Response(chunks, content_type="text/csv; charset=utf-8")
-    answer.headers["Content-Disposition"] = f'attachment; filename="{filename}"'
-    return answer
+    """Send rows as a file with a head, one batch after the other."""
+    return file_answer(
+        _pieces(columns, batches), content_type="text/csv; charset=utf-8", filename=filename
+    )
 
 
-def _chunks(
-    first: Iterable[Cells],
-    batches: Iterator[Iterable[Cells]],
-    app_context: Callable[[], AppContext],
-) -> Iterator[bytes]:
-    batch: Iterable[Cells] | None = first
-    while batch is not None:
+def _pieces(columns: Cells, batches: Iterator[Iterable[Cells]]) -> Iterator[bytes]:
+    """Write the head with the first batch, which is read before the answer begins."""
+    yield _written(chain([columns], next(batches, ())))
+    for batch in batches:
         yield _written(batch)
-        with app_context():
-            batch = next(batches, None)
 
 
 def _written(rows: Iterable[Cells]) -> bytes:

@@ -4,6 +4,8 @@ from webapp.clock import now
 from webapp.db import DbSession
 from webapp.web.capability import Capability
 from webapp.web.menu import Attention, MenuEntry
+from webapp.workers.api import blueprint as api
+from webapp.workers.commands import worker
 from webapp.workers.pages import blueprint as pages
 from webapp.workers.queries import count_alive
 
@@ -14,8 +16,9 @@ def _attention(session: DbSession) -> Attention | None:
 
 workers = Capability(
     name="workers",
-    blueprints=(pages,),
+    blueprints=(pages, api),
     menu=MenuEntry(
         label="Workers", endpoint="workers.index", icon="server-2", attention=_attention
     ),
+    commands=(worker,),
 )

@@ -1,21 +1,24 @@
 """Reads the workers: who is alive, and what each runs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import func, select
 
 from webapp.db import DbSession
+from webapp.errors import NotFound
 from webapp.jobs.service import running_by_worker
 from webapp.workers.models import Worker
-from webapp.workers.values import GONE_AFTER
+from webapp.workers.service import state_of
+from webapp.workers.values import GONE_AFTER, WorkerState
 
 MOST_SHOWN = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerRow:
-    """One consumer process as its page shows it; ``state`` is alive, stopped or gone."""
+    """One consumer process as its page shows it; it takes all queues where it names none."""
 
     name: str
     host: str
@@ -23,40 +26,72 @@ class WorkerRow:
     kind: str
     processes: int
     version: str
-    state: str
+    queues: Sequence[str]
+    state: WorkerState
     started_at: datetime
     beat_at: datetime
-    running: list[int]
+    stopped_at: datetime | None
+    stop_requested_at: datetime | None
+    stop_requested_by: str | None
+    running: Sequence[int]
+    done: int
+    failed: int
+    memory_bytes: int | None
+
+    @property
+    def dom_id(self) -> str:
+        """Return the name as a part of an element's id."""
+        return self.name.replace(".", "-").replace(":", "-")
+
+    @property
+    def stoppable(self) -> bool:
+        """Tell whether it can be asked to stop."""
+        return self.state == WorkerState.ALIVE
 
 
 def list_workers(session: DbSession, *, now: datetime) -> list[WorkerRow]:
-    """Return the workers of the last day, those that beat last first."""
-    workers = session.scalars(select(Worker).order_by(Worker.beat_at.desc()).limit(MOST_SHOWN))
+    """Return the workers of the last day, those that beat last first: two statements."""
+    workers = session.scalars(
+        select(Worker)
+        .order_by(Worker.stopped_at.is_not(None), Worker.beat_at.desc(), Worker.name)
+        .limit(MOST_SHOWN)
+    )
     running = running_by_worker(session)
-    return [
-        WorkerRow(
-            name=worker.name,
-            host=worker.host,
-            pid=worker.pid,
-            kind=worker.kind,
-            processes=worker.processes,
-            version=worker.version,
-            state=_state(worker, now=now),
-            started_at=worker.started_at,
-            beat_at=worker.beat_at,
-            running=running.get(worker.name, []),
-        )
-        for worker in workers
-    ]
+    return [_row(worker, running.get(worker.name, []), now=now) for worker in workers]
+
+
+def find_row(session: DbSession, name: str, *, now: datetime) -> WorkerRow:
+    """Return one worker; :class:`NotFound` where there is none."""
+    worker = session.get(Worker, name, populate_existing=True)
+    if worker is None:
+        message = f"There is no worker {name!r}."
+        raise NotFound(message)
+    return _row(worker, running_by_worker(session).get(name, []), now=now)
+
+
+def _row(worker: Worker, running: Sequence[int], *, now: datetime) -> WorkerRow:
+    return WorkerRow(
+        name=worker.name,
+        host=worker.host,
+        pid=worker.pid,
+        kind=worker.kind,
+        processes=worker.processes,
+        version=worker.version,
+        queues=worker.queues,
+        state=state_of(worker, now=now),
+        started_at=worker.started_at,
+        beat_at=worker.beat_at,
+        stopped_at=worker.stopped_at,
+        stop_requested_at=worker.stop_requested_at,
+        stop_requested_by=worker.stop_requested_by,
+        running=running,
+        done=worker.done,
+        failed=worker.failed,
+        memory_bytes=worker.memory_bytes,
+    )
 
 
 def count_alive(session: DbSession, *, now: datetime) -> int:
     """Count the consumer processes that have shown life within the last minute."""
     alive = (Worker.beat_at > now - GONE_AFTER, Worker.stopped_at.is_(None))
     return session.scalar(select(func.count()).select_from(Worker).where(*alive)) or 0
-
-
-def _state(worker: Worker, *, now: datetime) -> str:
-    if worker.stopped_at is not None:
-        return "stopped"
-    return "alive" if worker.beat_at > now - GONE_AFTER else "gone"

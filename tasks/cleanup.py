@@ -1,0 +1,137 @@
+"""The ``cleanup`` job: removes what is older than it is to be kept, in small transactions.
+
+Figures of jobs, firings of schedules and rows of workers are bounded where they are written.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from flask import current_app
+from pydantic import Field
+from sqlalchemy.orm import Session
+
+from webapp.actors import SYSTEM
+from webapp.clock import now
+from webapp.db import transaction
+from webapp.dead_letters.service import remove_resolved
+from webapp.flags.recording import forget_oldest
+from webapp.jobs.registry import JobArguments, job
+from webapp.jobs.removal import remove_batches, remove_ended
+from webapp.jobs.service import save_checkpoint
+from webapp.jobs.values import JobCancelled, JobContext, RetryPolicy
+from webapp.settings import Settings
+
+ONE_HOUR = 3600.0
+#: Rows that one transaction looks at, so that no other writer waits for long.
+AT_ONCE = 500
+
+
+class CleanupArguments(JobArguments):
+    """How long things are kept, where that is not to be as the settings say."""
+
+    job_days: int | None = Field(
+        default=None, ge=1, le=36_500, description="Days after their end that jobs are kept"
+    )
+    dead_letter_days: int | None = Field(
+        default=None, ge=1, le=36_500, description="Days that resolved dead letters are kept"
+    )
+    flag_usage_days: int | None = Field(
+        default=None, ge=1, le=36_500, description="Days that the usage of flags is kept"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What is older goes."""
+
+    jobs: datetime
+    dead_letters: datetime
+    flag_usage: datetime
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a run has come: its part, the last job that it looked at, and what is gone."""
+
+    part: int = 0
+    after: int = 0
+    removed: dict[str, int] = field(default_factory=lambda: dict.fromkeys(PARTS, 0))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what the checkpoint keeps."""
+        return {"part": self.part, "after": self.after, "removed": self.removed}
+
+
+@job(
+    "cleanup",
+    CleanupArguments,
+    policy=RetryPolicy(max_retries=3, initial_delay=300),
+    timeout=ONE_HOUR,
+    priority=10,
+)
+def clean_up(context: JobContext, arguments: CleanupArguments) -> dict[str, int]:
+    """Remove jobs, dead letters and usage of flags that are older than they are to be kept."""
+    limits = _limits(current_app.extensions["settings"], arguments, now())
+    progress = Progress(**(context.claim.checkpoint or {}))
+    parts = tuple(PARTS.values())
+    while progress.part < len(parts):
+        if context.cancelled():
+            raise JobCancelled
+        # The checkpoint goes with the rows: what is gone is counted once, whatever happens.
+        with transaction() as session:
+            if parts[progress.part](session, progress, limits):
+                progress.part += 1
+            save_checkpoint(session, context.claim, progress.to_json())
+        context.progress(sum(progress.removed.values()))
+    gone = sum(progress.removed.values())
+    context.progress(gone, gone)
+    return progress.removed
+
+
+def _limits(settings: Settings, arguments: CleanupArguments, moment: datetime) -> Limits:
+    def before(days: int | None, otherwise: int) -> datetime:
+        return moment - timedelta(days=otherwise if days is None else days)
+
+    return Limits(
+        jobs=before(arguments.job_days, settings.job_retention_days),
+        dead_letters=before(arguments.dead_letter_days, settings.dead_letter_retention_days),
+        flag_usage=before(arguments.flag_usage_days, settings.flag_usage_retention_days),
+    )
+
+
+def _dead_letters(session: Session, progress: Progress, limits: Limits) -> bool:
+    number = remove_resolved(
+        session, resolved_before=limits.dead_letters, most=AT_ONCE, by=SYSTEM, now=now()
+    )
+    progress.removed["dead_letters"] += number
+    return number < AT_ONCE
+
+
+def _jobs(session: Session, progress: Progress, limits: Limits) -> bool:
+    removed = remove_ended(session, ended_before=limits.jobs, after=progress.after, most=AT_ONCE)
+    progress.removed["jobs"] += removed.number
+    progress.after = removed.last
+    return removed.over
+
+
+def _batches(session: Session, progress: Progress, limits: Limits) -> bool:
+    number = remove_batches(session, ended_before=limits.jobs, most=AT_ONCE)
+    progress.removed["batches"] += number
+    return number < AT_ONCE
+
+
+def _flag_usage(session: Session, progress: Progress, limits: Limits) -> bool:
+    number = forget_oldest(session, before=limits.flag_usage)
+    progress.removed["flag_usage"] += number
+    return number == 0
+
+
+#: In this order: a job can go once its letter has. Each tells whether it is through.
+PARTS: dict[str, Callable[[Session, Progress, Limits], bool]] = {
+    "dead_letters": _dead_letters,
+    "jobs": _jobs,
+    "batches": _batches,
+    "flag_usage": _flag_usage,
+}

@@ -1,0 +1,157 @@
+"""The ``cleanup`` job: what is too old goes once, in small steps, wherever it is interrupted."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from importlib import import_module
+
+import pytest
+from flask import Flask
+from sqlalchemy import func, select
+
+from tasks.work import run
+from webapp.actors import COMMAND, SYSTEM
+from webapp.clock import now
+from webapp.db import Base, reading, transaction
+from webapp.dead_letters.models import DeadLetter
+from webapp.dead_letters.service import resolve, write
+from webapp.dead_letters.values import Cause, Reason
+from webapp.flags.models import FeatureFlagEvaluation
+from webapp.jobs import service
+from webapp.jobs.models import Job, JobBatch
+from webapp.jobs.values import JobState
+
+cleanup = import_module("tasks.cleanup")
+CAUSE = Cause(
+    reason=Reason.NOT_RETRYABLE,
+    error_class="bug",
+    exception_type="TypeError",
+    message="no",
+    traceback="Traceback",
+)
+
+
+@pytest.fixture(autouse=True)
+def old_things(app: Flask) -> Iterator[None]:
+    """A hundred days ago: 25 jobs, two of them with a letter, one of those open; a batch, usage."""
+    past = now() - timedelta(days=100)
+    with app.app_context():
+        with transaction() as session:
+            for number in range(25):
+                job = Job(
+                    type="test_echo",
+                    queue="default",
+                    priority=50,
+                    state=JobState.DEAD if number < 2 else JobState.SUCCEEDED,
+                    arguments={},
+                    run_at=past,
+                    created_at=past,
+                    finished_at=past,
+                    created_by="tests",
+                )
+                session.add(job)
+                session.flush()
+                if number < 2:
+                    letter = write(session, job.id, CAUSE, now=past)
+                if number == 1:
+                    resolve(session, letter.id, by=COMMAND, now=past, notes="Known")
+            session.add(
+                JobBatch(name="b", size=1, created_at=past, created_by="tests", finished_at=past)
+            )
+            for days in (10, 500, 500, 600):
+                hour = (now() - timedelta(days=days)).replace(minute=0, second=0, microsecond=0)
+                session.add(
+                    FeatureFlagEvaluation(
+                        flag=f"flag{session.scalar(COUNT_USAGE)}",
+                        hour=hour,
+                        environment="production",
+                        variant="",
+                        enabled=True,
+                        reason="on",
+                        count=1,
+                    )
+                )
+                session.flush()
+        yield
+
+
+COUNT_USAGE = select(func.count()).select_from(FeatureFlagEvaluation)
+
+
+def clean(app: Flask, **arguments: int) -> Job:
+    with transaction() as session:
+        job_id = service.enqueue(session, "cleanup", arguments, by=SYSTEM, now=now()).id
+    assert run(app, job_id, worker="w")
+    return found(job_id)
+
+
+def found(job_id: int) -> Job:
+    with reading() as session:
+        return service.find_job(session, job_id)
+
+
+def number_of(model: type[Base]) -> int:
+    with reading() as session:
+        return session.scalar(select(func.count()).select_from(model)) or 0
+
+
+def test_the_result_tells_how_many_of_each_went(app: Flask) -> None:
+    done = clean(app)
+    assert done.state == JobState.SUCCEEDED, done.error
+    assert done.result == {"dead_letters": 1, "jobs": 24, "batches": 1, "flag_usage": 3}
+    # The open letter and its job, and the clean-up itself.
+    assert (number_of(Job), number_of(DeadLetter), number_of(JobBatch)) == (2, 1, 0)
+    assert number_of(FeatureFlagEvaluation) == 1
+    assert done.progress_done == 29
+
+
+def test_a_second_run_finds_nothing(app: Flask) -> None:
+    clean(app)
+    again = clean(app)
+    assert again.result == {"dead_letters": 0, "jobs": 0, "batches": 0, "flag_usage": 0}
+
+
+def test_arguments_win_over_the_settings(app: Flask) -> None:
+    kept = clean(app, job_days=200, dead_letter_days=200, flag_usage_days=550)
+    assert kept.result == {"dead_letters": 0, "jobs": 0, "batches": 0, "flag_usage": 1}
+
+
+def test_nothing_is_kept_for_less_than_a_day(app: Flask) -> None:
+    with pytest.raises(Exception, match="job_days"):
+        clean(app, job_days=0)
+
+
+def test_a_run_that_is_interrupted_goes_on_and_counts_everything_once(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cleanup, "AT_ONCE", 4)
+    steps = iter(range(1_000))
+    save = cleanup.save_checkpoint
+
+    def interrupted(*args: object) -> None:
+        save(*args)
+        if next(steps) % 3 == 2:
+            raise ConnectionError("the database is away")
+
+    monkeypatch.setattr(cleanup, "save_checkpoint", interrupted)
+    with transaction() as session:
+        job_id = service.enqueue(session, "cleanup", {}, by=SYSTEM, now=now()).id
+    before = number_of(Job)
+    for _ in range(20):
+        run(app, job_id, worker="w", early=True)
+        if found(job_id).state == JobState.DEAD:
+            with transaction() as session:
+                service.retry(session, job_id, by=SYSTEM, now=now())
+    done = found(job_id)
+    assert done.state == JobState.SUCCEEDED
+    assert done.result == {"dead_letters": 1, "jobs": 24, "batches": 1, "flag_usage": 3}
+    assert before - number_of(Job) == 24
+
+
+def test_a_run_that_is_canceled_stops_between_two_steps(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cleanup, "AT_ONCE", 4)
+    monkeypatch.setattr("tasks.runner.RunningJob.cancelled", lambda self: number_of(Job) < 20)
+    canceled = clean(app)
+    assert canceled.state == JobState.CANCELED
+    assert 0 < number_of(Job) < 20
