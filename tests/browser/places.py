@@ -47,6 +47,7 @@ def furnish(account: Account, folder: Path) -> dict[str, str]:
     letter = lose_job(account, BROKEN, file)
     make_schedule(account, SCHEDULE)
     account.post(f"/schedules/{SCHEDULE}/run")
+    failed = fail_job(account)
     job = re.search(r'href="/jobs/(\d+)"', account.get(f"/sources/{SOURCE}"))
     assert job, "the run names its job"
     return {
@@ -65,7 +66,12 @@ def furnish(account: Account, folder: Path) -> dict[str, str]:
         "new group": "/flags/groups/new",
         "jobs": "/jobs",
         "job": f"/jobs/{job[1]}",
+        "failed job": failed,
         "no job": "/jobs?q=nothing-goes-by-this-name",
+        "new job": "/jobs/new?type=test_steps",
+        "question about jobs": "/jobs/bulk?action=retry&scope=all",
+        "job types": "/jobs/types",
+        "job type": "/jobs/types/etl",
         "dead letters by cause": "/dead-letters",
         "dead letters": "/dead-letters/list",
         "many dead letters": "/dead-letters/bulk?action=retry",
@@ -135,6 +141,19 @@ def lose_job(account: Account, source: str, file: Path) -> str:
     listed = f"/dead-letters/list?q={source}"
     wait_until(lambda: bool(_letter(account.get(listed))), seconds=60, what=f"{source} is given up")
     return _letter(account.get(listed))
+
+
+def fail_job(account: Account) -> str:
+    """Run a job that says something and then fails for good; returns its path."""
+    account.post("/jobs", type="test_steps", **{"arguments.fail_at": "3"})
+    listed = "/jobs?type=test_steps&state=dead"
+    wait_until(lambda: bool(_job(account.get(listed))), seconds=60, what="a job is given up")
+    return _job(account.get(listed))
+
+
+def _job(page: str) -> str:
+    found = re.search(r'class="table__main" href="(/jobs/\d+)"', page)
+    return found[1] if found else ""
 
 
 def _letter(page: str) -> str:

@@ -274,8 +274,19 @@ def test_a_refused_retry_says_why(
 def test_a_type_of_the_consoles_own_is_not_enqueued_by_hand(
     app: Flask, client: ConsoleClient
 ) -> None:
-    answer = client.post(f"{LIST}/job-bulk", json={}, headers=bearer(app, Role.ADMIN))
-    assert answer.status_code == 403
+    headers = bearer(app, Role.ADMIN)
+    arguments = {"action": "cancel", "by_kind": "user", "by_name": "somebody else"}
+    wanted = {"type": "job-bulk", "arguments": arguments}
+    answers = [
+        client.post(f"{LIST}/job-bulk", json={"arguments": arguments}, headers=headers),
+        client.post("/api/v1/queue/batches", json={"name": "b", "jobs": [wanted]}, headers=headers),
+        client.post(
+            "/api/v1/queue/schedules",
+            json=wanted | {"name": "s", "cron": "0 6 * * *", "reason": "r"},
+            headers=headers,
+        ),
+    ]
+    assert [answer.status_code for answer in answers] == [422, 422, 422]
 
 
 def test_without_a_token_nothing_is_taken(client: ConsoleClient) -> None:

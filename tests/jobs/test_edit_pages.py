@@ -31,8 +31,8 @@ def test_the_form_is_made_from_the_schema_of_the_type(operator: ConsoleClient) -
 
 def test_types_of_the_consoles_own_are_not_offered(operator: ConsoleClient) -> None:
     assert "job-bulk" not in operator.get("/jobs/new").text
-    assert operator.get("/jobs/new?type=job-bulk").status_code == 403
-    assert operator.post("/jobs", data={"type": "job-bulk"}).status_code == 403
+    assert operator.get("/jobs/new?type=job-bulk").status_code == 422
+    assert operator.post("/jobs", data={"type": "job-bulk"}).status_code == 422
 
 
 def test_a_job_is_enqueued_with_its_options(app: Flask, operator: ConsoleClient) -> None:

@@ -124,3 +124,26 @@ def nothing(context: JobContext, arguments: NoArguments) -> Result:
     """Be over at once."""
     del context, arguments
     return None
+
+
+class StepsArguments(JobArguments):
+    """How many steps it takes, and how long each."""
+
+    steps: int = 3
+    seconds: float = 0.0
+    fail_at: int | None = None
+
+
+@job("test_steps", StepsArguments, policy=QUICK)
+def steps(context: JobContext, arguments: StepsArguments) -> Result:
+    """Go step by step, tell of each, and stop when asked to."""
+    for step in range(1, arguments.steps + 1):
+        if step == arguments.fail_at:
+            message = f"step {step} is one too many"
+            raise ValueError(message)
+        time.sleep(arguments.seconds)
+        if context.cancelled():
+            raise JobCancelled
+        context.progress(step, arguments.steps, f"step {step}")
+        context.log("step_taken", step=step, password="geheim")
+    return {"steps": arguments.steps}

@@ -24,6 +24,8 @@ PAGES: dict[str, tuple[str, str | None]] = {
     "segment": ("flags.segments.show", "name"),
     "group": ("flags.groups.show", "name"),
     "job": ("jobs.show", "job_id"),
+    "job_type": ("jobs.policy", "name"),
+    "queue": ("jobs.types", None),
     "dead_letter": ("dead_letters.show", "letter_id"),
     "schedule": ("schedules.show", "name"),
     "source": ("sources.show", "name"),

@@ -5,9 +5,9 @@ from flask import Blueprint, Response, request, url_for
 from webapp.clock import now
 from webapp.db import db
 from webapp.jobs import queries, service
+from webapp.jobs.batching import batch_of
 from webapp.jobs.filters import JobFilters
 from webapp.jobs.models import Job
-from webapp.jobs.registry import find_open_type
 from webapp.jobs.schemas import (
     EnqueueRequest,
     attempt_as_json,
@@ -53,7 +53,6 @@ def index() -> Response:
 @requires(Role.OPERATOR)
 def enqueue(type_name: str) -> Response:
     """Take a job: 202 with its address, also while the broker is away."""
-    find_open_type(type_name)
     body = read_json(EnqueueRequest)
     job = service.enqueue(
         db.session, type_name, body.arguments, by=actor(), now=now(), **body.options()
@@ -67,6 +66,7 @@ def enqueue(type_name: str) -> Response:
 def show(job_id: int) -> Response:
     """Write one job with its attempts, its log and the jobs around it."""
     job = service.find_job(db.session, job_id)
+    batch = batch_of(db.session, job.batch_id)
     around = queries.neighbours_of(db.session, job_id)
     return json_answer(
         job_as_json(job)
@@ -75,7 +75,7 @@ def show(job_id: int) -> Response:
             "log": [line_as_json(line) for line in queries.log_of(db.session, job_id)],
             "depends_on": [neighbour_as_json(item) for item in around.before],
             "needed_by": [neighbour_as_json(item) for item in around.after],
-            "batch": batch_as_json(queries.batch_of(db.session, job.batch_id)),
+            "batch": batch_as_json(batch) if batch else None,
         }
     )
 

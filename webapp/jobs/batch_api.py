@@ -1,14 +1,12 @@
 """Batches of jobs over JSON."""
 
-from typing import Any
-
 from flask import Blueprint, Response, url_for
 from pydantic import Field
 
 from webapp.clock import now
 from webapp.db import db
 from webapp.jobs import batching
-from webapp.jobs.batching import BatchRow
+from webapp.jobs.schemas import Arguments, batch_as_json
 from webapp.jobs.wishes import JobOptions, Wish
 from webapp.roles import Role
 from webapp.web.access import actor, requires
@@ -26,7 +24,7 @@ class BatchedJob(Schema):
     """One job of a batch; its arguments are checked by its type's own schema."""
 
     type: Text
-    arguments: dict[str, Any] = Field(default_factory=dict)
+    arguments: Arguments = Field(default_factory=dict)
     queue: Text | None = None
     priority: int | None = None
     run_at: Moment | None = None
@@ -44,7 +42,7 @@ class FollowingJob(Schema):
     """The job that is to run once all others have ended."""
 
     type: Text
-    arguments: dict[str, Any] = Field(default_factory=dict)
+    arguments: Arguments = Field(default_factory=dict)
 
 
 class NewBatch(Schema):
@@ -70,7 +68,7 @@ def create() -> Response:
         now=now(),
     )
     db.session.commit()
-    answer = json_answer(_as_json(batching.find_batch(db.session, batch.id)), 202)
+    answer = json_answer(batch_as_json(batching.find_batch(db.session, batch.id)), 202)
     answer.headers["Location"] = url_for("batches_api.show", batch_id=batch.id)
     return answer
 
@@ -80,7 +78,7 @@ def create() -> Response:
 def index() -> Response:
     """List batches, newest first; ``next`` is the address of the older ones."""
     page = batching.list_batches(db.session, read_cursor())
-    items = [_as_json(row) for row in page.rows]
+    items = [batch_as_json(row) for row in page.rows]
     return json_answer({"items": items, "next": neighbours(page)["next_url"]})
 
 
@@ -88,18 +86,4 @@ def index() -> Response:
 @requires(Role.VIEWER)
 def show(batch_id: int) -> Response:
     """Return one batch, with its jobs counted by state."""
-    return json_answer(_as_json(batching.find_batch(db.session, batch_id)))
-
-
-def _as_json(row: BatchRow) -> dict[str, Any]:
-    return {
-        "id": row.id,
-        "name": row.name,
-        "size": row.size,
-        "ended": row.ended,
-        "states": row.counts,
-        "created_at": row.created_at,
-        "created_by": row.created_by,
-        "finished_at": row.finished_at,
-        "then": {"type": row.then_type, "job_id": row.then_job_id} if row.then_type else None,
-    }
+    return json_answer(batch_as_json(batching.find_batch(db.session, batch_id)))

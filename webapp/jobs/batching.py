@@ -127,11 +127,17 @@ def finish(session: DbSession, batch_id: int, *, by: Actor, now: datetime) -> bo
 
 def find_batch(session: DbSession, batch_id: int) -> BatchRow:
     """Return one batch; :class:`NotFound` where there is none."""
-    batch = session.get(JobBatch, batch_id)
+    batch = batch_of(session, batch_id)
     if batch is None:
         message = f"There is no batch {batch_id}."
         raise NotFound(message)
-    return _row(batch, _counts(session, [batch_id]))
+    return batch
+
+
+def batch_of(session: DbSession, batch_id: int | None) -> BatchRow | None:
+    """Return the batch that a job says it belongs to: two statements."""
+    batch = session.get(JobBatch, batch_id) if batch_id is not None else None
+    return _row(batch, _counts(session, [batch.id])) if batch is not None else None
 
 
 def list_batches(session: DbSession, cursor: Cursor) -> Page[BatchRow]:

@@ -66,7 +66,7 @@ def _untold(most: int) -> Select[tuple[int, str | None]]:
 
 def _tell(session: DbSession, job_id: int, by: Actor, *, now: datetime) -> None:
     arguments = {"job_id": job_id, "delivery_id": f"msg_{uuid.uuid4().hex}"}
-    callback = enqueue(session, TYPE, arguments, by=by, now=now)
+    callback = enqueue(session, TYPE, arguments, by=by, now=now, internal=True)
     told = session.execute(
         update(Job)
         .where(Job.id == job_id, Job.callback_job_id.is_(None), Job.state.in_(ENDED))

@@ -31,8 +31,8 @@ _BOUNDS: Final = (
     ("exclusiveMinimum", "more than {}"),
     ("maximum", "at most {}"),
     ("exclusiveMaximum", "less than {}"),
-    ("minLength", "at least {} characters"),
-    ("maxLength", "at most {} characters"),
+    ("minLength", "no shorter than {}"),
+    ("maxLength", "no longer than {}"),
     ("pattern", "like {}"),
     ("format", "{}"),
 )
@@ -189,10 +189,12 @@ def _field(
 ) -> ArgumentField:
     inner, nullable = _inner(part, definitions)
     kind, options = _kind(inner)
-    label = part.get("title") or inner.get("title") or name
+    title = str(part.get("title") or inner.get("title") or name)
+    words = name.replace("_", " ")
     return ArgumentField(
         name=name,
-        label=str(label),
+        # Where nobody gave a title, it is the name with capitals.
+        label=words.capitalize() if title == words.title() else title,
         kind=kind,
         required=required,
         nullable=nullable,

@@ -8,6 +8,7 @@ from webapp.actors import Actor
 from webapp.db import DbSession
 from webapp.jobs.bulk import BULK_TYPE, TOGETHER, Order, Refusal, carry_out, note_order, survey
 from webapp.jobs.service import enqueue
+from webapp.jobs.wishes import JobOptions
 
 #: Before whatever waits: somebody stands and looks.
 PRIORITY = 90
@@ -40,5 +41,6 @@ def give(session: DbSession, order: Order, *, by: Actor, now: datetime, reason: 
         "by_kind": by.kind,
         "by_name": by.name,
     }
-    job = enqueue(session, BULK_TYPE, arguments, by=by, now=now, priority=PRIORITY)
+    options = JobOptions(priority=PRIORITY, internal=True)
+    job = enqueue(session, BULK_TYPE, arguments, by=by, now=now, **options)
     return Given(job_id=job.id)

@@ -6,6 +6,7 @@ from werkzeug.wrappers import Response
 from webapp.clock import now
 from webapp.db import db
 from webapp.jobs import queries, service
+from webapp.jobs.batching import batch_of
 from webapp.jobs.bulk import BulkAction
 from webapp.jobs.control import find_paused_queues, find_settings
 from webapp.jobs.filters import JobFilters
@@ -73,7 +74,7 @@ def show(job_id: int) -> Response:
         lines=queries.log_of(db.session, job_id, LINES),
         most_lines=LINES,
         around=queries.neighbours_of(db.session, job_id),
-        batch=queries.batch_of(db.session, job.batch_id),
+        batch=batch_of(db.session, job.batch_id),
         pauses=lambda: [item for item in pauses() if item[1] in {job.queue, job.type}],
         snippet=_snippet(job),
     )

@@ -11,7 +11,7 @@ from webapp.db import DbSession
 from webapp.jobs.filters import JobFilters, narrowed
 from webapp.jobs.journal import MOST_LINES
 from webapp.jobs.lifecycle import ACTIVE, WAITING, may
-from webapp.jobs.models import Job, JobAttempt, JobBatch, JobDependency, JobLogLine, JobMetric
+from webapp.jobs.models import Job, JobAttempt, JobDependency, JobLogLine, JobMetric
 from webapp.jobs.values import JobState
 from webapp.paging import COUNT_CAP, PAGE_SIZE, Cursor, Page, fetch_page
 
@@ -151,29 +151,6 @@ def neighbours_of(session: DbSession, job_id: int) -> Neighbours:
         for side in (True, False)
     }
     return Neighbours(before=sides[True], after=sides[False])
-
-
-@dataclass(frozen=True, slots=True)
-class BatchView:
-    """A batch, and how many of its jobs are in each state."""
-
-    batch: JobBatch
-    states: Mapping[JobState, int]
-
-    @property
-    def ended(self) -> int:
-        """Return how many of its jobs have come to an end."""
-        return sum(count for state, count in self.states.items() if state not in ACTIVE)
-
-
-def batch_of(session: DbSession, batch_id: int | None) -> BatchView | None:
-    """Return a batch with its counts: two statements."""
-    batch = session.get(JobBatch, batch_id) if batch_id is not None else None
-    if batch is None:
-        return None
-    counts = select(Job.state, func.count()).where(Job.batch_id == batch_id).group_by(Job.state)
-    rows = session.execute(counts).all()
-    return BatchView(batch, {JobState(state): count for state, count in rows})
 
 
 MINUTES = 60

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from webapp.errors import Forbidden, Invalid, NotFound
+from webapp.errors import Invalid, NotFound
 from webapp.jobs.values import JobContext, RetryPolicy
 
 Arguments = TypeVar("Arguments", bound="JobArguments")
@@ -97,10 +97,11 @@ def find_job_type(name: str) -> JobType:
 
 
 def find_open_type(name: str) -> JobType:
-    """Return a type whose jobs may be made by hand; :class:`Forbidden` where they may not."""
+    """Return a type whose jobs may be made by hand; :class:`Invalid` where they may not."""
     kind = find_job_type(name)
     if kind.internal:
-        raise Forbidden(f"Jobs of the type {name} are made by the console itself, not by hand.")
+        message = f"Jobs of the type {name} are made by the console itself, not by hand."
+        raise Invalid.field("type", message)
     return kind
 
 

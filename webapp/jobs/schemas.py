@@ -7,11 +7,12 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 
 from webapp.errors import Invalid
+from webapp.jobs.batching import BatchRow
 from webapp.jobs.bulk import MOST_IDS, BulkAction, Order, Refusal, Survey
 from webapp.jobs.control import PolicyDraft
 from webapp.jobs.filters import JobFilters
 from webapp.jobs.models import Job, JobAttempt, JobLogLine, JobQueue, JobTypeSetting
-from webapp.jobs.queries import BatchView, Neighbour
+from webapp.jobs.queries import Neighbour
 from webapp.jobs.registry import JobType
 from webapp.jobs.values import RetryPolicy
 from webapp.jobs.wishes import JobOptions
@@ -193,22 +194,18 @@ def neighbour_as_json(neighbour: Neighbour) -> dict[str, Any]:
     return {"id": neighbour.id, "type": neighbour.type, "state": neighbour.state}
 
 
-def batch_as_json(view: BatchView | None) -> dict[str, Any] | None:
+def batch_as_json(row: BatchRow) -> dict[str, Any]:
     """Write a batch with its progress."""
-    if view is None:
-        return None
-    batch = view.batch
     return {
-        "id": batch.id,
-        "name": batch.name,
-        "size": batch.size,
-        "ended": view.ended,
-        "states": {state.value: count for state, count in view.states.items()},
-        "then_type": batch.then_type,
-        "then_job_id": batch.then_job_id,
-        "created_at": batch.created_at,
-        "created_by": batch.created_by,
-        "finished_at": batch.finished_at,
+        "id": row.id,
+        "name": row.name,
+        "size": row.size,
+        "ended": row.ended,
+        "states": row.counts,
+        "created_at": row.created_at,
+        "created_by": row.created_by,
+        "finished_at": row.finished_at,
+        "then": {"type": row.then_type, "job_id": row.then_job_id} if row.then_type else None,
     }
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final, TypedDict
 
 from webapp.actors import Actor
 from webapp.errors import Invalid
-from webapp.jobs.registry import JobType, find_job_type, parse_arguments
+from webapp.jobs.registry import JobType, find_job_type, find_open_type, parse_arguments
 from webapp.jobs.values import JobState
 from webapp.outbound.http import check_callback_url
 
@@ -28,7 +28,8 @@ class JobOptions(TypedDict, total=False):
     ``run_at`` is when, or ``delay`` in how many seconds; ``priority`` is 0 to 100, the highest
     first.  A job that has not begun by ``expires_at`` is canceled.  With ``unique_key`` the
     unfinished job of that key is returned instead of a second one.  ``depends_on`` are jobs that
-    must have succeeded first.  ``callback_url`` is told of its end.
+    must have succeeded first.  ``callback_url`` is told of its end.  ``internal`` is for the
+    console itself, whose own types are refused without it.
     """
 
     queue: str | None
@@ -39,6 +40,7 @@ class JobOptions(TypedDict, total=False):
     unique_key: str | None
     depends_on: Sequence[int]
     callback_url: str | None
+    internal: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,8 @@ def row_of(wish: Wish, *, by: Actor, now: datetime) -> dict[str, Any]:
     Whether it is handed over, and what it depends on, is for the caller to add.
     """
     options = wish.options
-    kind = find_job_type(wish.type)
+    find = find_job_type if options.get("internal") else find_open_type
+    kind = find(wish.type)
     checked = parse_arguments(kind, wish.arguments)
     run_at = _run_at(options, now)
     return {

@@ -227,7 +227,8 @@ def _form_page(
 
 def _types(chosen: str) -> list[tuple[str, str]]:
     """Return the types to choose from; one that is gone must not turn into another by itself."""
-    types = [(kind.name, f"{kind.name}: {kind.description}") for kind in job_types()]
+    open_types = [kind for kind in job_types() if not kind.internal]
+    types = [(kind.name, f"{kind.name}: {kind.description}") for kind in open_types]
     known = {name for name, _ in types}
     gone = [(chosen, f"{chosen}: no longer there")] if chosen and chosen not in known else []
     return gone + types

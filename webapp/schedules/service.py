@@ -17,7 +17,7 @@ from webapp.audit.service import record
 from webapp.audit.values import Change
 from webapp.db import DbSession
 from webapp.errors import Conflict, DomainError, Invalid, NotFound
-from webapp.jobs.registry import find_job_type, parse_arguments
+from webapp.jobs.registry import find_job_type, find_open_type, parse_arguments
 from webapp.schedules.models import Schedule
 from webapp.schedules.timing import check_cron, check_zone, next_after
 from webapp.schedules.values import (
@@ -237,7 +237,7 @@ def _checked_name(draft: ScheduleDraft) -> str:
 
 def _checked_type(draft: ScheduleDraft) -> str:
     try:
-        return find_job_type(draft.type).name
+        return find_open_type(draft.type).name
     except NotFound as error:
         raise Invalid.field("type", error.detail) from None
 
