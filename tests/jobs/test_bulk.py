@@ -13,13 +13,14 @@ from webapp.actors import COMMAND, SYSTEM
 from webapp.audit.models import AuditEntry
 from webapp.clock import now
 from webapp.db import reading, transaction
+from webapp.errors import Invalid
 from webapp.jobs import bulk, service
 from webapp.jobs.bulk import BULK_TYPE, BulkAction, Order, carry_out, survey
 from webapp.jobs.filters import JobFilters
 from webapp.jobs.models import Job
 from webapp.jobs.registry import find_job_type
 from webapp.jobs.values import JobState
-from webapp.jobs.wishes import Wish
+from webapp.jobs.wishes import JobOptions, Wish
 from webapp.roles import Role
 
 URL = "/api/v1/queue/bulk"
@@ -204,3 +205,15 @@ def test_what_waits_for_others_is_not_run_at_once_with_many(app: Flask) -> None:
         assert survey(session, order).total == 0
         assert carry_out(session, order, by=SYSTEM, now=now()).last is None
         assert service.find_job(session, held).state == JobState.SCHEDULED
+
+
+def test_the_arguments_of_an_order_cannot_be_changed_afterwards(app: Flask) -> None:
+    arguments = {"action": "retry", "by_kind": "user", "by_name": "ada"}
+    with app.app_context(), transaction() as session:
+        options = JobOptions(internal=True)
+        job = service.enqueue(session, BULK_TYPE, arguments, by=SYSTEM, now=now(), **options)
+        session.execute(update(Job).where(Job.id == job.id).values(state="dead"))
+        changed = arguments | {"action": "cancel"}
+        with pytest.raises(Invalid, match="by the console itself"):
+            service.retry(session, job.id, by=SYSTEM, now=now(), arguments=changed)
+        assert service.retry(session, job.id, by=SYSTEM, now=now()).state == JobState.QUEUED

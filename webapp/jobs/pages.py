@@ -9,6 +9,7 @@ from webapp.jobs import queries, service
 from webapp.jobs.batching import batch_of
 from webapp.jobs.bulk import BulkAction
 from webapp.jobs.control import find_paused_queues, find_settings
+from webapp.jobs.figures import throughput
 from webapp.jobs.filters import JobFilters
 from webapp.jobs.models import Job
 from webapp.jobs.registry import job_types
@@ -51,7 +52,7 @@ def index() -> Response:
         sort=sort,
         states=list(JobState),
         counts=lambda: queries.count_states(db.session),
-        figures=lambda: queries.minute_figures(db.session, filters, now=now()),
+        steps=lambda: throughput(db.session, now=now(), type_name=filters.type),
         queues=lambda: _queues(filters),
         pauses=pauses,
         type_options=[(kind.name, kind.name) for kind in job_types()],

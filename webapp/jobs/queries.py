@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ScalarSelect, func, literal, select, union_all
@@ -11,7 +11,7 @@ from webapp.db import DbSession
 from webapp.jobs.filters import JobFilters, narrowed
 from webapp.jobs.journal import MOST_LINES
 from webapp.jobs.lifecycle import ACTIVE, WAITING, may
-from webapp.jobs.models import Job, JobAttempt, JobDependency, JobLogLine, JobMetric
+from webapp.jobs.models import Job, JobAttempt, JobDependency, JobLogLine
 from webapp.jobs.values import JobState
 from webapp.paging import COUNT_CAP, PAGE_SIZE, Cursor, Page, fetch_page
 
@@ -151,45 +151,6 @@ def neighbours_of(session: DbSession, job_id: int) -> Neighbours:
         for side in (True, False)
     }
     return Neighbours(before=sides[True], after=sides[False])
-
-
-MINUTES = 60
-
-
-@dataclass(frozen=True, slots=True)
-class MinuteFigures:
-    """Attempts that succeeded and failed, minute by minute, oldest first."""
-
-    minutes: Sequence[tuple[int, int]]
-
-    @property
-    def succeeded(self) -> int:
-        """Return all that succeeded."""
-        return sum(good for good, _ in self.minutes)
-
-    @property
-    def failed(self) -> int:
-        """Return all that failed."""
-        return sum(bad for _, bad in self.minutes)
-
-
-def minute_figures(session: DbSession, filters: JobFilters, *, now: datetime) -> MinuteFigures:
-    """Return the last hour, of one type where the list is narrowed to one: one statement."""
-    start = now.replace(second=0, microsecond=0) - timedelta(minutes=MINUTES - 1)
-    wanted = (
-        select(
-            JobMetric.at,
-            func.sum(JobMetric.succeeded).label("good"),
-            func.sum(JobMetric.failed + JobMetric.lost).label("bad"),
-        )
-        .where(JobMetric.seconds == 60, JobMetric.at >= start)  # noqa: PLR2004 - a minute
-        .group_by(JobMetric.at)
-    )
-    if filters.type:
-        wanted = wanted.where(JobMetric.type == filters.type)
-    found = {row.at: (int(row.good), int(row.bad)) for row in session.execute(wanted)}
-    steps = (start + timedelta(minutes=step) for step in range(MINUTES))
-    return MinuteFigures([found.get(at, (0, 0)) for at in steps])
 
 
 def queue_names(session: DbSession) -> list[str]:

@@ -21,7 +21,7 @@ from webapp.jobs import queries
 from webapp.jobs.broker import dispatch_mark, hand_over
 from webapp.jobs.lifecycle import ACTIVE, WAITING, may, sources_of, target_of
 from webapp.jobs.models import Job, JobAttempt, JobDependency
-from webapp.jobs.registry import find_job_type, parse_arguments
+from webapp.jobs.registry import find_job_type, find_open_type, parse_arguments
 from webapp.jobs.values import Claim, JobState, LeaseLost
 from webapp.jobs.wishes import MAX_DEPENDENCIES, JobOptions, Wish, check_priority, row_of
 from webapp.paging import count_up_to_cap
@@ -265,7 +265,7 @@ def retry(
     fresh: dict[str, Any] = {"attempts": 0, "losses": 0, "deferrals": 0} if revived else {}
     changes: dict[str, Change] = {}
     if revived and arguments is not None:
-        kind = find_job_type(job.type)
+        kind = find_open_type(job.type)
         checked = parse_arguments(kind, arguments).model_dump(mode="json")
         if checked != job.arguments:
             changes = {"arguments": Change(job.arguments, checked)}
