@@ -30,21 +30,21 @@ def counted(seconds: int) -> int:
 def test_a_beat_counts_what_ended_and_the_next_one_waits_its_turn(app: Flask) -> None:
     with app.app_context():
         succeed(app)
-        roll_up_figures(app)
+        roll_up_figures(app, now())
         assert (counted(MINUTE), counted(HOUR)) == (1, 1)
         succeed(app)
-        roll_up_figures(app)
+        roll_up_figures(app, now())
         assert (counted(MINUTE), counted(HOUR)) == (1, 1)
         with transaction() as session:
             session.execute(update(JobMetricHead).values(claimed_at=now() - timedelta(minutes=1)))
-        roll_up_figures(app)
+        roll_up_figures(app, now())
         assert (counted(MINUTE), counted(HOUR)) == (2, 2)
 
 
 def test_the_wait_of_a_job_is_counted_from_when_it_was_due(app: Flask) -> None:
     with app.app_context():
         succeed(app)
-        roll_up_figures(app)
+        roll_up_figures(app, now())
         with reading() as session:
             (row,) = session.scalars(select(JobMetric).where(JobMetric.seconds == MINUTE))
         assert (sum(row.run_buckets), sum(row.wait_buckets)) == (1, 1)
