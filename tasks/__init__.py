@@ -48,7 +48,7 @@ def _catch_up() -> list[int]:
         rescue_lost(_app)
         keep_up_ledger(_app, now())
         tell_ends(_app)
-        roll_up_figures(_app)
+        roll_up_figures(_app, now())
         return due_now(_app)
 
 

@@ -64,6 +64,11 @@ class LedgerConsumer(Consumer):
         huey.ended = self._ended.wait
         huey.end_when_idle = partial(os.kill, os.getpid(), END_WHEN_IDLE)
 
+    def start(self) -> None:
+        """Start, ready to be told to end before the first process can tell it."""
+        signal.signal(END_WHEN_IDLE, self._handle_signal)
+        super().start()
+
     def _create_process(self, process: BaseProcess, name: str) -> Any:
         if isinstance(process, LedgerWorker):
             process.place = int(name.rpartition("-")[2])

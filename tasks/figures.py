@@ -1,25 +1,25 @@
 """The beat that keeps the figures of jobs; see ``webapp.jobs.rollup``."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from flask import Flask
 
-from webapp.clock import now
 from webapp.db import reading, transaction
 from webapp.jobs.rollup import CLOSES_AFTER, count, is_due, take_turn, write
 from webapp.settings import Settings
 
 
-def roll_up_figures(app: Flask) -> None:
+def roll_up_figures(app: Flask, moment: datetime) -> None:
     """Count how attempts ended, where nobody has done so for a while.
 
+    ``moment`` is by the clock that all consumers share, lest one of them closes minutes early.
     They are counted outside the writing transactions: no job waits for it.
     """
     with reading() as session:
-        if not is_due(session, now=now()):
+        if not is_due(session, now=moment):
             return
     with transaction() as session:
-        turn = take_turn(session, now=now(), closes_after=_closes_after(app))
+        turn = take_turn(session, now=moment, closes_after=_closes_after(app))
     if turn is None:
         return
     with reading() as session:

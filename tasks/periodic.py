@@ -93,7 +93,7 @@ class BeatScheduler(Scheduler):
             self._fire_schedules,
             self._keep_up,
             tell_ends,
-            roll_up_figures,
+            self._roll_up,
             publish_tokens,
             collect_usage,
         )
@@ -201,6 +201,9 @@ class BeatScheduler(Scheduler):
 
     def _keep_up(self, app: Flask) -> None:
         keep_up_ledger(app, self._shared_now())
+
+    def _roll_up(self, app: Flask) -> None:
+        roll_up_figures(app, self._shared_now())
 
     def _shared_now(self) -> datetime:
         """Return the time by the database's clock: what is due is not for one machine to say."""

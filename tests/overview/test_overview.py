@@ -121,7 +121,7 @@ def test_figures_are_those_of_the_ledger(app: Flask, viewer: ConsoleClient) -> N
         assert held is not None
         attempts.succeed(session, held, result=None, now=now())
     with app.app_context():
-        roll_up_figures(app)
+        roll_up_figures(app, now())
     part = viewer.htmx("/", "overview-figures").text
     assert part.lstrip().startswith('<div id="overview-figures"')
     assert "Healthy." in part
