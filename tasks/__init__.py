@@ -14,6 +14,7 @@ from tasks.figures import roll_up_figures
 from tasks.periodic import due_now, keep_up_ledger, prepare_child, rescue_lost
 from tasks.queue import REDIS_SEND_SECONDS, CallerBroker, HueyBroker, build_huey
 from tasks.work import run, work
+from webapp.clock import now
 from webapp.jobs.broker import provide_broker
 from webapp.settings import Settings
 
@@ -45,7 +46,7 @@ for _module in (
 def _catch_up() -> list[int]:
     with _app.app_context():
         rescue_lost(_app)
-        keep_up_ledger(_app)
+        keep_up_ledger(_app, now())
         tell_ends(_app)
         roll_up_figures(_app)
         return due_now(_app)

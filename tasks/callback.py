@@ -52,6 +52,7 @@ class CallbackArguments(JobArguments):
     # 5 s, 20 s, 80 s and so on, for about 13 hours.
     policy=RetryPolicy(max_retries=8, initial_delay=5, backoff_factor=4, max_delay=SIX_HOURS),
     timeout=LIMIT_SECONDS,
+    # By hand nobody is to have anything said in our name.
     internal=True,
 )
 def tell(context: JobContext, arguments: CallbackArguments) -> Result:

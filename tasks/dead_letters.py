@@ -72,6 +72,7 @@ class BulkArguments(JobArguments):
     BulkArguments,
     policy=RetryPolicy(max_retries=5, initial_delay=10, jitter=0.0, max_deferrals=MOST_TURNS),
     timeout=ONE_HOUR,
+    internal=True,
 )
 def act_on_letters(context: JobContext, arguments: BulkArguments) -> dict[str, Any]:
     """Retry, resolve or discard many dead letters, all at once or at a pace."""

@@ -43,6 +43,7 @@ from webapp.jobs.dispatch import (
     settle_lost,
     unmark,
 )
+from webapp.jobs.realignment import realign as realign_jobs
 from webapp.jobs.upkeep import anything_to_keep_up, expire, finish_batches, release_held
 from webapp.logs import get_logger
 from webapp.schedules.firing import due_schedules, fire, realign
@@ -90,7 +91,7 @@ class BeatScheduler(Scheduler):
             self._notice_dead,
             self._rescue,
             self._fire_schedules,
-            keep_up_ledger,
+            self._keep_up,
             tell_ends,
             roll_up_figures,
             publish_tokens,
@@ -144,7 +145,9 @@ class BeatScheduler(Scheduler):
 
     def _dispatch(self, app: Flask) -> None:
         """Hand over what is due: to all workers, or to this consumer's own where it takes some."""
-        dispatch_due(app, self.huey.own_broker or current_broker())
+        # By the database's clock, or by this machine's where that has dated its retries ahead.
+        moment = max(now(), self._shared_now())
+        dispatch_due(app, self.huey.own_broker or current_broker(), moment)
 
     def _end_where_nothing_is_due(self, app: Flask) -> None:
         with reading() as session:
@@ -182,15 +185,26 @@ class BeatScheduler(Scheduler):
 
     def _fire_schedules(self, app: Flask) -> None:
         """Fire what is due by the database's clock, which all consumers share."""
-        del app
         look = now(), time.monotonic()
         if self._last_look is None or was_set(self._last_look, look):
             with transaction() as session:
                 self._ahead = clock_difference(session, now=now())
-                if moved := realign(session, now=now() - timedelta(seconds=self._ahead)):
+                if moved := realign(session, now=self._shared_now()):
                     log.warning("schedules_realigned", schedules=moved)
+                lease_seconds = app.extensions["settings"].job_lease_seconds
+                if moved := realign_jobs(
+                    session, lease_seconds=lease_seconds, now=self._shared_now()
+                ):
+                    log.warning("jobs_realigned", jobs=moved)
         self._last_look = look
-        fire_schedules(now() - timedelta(seconds=self._ahead))
+        fire_schedules(self._shared_now())
+
+    def _keep_up(self, app: Flask) -> None:
+        keep_up_ledger(app, self._shared_now())
+
+    def _shared_now(self) -> datetime:
+        """Return the time by the database's clock: what is due is not for one machine to say."""
+        return now() - timedelta(seconds=self._ahead)
 
 
 def was_set(before: tuple[datetime, float], after: tuple[datetime, float]) -> bool:
@@ -221,32 +235,32 @@ _LOST_CAUSE = Cause(
 )
 
 
-def keep_up_ledger(app: Flask) -> None:
+def keep_up_ledger(app: Flask, moment: datetime) -> None:
     """Cancel what has expired, let go what waited for other jobs, and end batches."""
     del app
     with reading() as session:
-        if not anything_to_keep_up(session, now=now()):
+        if not anything_to_keep_up(session, now=moment):
             return
     with transaction() as session:
-        if expired := expire(session, now=now()):
+        if expired := expire(session, now=moment):
             log.info("jobs_expired", jobs=expired)
-        release_held(session, now=now())
-        if finished := finish_batches(session, now=now()):
+        release_held(session, now=moment)
+        if finished := finish_batches(session, now=moment):
             log.info("batches_finished", batches=finished)
 
 
-def dispatch_due(app: Flask, broker: Broker | None) -> None:
+def dispatch_due(app: Flask, broker: Broker | None, moment: datetime) -> None:
     """Hand due jobs to the broker, as many as its window has room for."""
     steering = steering_of(app)
     if broker is None:
         return
     with reading() as session:
-        if not anything_due(session, now=now(), steering=steering):
+        if not anything_due(session, now=moment, steering=steering):
             return
     waiting = broker.waiting()
     with transaction() as session:
         room = max(0, WINDOW - len(waiting))
-        due = mark_due(session, room=room, waiting=waiting, now=now(), steering=steering)
+        due = mark_due(session, room=room, waiting=waiting, now=moment, steering=steering)
     sent = 0
     try:
         for item in due:

@@ -14,6 +14,7 @@ import flask_migrate
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from hypothesis import settings as limits
 from itsdangerous import URLSafeTimedSerializer
 from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
@@ -40,6 +41,9 @@ from webapp.roles import Role
 from webapp.settings import Settings
 
 isolate()
+# How long an example takes says how busy the machine is.
+limits.register_profile("untimed", deadline=None)
+limits.load_profile("untimed")
 
 PASSWORD = "correct horse battery"
 SECRET = "a secret that only tests know, and it is long enough"

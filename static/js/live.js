@@ -4,7 +4,7 @@
 // Elements are known by their id, so that one which a swap has replaced goes on as before.
 const BEAT = 250;
 const SLOWEST = 30000;
-const CONTROLS = "input:not([data-select]), select, textarea, [contenteditable]";
+const CONTROLS = "input:not([data-tick], [data-tick-all]), select, textarea, [contenteditable]";
 const GONE = new Set([401, 403, 404, 410]);
 
 const parts = new Map(); // id -> { due, waiting, failures, stopped, etag, path }
@@ -20,7 +20,6 @@ function stateOf(element) {
 function busy(element) {
   if (document.querySelector("dialog[open]")) return true;
   if (element.contains(document.activeElement) && document.activeElement.matches(CONTROLS)) return true;
-  if (element.querySelector("[data-select]:checked")) return true;
   const selection = document.getSelection();
   return !selection.isCollapsed && element.contains(selection.anchorNode);
 }
@@ -30,6 +29,8 @@ function beat() {
   for (const element of document.querySelectorAll("[data-live]")) {
     const state = stateOf(element);
     if (state.stopped || state.waiting || performance.now() < state.due || busy(element)) continue;
+    // What is ticked keeps a list still, but for whoever has just done something to it.
+    if (state.due > 0 && element.querySelector("[data-tick]:checked")) continue;
     state.waiting = true;
     htmx.trigger(element, "refresh");
   }

@@ -55,24 +55,24 @@ def test_large_integers_stay_exact_in_the_form_and_on_the_page(page: Page) -> No
     expect(page.locator("#jobs-table tbody tr")).to_have_count(1)
 
 
-def test_those_selected_are_canceled_after_one_question(page: Page, admin: Account) -> None:
+def test_those_ticked_are_canceled_after_one_question(page: Page, admin: Account) -> None:
     for _ in range(3):
         later(admin, "bulk.some")
     page.clock.install()
     page.goto("/jobs?q=value:7&queue=bulk.some&state=scheduled")
     rows = page.locator("#jobs-table tbody tr")
     expect(rows).to_have_count(3)
-    page.get_by_label(re.compile("Select job")).nth(0).check()
-    page.get_by_label(re.compile("Select job")).nth(1).check()
-    expect(page.get_by_role("button", name=re.compile("Selected"))).to_contain_text("2")
+    page.get_by_label(re.compile("Tick job")).nth(0).check()
+    page.get_by_label(re.compile("Tick job")).nth(1).check()
+    expect(page.get_by_text("2 ticked")).to_be_visible()
     # A list in which something is ticked stands still.
-    expect(page.get_by_text("The list stands still")).to_be_visible()
+    expect(page.get_by_text("the list stands still")).to_be_visible()
     polls: list[str] = []
     page.on("request", lambda asked: polls.append(asked.headers.get("hx-target", "")))
     page.clock.run_for(30_000)
     assert "jobs-table" not in polls
     page.get_by_label("With many").select_option("Cancel")
-    page.get_by_role("button", name=re.compile("Selected")).click()
+    page.get_by_role("button", name="Ticked…").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Cancel 2 jobs?")
     page.get_by_role("textbox", name="Reason").fill("For a test")
     page.get_by_role("button", name="Cancel 2 jobs").click()
@@ -115,7 +115,7 @@ def test_a_queue_is_paused_with_a_reason_and_a_policy_set(page: Page) -> None:
     expect(page.locator("#jobs-policy-history")).to_contain_text("changed the policy")
 
 
-def test_a_person_without_scripts_enqueues_selects_and_cancels(
+def test_a_person_without_scripts_enqueues_ticks_and_cancels(
     visits: Visits, admin: Account
 ) -> None:
     page = visits.open(admin, java_script_enabled=False)
@@ -125,9 +125,9 @@ def test_a_person_without_scripts_enqueues_selects_and_cancels(
     page.get_by_role("button", name="Enqueue test_echo").click()
     expect(page.get_by_text(re.compile(r"Job \d+ is scheduled."))).to_be_visible()
     page.goto("/jobs?queue=plain")
-    page.get_by_label(re.compile("Select job")).check()
+    page.get_by_label(re.compile("Tick job")).check()
     page.get_by_label("With many").select_option("Cancel")
-    page.get_by_role("button", name="Selected").click()
+    page.get_by_role("button", name="Ticked…").click()
     page.get_by_role("button", name="Cancel 1 job").click()
     expect(page.get_by_text("1 job is canceled")).to_be_visible()
 

@@ -3,17 +3,74 @@
 import pytest
 
 from tests.conftest import ConsoleClient
-from tests.dead_letters import test_pages
-from tests.odd_texts import ODD_TEXTS, form_body
+from tests.dead_letters.conftest import MakeLetters
+from tests.odd_texts import ODD_TEXTS, Fields, form_body
+from webapp.clock import now
 
-write = test_pages.write
+URL = "/api/v1/dlq"
+FILTERS = ("status", "type", "exception", "fingerprint", "q", "older", "newer")
 
 
 @pytest.mark.parametrize("odd", ODD_TEXTS.values(), ids=ODD_TEXTS)
 def test_every_form_answers_whatever_a_field_holds(
-    operator: ConsoleClient, write: test_pages.Write, odd: bytes
+    operator: ConsoleClient, lose: MakeLetters, odd: bytes
 ) -> None:
-    for action in ("resolve", "retry"):
-        url = f"/dead-letters/{write()}/{action}"
-        assert operator.post(url, **form_body({"notes": odd})).status_code < 500
+    letter, closed, edited = lose(3)
+    forms: list[tuple[str, Fields]] = [
+        (f"/dead-letters/{closed}/resolve", {"notes": odd}),
+        (f"/dead-letters/{letter}/discard", {"reason": odd}),
+        (f"/dead-letters/{letter}/retry", {"notes": odd}),
+        (f"/dead-letters/{edited}/retry", {"arguments": odd}),
+        (f"/dead-letters/{edited}/retry", {"arguments": b'{"value": ' + odd + b"}"}),
+    ]
+    good: Fields = {"action": "resolve", "at": now().isoformat(), "why": "Seen to"}
+    names = ("action", "at", "of", "job", "why", "per_minute", "breaker", *FILTERS)
+    for action in ("retry", "resolve", "discard"):
+        usual = good | {"action": action}
+        forms += [("/dead-letters/bulk", usual | {name: odd}) for name in names]
+        forms.append(("/dead-letters/bulk", usual | {"of": "ticked", "job": odd}))
+    for url, fields in forms:
+        assert operator.post(url, **form_body(fields)).status_code < 500, (url, fields)
     assert operator.get("/dead-letters/list?status=all").status_code == 200
+
+
+# What each address reads of its own, and a filter; all of them read filters alike.
+ADDRESSES = {
+    "/dead-letters": ("q", "skip", "sort"),
+    "/dead-letters/list": (*FILTERS, "before", "after"),
+    "/dead-letters/export.csv": ("older",),
+    "/dead-letters/export.json": ("q",),
+    "/dead-letters/bulk": (*FILTERS, "action", "of", "job", "at"),
+    "/api/v1/dlq": (*FILTERS, "resolved", "limit", "before"),
+    "/api/v1/dlq/groups": ("newer", "limit", "skip"),
+    "/api/v1/dlq/export": ("q", "format"),
+}
+
+
+@pytest.mark.parametrize("odd", ODD_TEXTS.values(), ids=ODD_TEXTS)
+def test_every_address_is_answered(operator: ConsoleClient, lose: MakeLetters, odd: bytes) -> None:
+    lose()
+    for url, names in ADDRESSES.items():
+        for name in names:
+            query = form_body({"action": "retry"} | {name: odd})["data"]
+            assert operator.get(f"{url}?{query}").status_code < 500, (url, name)
+
+
+@pytest.mark.parametrize("odd", ODD_TEXTS.values(), ids=ODD_TEXTS)
+def test_every_body_is_answered(operator: ConsoleClient, lose: MakeLetters, odd: bytes) -> None:
+    lose(2)
+    first, second = (item["job_id"] for item in operator.get(URL).get_json()["items"])
+    bodies = (
+        (f"retry/{first}", b'{"arguments": {"value": %s}}'),
+        (f"retry/{first}", b'{"arguments": %s}'),
+        (f"resolve/{second}", b'{"notes": "%s"}'),
+        ("bulk", b'{"action": "retry", "filter": {"text": "%s"}, "dry_run": true}'),
+        ("bulk", b'{"action": "retry", "job_ids": [%s], "dry_run": true}'),
+        ("bulk", b'{"action": "retry", "filter": {}, "per_minute": %s}'),
+        ("bulk", b'{"action": "retry", "filter": {}, "when_breaker_closes": "%s"}'),
+        ("bulk", b'{"action": "%s", "filter": {}}'),
+    )
+    for place, body in bodies:
+        data = body.replace(b"%s", odd)
+        answer = operator.post(f"{URL}/{place}", data=data, content_type="application/json")
+        assert answer.status_code < 500, (place, body)

@@ -173,6 +173,18 @@ def test_a_discarded_job_stays_dead(session: Session, now: datetime) -> None:
         service.retry(session, letter_id, by=MIRA, now=now)
 
 
+def test_what_waits_for_a_job_that_is_given_up_is_canceled(session: Session, now: datetime) -> None:
+    (letter_id,) = make_letters(session, at=now)
+    dead = service.find_letter(session, letter_id).job_id
+    waiting = enqueue(session, "test_echo", {}, by=SYSTEM, now=now, depends_on=[dead]).id
+    service.discard(session, letter_id, by=MIRA, now=now, reason="Test data")
+    job = find_job(session, waiting)
+    assert (job.state, job.error) == (
+        JobState.CANCELED,
+        f"Job {dead}, which it waited for, was given up.",
+    )
+
+
 @pytest.mark.parametrize("reason", ["", "  ", "x" * 501])
 def test_a_discard_needs_a_reason_of_bounded_length(
     session: Session, now: datetime, reason: str

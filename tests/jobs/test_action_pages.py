@@ -130,7 +130,7 @@ def test_an_operator_is_not_offered_to_cancel_and_may_not(
 
 def test_a_viewer_is_offered_nothing_to_select(app: Flask, viewer: ConsoleClient) -> None:
     make(app, 1)
-    assert "data-select" not in viewer.get("/jobs").text
+    assert "data-tick" not in viewer.get("/jobs").text
     assert viewer.get("/jobs/bulk?action=retry&scope=all").status_code == 403
 
 

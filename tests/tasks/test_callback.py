@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from flask import Flask
 from sqlalchemy import select
 
 from tasks.callback import tell_ends
+from tasks.queue import CallerBroker
 from tasks.work import run
 from tests.conftest import SECRET
 from tests.http_server import OK, Server, answer, reset_connection
@@ -20,7 +22,10 @@ from webapp.clock import now
 from webapp.db import reading, transaction
 from webapp.dead_letters.models import DeadLetter
 from webapp.jobs import service
+from webapp.jobs.broker import provide_broker
+from webapp.jobs.callbacks import TYPE
 from webapp.jobs.models import Job
+from webapp.jobs.registry import find_job_type
 from webapp.jobs.values import JobState
 from webapp.outbound import http
 from webapp.outbound.http import allow_hosts
@@ -176,3 +181,21 @@ def test_a_job_retried_before_it_was_told_of_is_told_of_at_its_next_end(
     assert run(app, first.id, worker="w1", early=True)
     assert job(first.id).result == {"told": False, "reason": f"Job {job_id} was retried since."}
     assert len(receiver.received) == 2
+
+
+def test_without_a_queue_the_end_is_told_by_whoever_enqueued(app: Flask, receiver: Server) -> None:
+    def catch_up() -> list[int]:
+        tell_ends(app)
+        return []
+
+    provide_broker(CallerBroker(partial(run, app, worker="caller", early=True), catch_up))
+    try:
+        enqueue("test_echo", receiver.url)
+    finally:
+        provide_broker(None)
+    assert json.loads(receiver.received[0].body)["type"] == "job.succeeded"
+    assert len(receiver.received) == 1
+
+
+def test_nobody_can_have_something_said_by_hand() -> None:
+    assert find_job_type(TYPE).internal

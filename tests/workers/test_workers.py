@@ -113,6 +113,32 @@ def test_viewers_see_no_button(app: Flask, viewer: ConsoleClient) -> None:
     assert viewer.post(f"/workers/{WORKER.name}/stop").status_code == 403
 
 
+def test_workers_keep_their_places_whoever_beat_last(session: Session, now: datetime) -> None:
+    def named(name: str) -> WorkerIdentity:
+        return WorkerIdentity(name, "here", "host", 8, "process", 2, "0.1.0")
+
+    for seconds, name in enumerate(("c", "a", "ended", "gone", "b")):
+        service.beat(session, named(name), now=now + timedelta(seconds=seconds))
+    service.farewell(session, "ended", now=now)
+    later = now + timedelta(seconds=62)
+    for name in ("b", "c", "a"):
+        service.beat(session, named(name), now=later)
+    later += timedelta(seconds=3)
+    rows = queries.list_workers(session, now=later)
+    assert [row.name for row in rows] == ["a", "b", "c", "gone", "ended"]
+
+
+def test_the_page_says_what_to_do_where_all_have_ended(app: Flask, viewer: ConsoleClient) -> None:
+    with app.app_context(), transaction() as session:
+        service.beat(session, WORKER, now=clock_now())
+    assert "jobs wait" not in viewer.get("/workers").text
+    with app.app_context(), transaction() as session:
+        service.farewell(session, WORKER.name, now=clock_now())
+    page = viewer.get("/workers").text
+    assert "No worker is alive: jobs wait." in page
+    assert "flask worker" in page
+
+
 def test_an_empty_page_says_how_to_start_one(viewer: ConsoleClient) -> None:
     assert "flask worker" in viewer.get("/workers").text
 

@@ -20,6 +20,12 @@ _MAX_JOB_DIGITS = 18
 
 def read_filters(sent: Mapping[str, str], text: str) -> LetterFilters:
     """Take what an address narrows a list to; a word that means nothing narrows nothing."""
+    filters = _filters(sent, text)
+    older, newer = (age if age in AGES else "" for age in (filters.older, filters.newer))
+    return replace(filters, older=older, newer=newer)
+
+
+def _filters(sent: Mapping[str, str], text: str) -> LetterFilters:
     status = sent.get("status", "")
     return LetterFilters(
         status=status if status in set(Status) else Status.OPEN,
@@ -27,8 +33,8 @@ def read_filters(sent: Mapping[str, str], text: str) -> LetterFilters:
         exception=sent.get("exception", ""),
         fingerprint=sent.get("fingerprint", ""),
         text=text,
-        older=_age(sent.get("older", "")),
-        newer=_age(sent.get("newer", "")),
+        older=sent.get("older", ""),
+        newer=sent.get("newer", ""),
     )
 
 
@@ -67,8 +73,9 @@ class BulkForm:
         ticked = sent.get("of") == "ticked"
         return cls(
             action=BulkAction(sent["action"]),
-            # Whatever list it comes from, only open letters are acted on.
-            filters=replace(read_filters(sent, text), status=Status.OPEN),
+            # Whatever list it comes from, only open letters are acted on; and an age that means
+            # nothing is refused, since to leave it out would mean more letters.
+            filters=replace(_filters(sent, text), status=Status.OPEN),
             jobs=tuple(sorted({int(job) for job in jobs if _is_id(job)})) if ticked else None,
             at=sent.get("at") or now.isoformat(),
             per_minute=sent.get("per_minute", ""),
@@ -87,10 +94,6 @@ class BulkForm:
             per_minute=_pace(self.per_minute),
             breaker=self.breaker or None,
         )
-
-
-def _age(word: str) -> str:
-    return word if word in AGES else ""
 
 
 def _is_id(text: str) -> bool:

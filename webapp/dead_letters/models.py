@@ -3,10 +3,12 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, String, Text
+from sqlalchemy import ForeignKey, Index, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.db import Base, BigId, Json, UtcTime
+
+_IS_RESOLVED = "resolved_at IS NOT NULL"
 
 
 class DeadLetter(Base):
@@ -43,6 +45,12 @@ class DeadLetter(Base):
             "type",
             "exception_type",
             "reason",
+        ),
+        Index(
+            "ix_dead_letter_jobs_resolved",
+            "id",
+            sqlite_where=text(_IS_RESOLVED),
+            postgresql_where=text(_IS_RESOLVED),
         ),
         Index("ix_dead_letter_jobs_type", "type", "id", "resolved_at"),
         Index("ix_dead_letter_jobs_exception_type", "exception_type", "id", "resolved_at"),

@@ -44,20 +44,30 @@ class WorkerRow:
         return self.name.replace(".", "-").replace(":", "-")
 
     @property
+    def living(self) -> bool:
+        """Tell whether its process runs, as far as anybody knows."""
+        return self.state in {WorkerState.ALIVE, WorkerState.STOPPING}
+
+    @property
     def stoppable(self) -> bool:
         """Tell whether it can be asked to stop."""
         return self.state == WorkerState.ALIVE
 
 
 def list_workers(session: DbSession, *, now: datetime) -> list[WorkerRow]:
-    """Return the workers of the last day, those that beat last first: two statements."""
+    """Return the workers of the last day, the living first and by name: two statements.
+
+    They keep their places from look to look, since somebody may be about to stop one.
+    """
     workers = session.scalars(
         select(Worker)
         .order_by(Worker.stopped_at.is_not(None), Worker.beat_at.desc(), Worker.name)
         .limit(MOST_SHOWN)
     )
     running = running_by_worker(session)
-    return [_row(worker, running.get(worker.name, []), now=now) for worker in workers]
+    rows = [_row(worker, running.get(worker.name, []), now=now) for worker in workers]
+    living = sorted((row for row in rows if row.living), key=lambda row: row.name)
+    return living + [row for row in rows if not row.living]
 
 
 def find_row(session: DbSession, name: str, *, now: datetime) -> WorkerRow:
