@@ -15,6 +15,7 @@ from flask import Flask
 from sqlalchemy import select, update
 
 from tests.architecture.markup import elements_of
+from tests.architecture.test_statements import MOST, statements
 from tests.conftest import ConsoleClient
 from tests.dead_letters.conftest import MakeLetters
 from webapp.audit.service import history
@@ -474,6 +475,18 @@ def test_a_letter_shows_every_attempt(operator: ConsoleClient, write: Write) -> 
     page = operator.get(f"/dead-letters/{write()}").text
     assert 'id="jobs-attempts"' in page
     assert "1 in all" in page
+
+
+def test_pages_of_one_and_of_many_cost_few_statements(
+    app: Flask, operator: ConsoleClient, lose: MakeLetters
+) -> None:
+    (letter_id,) = lose()
+    lose(20)
+    for url in (f"/dead-letters/{letter_id}", "/dead-letters/bulk?action=retry"):
+        operator.get(url)
+        with statements(app) as seen:
+            assert operator.get(url).status_code == 200
+        assert len(seen) <= MOST, "\n\n".join(seen)
 
 
 def test_whoever_may_not_act_is_offered_nothing(viewer: ConsoleClient, lose: MakeLetters) -> None:
