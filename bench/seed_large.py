@@ -313,7 +313,7 @@ def _traceback(number: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """A connection to one server, with the cookies of a session."""
+    """Asks one server, with the cookies of a session."""
 
     connection: HTTPConnection
     cookies: str = ""
@@ -325,6 +325,8 @@ class Asker:
         answer = self.connection.getresponse()
         milliseconds = (time.perf_counter() - began) * 1000
         answer.read()
+        # A server soon closes a connection that is idle, as the other one is meanwhile.
+        self.connection.close()
         if answer.status != 200:  # noqa: PLR2004
             raise RuntimeError(f"{path} answered {answer.status}")
         return milliseconds
@@ -401,14 +403,15 @@ class Statement:
 def noting(app: Flask) -> Iterator[list[Statement]]:
     """Collect the statements of the body."""
     seen: list[Statement] = []
-    began: list[float] = []
+    # The flags' own thread asks beside this one, over a connection of its own.
+    began: dict[int, float] = {}
 
-    def before(*_: object) -> None:
-        began.append(time.perf_counter())
+    def before(*facts: Any) -> None:
+        began[id(facts[0])] = time.perf_counter()
 
     def after(*facts: Any) -> None:
         # SQLite works while its rows are fetched, so this is only the time to the first of them.
-        milliseconds = (time.perf_counter() - began.pop()) * 1000
+        milliseconds = (time.perf_counter() - began[id(facts[0])]) * 1000
         seen.append(Statement(facts[2], facts[3], milliseconds))
 
     with app.app_context():

@@ -158,7 +158,8 @@ def queue_names(session: DbSession) -> list[str]:
 
     Skips through the index of the queued jobs from one name to the next.
     """
-    queued = Job.state == JobState.QUEUED
+    # Spelt out, so that the database sees that its index of the queued jobs will do.
+    queued = Job.state == literal(JobState.QUEUED.value, literal_execute=True)
     step = select(func.min(Job.queue).label("name")).where(queued).cte("step", recursive=True)
     following = select(func.min(Job.queue)).where(queued, Job.queue > step.c.name)
     step = step.union_all(select(following.scalar_subquery()).where(step.c.name.is_not(None)))
