@@ -21,7 +21,7 @@ from webapp.jobs.turns import Batch, Look, claim_next, look_at, next_queue
 from webapp.settings import Settings
 
 #: A worker that gets a message for every job of a stream looks no more often than this.
-LOOK_EVERY_SECONDS = 0.02
+LOOK_EVERY_SECONDS = 0.03
 #: Workers that look at the same jobs at the same moment get out of each other's way.
 CLAIM_TRIES = 5
 CLAIM_WAIT_SECONDS = 0.005

@@ -177,14 +177,17 @@ class FlagStore:
         """
         return self._look(mends=True)
 
-    def _look(self, *, mends: bool) -> bool:
+    def _look(self, *, mends: bool, wake: threading.Event | None = None) -> bool:
         # In a context of its own: inside a request that writes, reading would queue for SQLite's
         # write lock.
-        return Context().run(self._refresh, mends=mends)
+        return Context().run(self._refresh, mends=mends, wake=wake)
 
-    def _refresh(self, *, mends: bool) -> bool:
+    def _refresh(self, *, mends: bool, wake: threading.Event | None) -> bool:
         # One at a time: an older load that ended later would take a newer one's place.
         with self._refreshing:
+            if wake is not None and wake is not self._wake:
+                # The thread of a store that was stopped meanwhile: it must not fill it again.
+                return False
             try:
                 self._load(mends=mends)
             except Exception as error:  # noqa: BLE001  # whatever it is, evaluation goes on
@@ -213,9 +216,11 @@ class FlagStore:
         """End the thread and forget the flags; the next evaluation would begin anew."""
         self._wake.set()
         self._signals.stop()
-        self._begin_process()
-        self._latest = FlagTables(NO_FLAGS, self.environment, self.usage)
-        self._confirmed_at = None
+        # Whoever reads flags at this moment ends first, else it would put them back.
+        with self._refreshing:
+            self._begin_process()
+            self._latest = FlagTables(NO_FLAGS, self.environment, self.usage)
+            self._confirmed_at = None
 
     def _begin(self) -> None:
         with self._starting:
@@ -242,7 +247,7 @@ class FlagStore:
             wake.clear()
             # Of two that each publish because the other has, neither would ever stop: whoever was
             # told leaves the mending to the next look.
-            self._look(mends=not told)
+            self._look(mends=not told, wake=wake)
 
     def _load(self, *, mends: bool) -> None:
         # In this order: what was published before the feed is asked is never newer than what it
