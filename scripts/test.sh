@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Every check, then every test in one run: on all cores first, and at the end, one at a time, those
-# that drive whole processes (browser, fault). The checks stand first because they are quick.
+# Every check, then every test in one run: on all cores first, and at the end, one at a time of each
+# kind, those that drive whole processes (browser, fault). The checks stand first because they are
+# quick.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PATH="$PWD/${VENV:-.venv}/bin:$PATH"
@@ -10,5 +11,5 @@ mypy
 lint-imports --no-logo
 scripts/test-servers.sh
 
-# loadgroup without reordering keeps the order that tests/servers.py gives: the group comes last.
+# loadgroup without reordering keeps the order that tests/servers.py gives: the groups come last.
 exec pytest --numprocesses "${TEST_PROCESSES:-auto}" --dist loadgroup --no-loadscope-reorder "$@"

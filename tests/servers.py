@@ -408,11 +408,17 @@ def _reachable(program: Path, folder: Path) -> Path:
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put tests that drive whole processes last; `--dist loadgroup` gives them to one worker."""
-    alone = [item for item in items if any(map(item.get_closest_marker, ("browser", "fault")))]
-    for item in alone:
-        item.add_marker(pytest.mark.xdist_group("whole-processes"))
-    items[:] = [item for item in items if item not in set(alone)] + alone
+    """Put tests that drive whole processes last, those of a kind one after another.
+
+    With `--dist loadgroup` each kind has a worker of pytest's to itself.
+    """
+    last = []
+    for kind in ("fault", "browser"):
+        group = [item for item in items if item.get_closest_marker(kind)]
+        for item in group:
+            item.add_marker(pytest.mark.xdist_group(kind))
+        last += group
+    items[:] = [item for item in items if item not in set(last)] + last
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

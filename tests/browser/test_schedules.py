@@ -21,6 +21,7 @@ def test_a_schedule_is_made_with_a_look_at_its_next_runs_then_run_and_paused(
     expect(preview).to_contain_text("At 06:00 every day")
 
     page.get_by_label("Name").fill("journey.weekly")
+    page.get_by_label("Job type").select_option("etl")
     page.get_by_label("Arguments").fill('{"source": "airports"}')
     expect(page.get_by_label("Tue")).to_be_hidden()
     page.get_by_label("Repeats").select_option("Every week")
@@ -89,6 +90,7 @@ def test_a_person_without_scripts_makes_one_with_a_look_at_its_next_runs(
     page = visits.open(admin, java_script_enabled=False)
     page.goto("/schedules/new")
     page.get_by_label("Name").fill("plain.monthly")
+    page.get_by_label("Job type").select_option("etl")
     page.get_by_label("Arguments").fill('{"source": "airports"}')
     page.get_by_label("Repeats").select_option("Every month")
     page.get_by_label("Day", exact=True).fill("last")
