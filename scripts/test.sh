@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
-# Every check, then every test in one run: on all cores first, and at the end, one at a time of each
-# kind, those that drive whole processes (browser, fault). The checks stand first because they are
-# quick.
+# Every check, then every test in one run, at the end those that drive whole processes (browser,
+# fault): in groups, so that no core has two of them. The checks stand first because they are quick.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PATH="$PWD/${VENV:-.venv}/bin:$PATH"

@@ -408,17 +408,18 @@ def _reachable(program: Path, folder: Path) -> Path:
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put tests that drive whole processes last, those of a kind one after another.
+    """Put tests that drive whole processes last: browsers in one group, faults in one for a file.
 
-    With `--dist loadgroup` each kind has a worker of pytest's to itself.
+    With `--dist loadgroup` a group is run by one worker of pytest's, one test after another.
     """
-    last = []
-    for kind in ("fault", "browser"):
-        group = [item for item in items if item.get_closest_marker(kind)]
-        for item in group:
-            item.add_marker(pytest.mark.xdist_group(kind))
-        last += group
-    items[:] = [item for item in items if item not in set(last)] + last
+    browsers = [item for item in items if item.get_closest_marker("browser")]
+    faults = [item for item in items if item.get_closest_marker("fault")]
+    for item in browsers:
+        item.add_marker(pytest.mark.xdist_group("browser"))
+    for item in faults:
+        item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    last = {*browsers, *faults}
+    items[:] = [*(item for item in items if item not in last), *browsers, *faults]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
