@@ -1,34 +1,13 @@
 """What is done to many jobs from the list: asked first, at once or by a job."""
 
-from typing import Any
-
 import pytest
 from flask import Flask
-from sqlalchemy import func, select, update
 
 from tests.conftest import ConsoleClient
+from tests.jobs.many import counts, make
 from tests.odd_texts import ODD_TEXTS, form_body
-from webapp.actors import SYSTEM
-from webapp.clock import now
-from webapp.db import reading, transaction
+from webapp.db import reading
 from webapp.jobs import service
-from webapp.jobs.models import Job
-from webapp.jobs.wishes import Wish
-
-
-def make(app: Flask, count: int, **values: Any) -> list[int]:
-    with app.app_context(), transaction() as session:
-        wishes = [Wish("test_echo", {"value": number}) for number in range(count)]
-        ids = service.enqueue_all(session, wishes, by=SYSTEM, now=now())
-        if values:
-            session.execute(update(Job).where(Job.id.in_(ids)).values(**values))
-    return ids
-
-
-def counts(app: Flask) -> dict[str, int]:
-    with app.app_context(), reading() as session:
-        rows = select(Job.state, func.count()).where(Job.type == "test_echo").group_by(Job.state)
-        return dict(session.execute(rows).tuples().all())
 
 
 def test_the_question_names_the_action_the_count_and_some_of_the_jobs(

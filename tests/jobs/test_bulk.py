@@ -8,6 +8,7 @@ from sqlalchemy import func, select, update
 
 from tasks.work import run
 from tests.conftest import ConsoleClient
+from tests.jobs.many import counts, make
 from webapp.accounts.service import create_token
 from webapp.actors import COMMAND, SYSTEM
 from webapp.audit.models import AuditEntry
@@ -20,7 +21,7 @@ from webapp.jobs.filters import JobFilters
 from webapp.jobs.models import Job
 from webapp.jobs.registry import find_job_type
 from webapp.jobs.values import JobState
-from webapp.jobs.wishes import JobOptions, Wish
+from webapp.jobs.wishes import JobOptions
 from webapp.roles import Role
 
 URL = "/api/v1/queue/bulk"
@@ -32,21 +33,6 @@ def headers(app: Flask, request: pytest.FixtureRequest) -> dict[str, str]:
     with app.app_context(), transaction() as session:
         token = create_token(session, "ops", role=role, by=COMMAND, now=now())
     return {"Authorization": f"Bearer {token.text}"}
-
-
-def make(app: Flask, count: int, **values: Any) -> list[int]:
-    with app.app_context(), transaction() as session:
-        wishes = [Wish("test_echo", {"value": number}) for number in range(count)]
-        ids = service.enqueue_all(session, wishes, by=SYSTEM, now=now())
-        if values:
-            session.execute(update(Job).where(Job.id.in_(ids)).values(**values))
-    return ids
-
-
-def counts(app: Flask) -> dict[str, int]:
-    with app.app_context(), reading() as session:
-        rows = select(Job.state, func.count()).where(Job.type == "test_echo").group_by(Job.state)
-        return dict(session.execute(rows).tuples().all())
 
 
 def test_a_dry_run_counts_and_changes_nothing(

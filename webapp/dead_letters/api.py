@@ -19,7 +19,6 @@ from webapp.dead_letters.schemas import (
     DiscardRequest,
     ResolveRequest,
     RetryRequest,
-    attempts_as_json,
     figures_as_json,
     group_as_json,
     letter_as_json,
@@ -27,6 +26,7 @@ from webapp.dead_letters.schemas import (
 )
 from webapp.dead_letters.values import AGES, BulkOrder, LetterFilters, Status
 from webapp.errors import Invalid
+from webapp.jobs.schemas import attempt_as_json
 from webapp.jobs.service import attempts_of
 from webapp.paging import PAGE_SIZE
 from webapp.roles import Role
@@ -99,7 +99,7 @@ def show(job_id: int) -> Response:
     """Write a job's letter with every attempt."""
     letter = service.letter_of(db.session, job_id)
     attempts = attempts_of(db.session, job_id, limit=ATTEMPTS)
-    more = {"traceback": letter.traceback, "attempts": attempts_as_json(attempts)}
+    more = {"traceback": letter.traceback, "attempts": [attempt_as_json(item) for item in attempts]}
     return _answer(letter, more)
 
 

@@ -1,6 +1,5 @@
 """Dead letters as JSON: the bodies that are read, and the answers."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -106,27 +105,6 @@ def letter_as_json(row: LetterRow) -> dict[str, Any]:
         "resolved_by": row.resolved_by,
         "notes": row.notes,
     }
-
-
-def attempts_as_json(attempts: Sequence[Any]) -> list[dict[str, Any]]:
-    """Write what was tried, newest first, from the rows of the ledger."""
-    return [
-        {
-            "number": item.fence,
-            "outcome": item.outcome,
-            "worker": item.worker,
-            "started_at": item.started_at,
-            "ended_at": item.ended_at,
-            "error_class": item.error_class,
-            "exception_type": item.exception_type,
-            "message": item.message,
-            "traceback": item.traceback,
-            "strategy": item.strategy,
-            "delay_seconds": item.delay_seconds,
-            "flags_seen": item.flags_seen,
-        }
-        for item in attempts
-    ]
 
 
 def group_as_json(group: Group) -> dict[str, Any]:
