@@ -1,0 +1,1 @@
+"""Rate limits: how often another service may be called, by source."""
