@@ -6,6 +6,7 @@ there is one evaluation, and one place that says no.  No SQL, no Redis and no se
 here: flags and tokens are what this process has in memory.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from io import BytesIO
@@ -27,7 +28,11 @@ from webapp.web.security import HEADERS, MOST_BYTES, STRICT_TRANSPORT, UNCACHED
 
 PREFIX: Final = "/api/v1/feature-flags/"
 BULK: Final = "evaluate-bulk"
-_VERBS: Final = frozenset({"evaluate", "check"})
+# What the views decode, or refuse as no text, is theirs: here are printable ASCII characters only.
+# A flag may bear the name of the other address: that one is rare, and goes the long way.
+_ASKED: Final = re.compile(
+    rf"{PREFIX}(?:({BULK})|(?!{BULK}/)([ -.0-~]+)/(?:evaluate|check))"
+).fullmatch
 _JSON: Final = "application/json"
 # Of a length that may be read: thousands of digits are an error, and work.
 _MOST_DIGITS: Final = len(str(MOST_BYTES))
@@ -78,18 +83,24 @@ class EvaluationShortCut:
 
     def _answer(self, name: str, environ: WSGIEnvironment) -> bytes | None:
         """Return the answer, None where somebody else is to give it."""
+        body = None
         try:
             who = self._principal(environ)
             body = _read(environ) if who else None
-            if who is None or body is None:
-                return None
-            if name == BULK:
-                asked = BulkQuestion.model_validate_json(body)
-                return answer_many(self.store, asked, bound=who.environment)
-            question = Question.model_validate_json(body)
-            return answer_one(self.store, name, question, bound=who.environment)
+            return None if who is None or body is None else self._evaluate(name, body, who)
         except (ValidationError, DomainError):
+            if body is not None:
+                _leave(body, environ)
             return None
+
+    def _evaluate(self, name: str, body: bytes, who: Principal) -> bytes:
+        # An absent body is an empty question.
+        body = body or b"{}"
+        if name == BULK:
+            asked = BulkQuestion.model_validate_json(body)
+            return answer_many(self.store, asked, bound=who.environment)
+        question = Question.model_validate_json(body)
+        return answer_one(self.store, name, question, bound=who.environment)
 
     def _principal(self, environ: WSGIEnvironment) -> Principal | None:
         """Return who asks, None where the views are to find out, or to refuse."""
@@ -102,32 +113,31 @@ class EvaluationShortCut:
 
 def _flag_asked(environ: WSGIEnvironment) -> str | None:
     """Return the name of the flag that is asked for, BULK for many, None for anything else."""
-    path: str = environ.get("PATH_INFO", "")
-    if environ["REQUEST_METHOD"] != "POST" or not path.startswith(PREFIX):
+    if environ["REQUEST_METHOD"] != "POST" or environ.get("QUERY_STRING"):
         return None
-    # What the views decode, or refuse as no text, is theirs.
-    if environ.get("QUERY_STRING") or not (path.isascii() and path.isprintable()):
-        return None
-    rest = path[len(PREFIX) :]
-    if rest == BULK:
-        return BULK
-    name, _, verb = rest.partition("/")
-    # A flag may bear the name of the other address: that one is rare, and goes the long way.
-    return name if name and name != BULK and verb in _VERBS else None
+    found = _ASKED(environ.get("PATH_INFO", ""))
+    return found[1] or found[2] if found else None
 
 
 def _read(environ: WSGIEnvironment) -> bytes | None:
-    """Return a body of JSON, and leave it to be read once more by whoever comes behind."""
+    """Return a body of JSON, None where there is none that may be read."""
     length = _length(environ)
-    kind = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
-    if length is None or (length and kind != _JSON):
+    if length is None or (length and not _is_json(environ.get("CONTENT_TYPE", ""))):
         return None
     body: bytes = environ["wsgi.input"].read(length)
-    environ["wsgi.input"] = BytesIO(body)
     if len(body) != length:
+        _leave(body, environ)
         return None
-    # An absent body is an empty question.
-    return body or b"{}"
+    return body
+
+
+def _leave(body: bytes, environ: WSGIEnvironment) -> None:
+    """Leave a body to be read once more by whoever comes behind."""
+    environ["wsgi.input"] = BytesIO(body)
+
+
+def _is_json(kind: str) -> bool:
+    return kind == _JSON or kind.partition(";")[0].strip().lower() == _JSON
 
 
 def _length(environ: WSGIEnvironment) -> int | None:

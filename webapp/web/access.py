@@ -6,9 +6,8 @@ worth is decided by the authenticator that accounts register at start.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar, cast
+from typing import NamedTuple, TypeVar, cast
 
 from flask import Flask, Response, current_app, g, redirect, request, session, url_for
 from flask_login import current_user
@@ -28,11 +27,11 @@ EVALUATION = "evaluation"
 PROGRAMS_ONLY = "PROGRAMS_ONLY"
 
 
-@dataclass(frozen=True, slots=True)
-class Principal:
+class Principal(NamedTuple):
     """Whoever asks: ``kind`` is user, token or anonymous; ``name`` is what the audit shows.
 
-    ``environment`` and ``expires_at`` are those of a token.
+    ``environment`` and ``expires_at`` are those of a token.  One is made for each request, and a
+    tuple is made in a third of a frozen dataclass's time.
     """
 
     kind: str
