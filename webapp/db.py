@@ -119,6 +119,7 @@ def _seconds_between_texts(element: SecondsBetween, compiler: SQLCompiler, **opt
 
 # SQLite numbers rows by itself only in a column of exactly this type.
 BigId = BigInteger().with_variant(Integer(), "sqlite")
+MOST_ID = 2**63 - 1
 Json = JSON()
 
 db = SQLAlchemy(model_class=Base, session_options={"expire_on_commit": False})

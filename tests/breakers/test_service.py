@@ -3,11 +3,12 @@
 from datetime import datetime
 
 import pytest
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from webapp.actors import Actor
 from webapp.audit.service import history
-from webapp.breakers.queries import breaker_rows, open_breakers
+from webapp.breakers.queries import breaker_rows, open_count
 from webapp.breakers.service import record_transition, register, reset
 from webapp.breakers.values import BreakerState, SharedState, Transition
 from webapp.errors import Invalid, NotFound
@@ -63,7 +64,7 @@ def test_open_circuits_are_counted_and_come_first(session: Session, now: datetim
     for name in ("airports", "billing", "mail"):
         add(session, name, now)
     open_it(session, "mail", now)
-    assert open_breakers(session) == 1
+    assert session.scalar(select(open_count())) == 1
     assert [row.name for row in breaker_rows(session, now=now)] == ["mail", "airports", "billing"]
 
 

@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 
 from flask import Flask
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from tests.conftest import ConsoleClient
@@ -31,7 +32,7 @@ def test_a_worker_lives_until_it_has_been_silent_for_a_minute(
     service.beat(session, WORKER, now=now + timedelta(seconds=61))
     session.expire_all()
     assert states(session, now + timedelta(seconds=62)) == ["alive"]
-    assert queries.count_alive(session, now=now + timedelta(seconds=62)) == 1
+    assert session.scalar(select(queries.alive_count(now=now + timedelta(seconds=62)))) == 1
 
 
 def test_a_worker_that_said_farewell_is_stopped_and_not_gone(
@@ -40,7 +41,7 @@ def test_a_worker_that_said_farewell_is_stopped_and_not_gone(
     service.beat(session, WORKER, now=now)
     service.farewell(session, WORKER.name, now=now)
     assert states(session, now + timedelta(hours=1)) == ["stopped"]
-    assert queries.count_alive(session, now=now) == 0
+    assert session.scalar(select(queries.alive_count(now=now))) == 0
 
 
 def test_workers_of_yesterday_are_forgotten(session: Session, now: datetime) -> None:

@@ -3,16 +3,10 @@
 from flask import Flask
 
 from webapp.breakers.pages import blueprint
-from webapp.breakers.queries import open_breakers
+from webapp.breakers.queries import open_count
 from webapp.breakers.registry import BreakerRegistry, use_registry
-from webapp.db import DbSession
 from webapp.web.capability import Capability
 from webapp.web.menu import Attention, MenuEntry
-
-
-def _attention(session: DbSession) -> Attention | None:
-    count = open_breakers(session)
-    return Attention(count, "danger") if count else None
 
 
 def _share_circuits(app: Flask) -> None:
@@ -26,7 +20,7 @@ breakers = Capability(
         label="Breakers",
         endpoint="breakers.index",
         icon="circuit-switch-open",
-        attention=_attention,
+        attention=Attention(open_count),
     ),
     setup=_share_circuits,
 )

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, select
+from sqlalchemy import ScalarSelect, func, select
 
 from webapp.breakers.lifecycle import state_at
 from webapp.breakers.models import CircuitBreakerEvent, CircuitBreakerState
@@ -75,15 +75,13 @@ def breaker_rows(session: DbSession, *, now: datetime) -> list[BreakerRow]:
     return [_row(row, events.get(row.name, ()), now) for row in rows]
 
 
-def open_breakers(session: DbSession) -> int:
-    """Count the circuits that refuse calls, or wait for a trial to succeed."""
+def open_count() -> ScalarSelect[int]:
+    """Return a statement that counts the circuits which refuse calls, or wait for a trial."""
     return (
-        session.scalar(
-            select(func.count())
-            .select_from(CircuitBreakerState)
-            .where(CircuitBreakerState.state != BreakerState.CLOSED)
-        )
-        or 0
+        select(func.count())
+        .select_from(CircuitBreakerState)
+        .where(CircuitBreakerState.state != BreakerState.CLOSED)
+        .scalar_subquery()
     )
 
 

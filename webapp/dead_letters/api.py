@@ -59,6 +59,7 @@ def index() -> Response:
             "items": [letter_as_json(row) for row in found.rows],
             "total": found.total,
             "capped": found.capped,
+            "searched": found.searched,
             "previous": links["previous_url"],
             "next": links["next_url"],
         }

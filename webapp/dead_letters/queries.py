@@ -14,6 +14,7 @@ from sqlalchemy import (
     ColumnElement,
     Label,
     RowMapping,
+    ScalarSelect,
     Select,
     String,
     Subquery,
@@ -39,7 +40,17 @@ from webapp.dead_letters.values import (
 from webapp.jobs.lifecycle import may, sources_of
 from webapp.jobs.service import states_of
 from webapp.jobs.values import JobState
-from webapp.paging import COUNT_CAP, PAGE_SIZE, Cursor, Page, count_up_to_cap, fetch_page
+from webapp.paging import (
+    COUNT_CAP,
+    PAGE_SIZE,
+    REACH,
+    Cursor,
+    Page,
+    Scan,
+    count_up_to_cap,
+    counted_up_to_cap,
+    fetch_page,
+)
 
 MOST_SKIPPED: Final = COUNT_CAP
 #: A bulk is counted further than a list, since whoever confirms it wants to know.
@@ -97,11 +108,12 @@ def list_letters(
 ) -> Page[LetterRow]:
     """Return one page of the letters that fit, newest first."""
     wanted = select(DeadLetter).where(*_fitting(filters, now))
+    scan = Scan(DeadLetter.id, rows=REACH if filters.text else None)
     found: Page[DeadLetter] = fetch_page(
-        session, wanted, DeadLetter.id, cursor, present=lambda letter: letter, size=size
+        session, wanted, scan, cursor, present=lambda letter: letter, size=size
     )
     rows = _rows(session, found.rows)
-    return Page(rows, found.newer, found.older, found.total, found.capped)
+    return found.showing(rows)
 
 
 def get_row(session: DbSession, letter: DeadLetter) -> LetterRow:
@@ -313,9 +325,9 @@ def open_troubles(session: DbSession, limit: int = 5, *, now: datetime) -> Troub
     return Troubles(commonest, found.letters)
 
 
-def count_open(session: DbSession) -> int:
-    """Count the open letters, up to one past the cap."""
-    return count_up_to_cap(session, select(DeadLetter.id).where(DeadLetter.resolved_at.is_(None)))
+def open_count() -> ScalarSelect[int]:
+    """Return a statement that counts the open letters, up to one past the cap."""
+    return counted_up_to_cap(select(DeadLetter.id).where(DeadLetter.resolved_at.is_(None)))
 
 
 def count_ordered(session: DbSession, order: BulkOrder, *, after: int = 0) -> int:

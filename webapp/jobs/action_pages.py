@@ -7,7 +7,7 @@ from flask import request, url_for
 from werkzeug.wrappers import Response
 
 from webapp.clock import now
-from webapp.db import db
+from webapp.db import MOST_ID, db
 from webapp.errors import FieldErrors, Forbidden, Invalid, NotFound
 from webapp.jobs import service
 from webapp.jobs.bulk import BulkAction, Order, samples, survey
@@ -19,7 +19,6 @@ from webapp.roles import Role
 from webapp.web.access import actor, requires
 from webapp.web.cursors import url_with
 from webapp.web.htmx import done, render
-from webapp.web.requests import MOST_ID
 
 SAMPLES: Final = 10
 # An action as a person says it of jobs, and what became of those to which it was done.

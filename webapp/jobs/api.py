@@ -43,6 +43,7 @@ def index() -> Response:
             "items": [job_as_json(job) for job in page.rows],
             "total": page.total,
             "capped": page.capped,
+            "searched": page.searched,
             "next": links["next_url"],
             "previous": links["previous_url"],
         }

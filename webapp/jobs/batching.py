@@ -18,7 +18,7 @@ from webapp.jobs.registry import find_job_type, parse_arguments
 from webapp.jobs.service import AUDITED_KINDS, enqueue, enqueue_all
 from webapp.jobs.values import JobState
 from webapp.jobs.wishes import Wish
-from webapp.paging import Cursor, Page, fetch_page
+from webapp.paging import Cursor, Page, Scan, fetch_page
 
 MAX_JOBS: Final = 10_000
 MAX_NAME: Final = 255
@@ -143,11 +143,11 @@ def batch_of(session: DbSession, batch_id: int | None) -> BatchRow | None:
 def list_batches(session: DbSession, cursor: Cursor) -> Page[BatchRow]:
     """Return one page of batches, newest first."""
     found: Page[JobBatch] = fetch_page(
-        session, select(JobBatch), JobBatch.id, cursor, present=lambda batch: batch
+        session, select(JobBatch), Scan(JobBatch.id), cursor, present=lambda batch: batch
     )
     counts = _counts(session, [batch.id for batch in found.rows])
     rows = [_row(batch, counts) for batch in found.rows]
-    return Page(rows, found.newer, found.older, found.total, found.capped)
+    return found.showing(rows)
 
 
 def _checked(then: Wish) -> dict[str, Any]:

@@ -2,16 +2,19 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Select, String, cast, or_, select
 
+from webapp.db import DbSession
 from webapp.errors import Invalid
 from webapp.jobs.models import Job
 from webapp.jobs.values import JobState
+from webapp.paging import REACH, Scan, between
 
 # A longer number is no job's id.
 ID_DIGITS: Final = 18
@@ -106,9 +109,37 @@ def _written(value: object) -> str:
     return str(value)
 
 
+# Whatever is narrowed to these alone is read from one index, newest first.
+_CARRIED: Final[Sequence[AbstractSet[str]]] = (
+    frozenset(),
+    {"state"},
+    {"type"},
+    {"type", "state"},
+    {"queue"},
+    {"batch"},
+)
+_BY_TIME: Final = frozenset({"created_from", "created_to"})
+
+
 def narrowed(filters: JobFilters) -> Select[tuple[Job]]:
     """Return a statement for the jobs that fit."""
     return select(Job).where(*_conditions(filters))
+
+
+def scan_for(session: DbSession, filters: JobFilters) -> Scan:
+    """Return where the jobs lie that fit; what no index carries is looked for in so many at a time.
+
+    A job that finished before some time was created before it.
+    """
+    scan = between(
+        session,
+        Job.id,
+        Job.created_at,
+        since=filters.created_from,
+        until=min(filter(None, (filters.created_to, filters.finished_to)), default=None),
+    )
+    kept = {name for name in filters.given() if name not in _BY_TIME}
+    return scan if kept in _CARRIED else replace(scan, rows=REACH)
 
 
 def _conditions(filters: JobFilters) -> Iterator[ColumnElement[bool]]:

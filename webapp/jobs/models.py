@@ -69,6 +69,10 @@ class Job(Base):
         Index("ix_jobs_lease", "state", "lease_expires_at"),
         Index("ix_jobs_type", "type", "id"),
         Index("ix_jobs_state", "state", "id"),
+        # What lists are narrowed to: each is read newest first, so each ends in the id.
+        Index("ix_jobs_type_state", "type", "state", "id"),
+        Index("ix_jobs_queue", "queue", "id"),
+        Index("ix_jobs_created_at", "created_at"),
         # What a worker looks at to choose its next jobs.
         Index(
             "ix_jobs_queued",

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ScalarSelect, func, literal, select, union_all
 
 from webapp.db import DbSession
-from webapp.jobs.filters import JobFilters, narrowed
+from webapp.jobs.filters import JobFilters, narrowed, scan_for
 from webapp.jobs.journal import MOST_LINES
 from webapp.jobs.lifecycle import ACTIVE, WAITING, may
 from webapp.jobs.models import Job, JobAttempt, JobDependency, JobLogLine
@@ -81,14 +81,14 @@ def list_jobs(
     session: DbSession, filters: JobFilters, cursor: Cursor, *, size: int = PAGE_SIZE
 ) -> Page[JobRow]:
     """Return one page of the jobs that fit, newest first unless the cursor says otherwise."""
-    return fetch_page(session, narrowed(filters), Job.id, cursor, present=row_of, size=size)
+    wanted, scan = narrowed(filters), scan_for(session, filters)
+    return fetch_page(session, wanted, scan, cursor, present=row_of, size=size)
 
 
 def find_jobs(session: DbSession, filters: JobFilters, cursor: Cursor, *, size: int) -> Page[Job]:
     """Return one page of the jobs that fit, with all that is stored of them."""
-    return fetch_page(
-        session, narrowed(filters), Job.id, cursor, present=lambda job: job, size=size
-    )
+    wanted, scan = narrowed(filters), scan_for(session, filters)
+    return fetch_page(session, wanted, scan, cursor, present=lambda job: job, size=size)
 
 
 def attempts_of(session: DbSession, job_id: int, limit: int = 50) -> Sequence[JobAttempt]:

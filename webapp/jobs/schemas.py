@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
+from webapp.db import MOST_ID
 from webapp.errors import Invalid
 from webapp.jobs.batching import BatchRow
 from webapp.jobs.bulk import MOST_IDS, BulkAction, Order, Refusal, Survey
@@ -17,7 +18,6 @@ from webapp.jobs.registry import JobType
 from webapp.jobs.values import RetryPolicy
 from webapp.jobs.wishes import JobOptions
 from webapp.logs import masked
-from webapp.web.requests import MOST_ID
 from webapp.web.schemas import Moment, Schema, Text
 
 

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from sqlalchemy import select
+
 from webapp.audit.queries import recent_entries
 from webapp.audit.values import Entry
-from webapp.breakers.queries import open_breakers
+from webapp.breakers import queries as breaker_queries
 from webapp.db import DbSession
 from webapp.dead_letters.queries import Troubles, open_troubles
 from webapp.flags.service import snapshot_status
@@ -20,7 +22,7 @@ from webapp.overview.health import (
     assess,
 )
 from webapp.sources.queries import RunView, recent_runs, success_rate
-from webapp.workers.queries import count_alive
+from webapp.workers.queries import alive_count
 
 RUNS_SHOWN = 8
 CHANGES_SHOWN = 6
@@ -53,12 +55,12 @@ class Overview:
 
 
 def get_overview(session: DbSession, *, now: datetime) -> Overview:
-    """Return the overview: eight statements, however much there is."""
+    """Return the overview: seven statements, however much there is."""
     types = type_health(session, now=now)
     queue = queue_figures(session, now=now)
-    alive = count_alive(session, now=now)
+    counts = select(alive_count(now=now), breaker_queries.open_count())
+    alive, breakers = session.execute(counts).one()
     troubles = open_troubles(session, now=now)
-    breakers = open_breakers(session)
     flags = snapshot_status()
     signs = Signs(
         workers_alive=alive,

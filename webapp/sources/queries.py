@@ -15,7 +15,7 @@ from sqlalchemy.orm import aliased
 from webapp.db import BigId, DbSession, UtcTime
 from webapp.jobs.lifecycle import WAITING
 from webapp.jobs.values import JobState
-from webapp.paging import Cursor, Page, fetch_page
+from webapp.paging import Cursor, Page, Scan, fetch_page
 from webapp.sources.models import EtlRun, Record, RejectedRecord, Source
 from webapp.sources.values import MAX_NAME, RunStatus
 
@@ -92,9 +92,11 @@ def list_sources(session: DbSession, *, text: str = "") -> list[SourceView]:
 def runs_of(session: DbSession, source: Source, cursor: Cursor) -> Page[RunView]:
     """Return a page of a source's runs, newest first."""
     wanted = select(EtlRun).where(EtlRun.source_id == source.id)
-    page = fetch_page(session, wanted, EtlRun.id, cursor, present=lambda run: run.id, size=RUNS)
+    page = fetch_page(
+        session, wanted, Scan(EtlRun.id), cursor, present=lambda run: run.id, size=RUNS
+    )
     found = session.execute(_runs().where(EtlRun.id.in_(page.rows)).order_by(EtlRun.id.desc()))
-    return Page([_view(row) for row in found], page.newer, page.older, page.total, page.capped)
+    return page.showing([_view(row) for row in found])
 
 
 def latest_run(session: DbSession, source: Source) -> RunView | None:

@@ -6,8 +6,8 @@ from urllib.parse import quote, urlencode
 
 from flask import Flask, request
 
+from webapp.db import MOST_ID
 from webapp.paging import Cursor, Page
-from webapp.web.requests import MOST_ID
 
 MOST_SEARCHED = 200
 

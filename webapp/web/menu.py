@@ -4,26 +4,32 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from flask import Flask, current_app, request, url_for
+from sqlalchemy import ScalarSelect, select
 
-from webapp.db import DbSession, db
+from webapp.db import db
 
 
 @dataclass(frozen=True, slots=True)
 class Attention:
-    """A count beside a menu entry; ``tone`` is neutral, warning or danger."""
+    """A count beside a menu entry, shown where it wants attention: ``wanted`` tells of which.
 
-    count: int
-    tone: str = "neutral"
+    ``count`` makes the statement; those of all entries are asked as one.  ``tone`` is neutral,
+    warning or danger.
+    """
+
+    count: Callable[[], ScalarSelect[int]]
+    tone: str = "danger"
+    wanted: Callable[[int], bool] = bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MenuEntry:
-    """One entry; ``attention`` costs one statement at most, or nothing."""
+    """One entry of the navigation."""
 
     label: str
     endpoint: str
     icon: str
-    attention: Callable[[DbSession], Attention | None] | None = None
+    attention: Attention | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,17 +47,21 @@ class MenuItem:
 def build_menu() -> list[MenuItem]:
     """Return the items for this request, in the order of the capabilities."""
     entries: tuple[MenuEntry, ...] = current_app.extensions["menu"]
-    return [_item(entry) for entry in entries]
+    asked = [entry.attention for entry in entries if entry.attention]
+    counts = db.session.execute(select(*(item.count() for item in asked))).one() if asked else ()
+    found = {id(item): count for item, count in zip(asked, counts, strict=True)}
+    return [_item(entry, found.get(id(entry.attention), 0)) for entry in entries]
 
 
-def _item(entry: MenuEntry) -> MenuItem:
-    attention = entry.attention(db.session) if entry.attention else None
+def _item(entry: MenuEntry, count: int) -> MenuItem:
+    attention = entry.attention
+    shown = attention is not None and attention.wanted(count)
     return MenuItem(
         label=entry.label,
         url=url_for(entry.endpoint),
         icon=entry.icon,
         active=entry.endpoint.partition(".")[0] in request.blueprints,
-        count=attention.count if attention else None,
+        count=count if shown else None,
         tone=attention.tone if attention else "neutral",
     )
 

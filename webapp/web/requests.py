@@ -10,11 +10,10 @@ from flask import Flask, Response, current_app, g, request
 from werkzeug.exceptions import BadRequest
 from werkzeug.routing import IntegerConverter, Map
 
-from webapp.db import mark_writing
+from webapp.db import MOST_ID, mark_writing
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{8,128}\Z")
 View = TypeVar("View", bound=Callable[..., object])
-MOST_ID = 2**63 - 1
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import ScalarSelect, func, select
 
 from webapp.db import DbSession
 from webapp.errors import NotFound
@@ -101,7 +101,7 @@ def _row(worker: Worker, running: Sequence[int], *, now: datetime) -> WorkerRow:
     )
 
 
-def count_alive(session: DbSession, *, now: datetime) -> int:
-    """Count the consumer processes that have shown life within the last minute."""
+def alive_count(*, now: datetime) -> ScalarSelect[int]:
+    """Return a statement that counts the consumers which have shown life in the last minute."""
     alive = (Worker.beat_at > now - GONE_AFTER, Worker.stopped_at.is_(None))
-    return session.scalar(select(func.count()).select_from(Worker).where(*alive)) or 0
+    return select(func.count()).select_from(Worker).where(*alive).scalar_subquery()
