@@ -1,13 +1,15 @@
 """Structured logs: one JSON object a line, readable colours on a terminal, secrets masked."""
 
+import json
 import logging
 import re
 import sys
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from functools import lru_cache
 from typing import Any
 
 import click
+import orjson
 import structlog
 
 _SECRET_KEY = re.compile(
@@ -72,7 +74,7 @@ def configure_logs(level: str) -> None:
         else [
             structlog.processors.format_exc_info,
             mask_secrets,
-            structlog.processors.JSONRenderer(),
+            structlog.processors.JSONRenderer(_as_json),
         ]
     )
     if not structlog.is_configured():
@@ -100,6 +102,14 @@ def configure_logs(level: str) -> None:
     # These tell at INFO what the ledger tells better.
     for noisy in ("huey", "httpx", "backoff", "alembic.runtime.migration"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
+
+
+def _as_json(event: Mapping[str, Any], default: Callable[[Any], Any]) -> str:
+    """Write a line; a number beyond 64 bits is beyond orjson too, and takes the slow way."""
+    try:
+        return orjson.dumps(event, default=default, option=orjson.OPT_NON_STR_KEYS).decode()
+    except orjson.JSONEncodeError:
+        return json.dumps(event, default=default)
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
 from flask import Flask
-from sqlalchemy import select
+from sqlalchemy import func, null, select
 from sqlalchemy.orm import Session
 
 from webapp.actors import SYSTEM
@@ -91,6 +92,20 @@ def test_successes_are_settled_together(session: Session, now: datetime) -> None
         assert (done.state, done.result, done.attempts) == (JobState.SUCCEEDED, {"n": job.id}, 1)
         assert (done.worker, done.lease_expires_at, done.started_at) == (None, None, now)
         assert outcomes(session, job) == [Outcome.SUCCEEDED]
+
+
+def test_results_are_kept_exactly_however_many_are_settled_together(
+    session: Session, now: datetime
+) -> None:
+    results = [None, [10**30], "0", [1.5, None], {"deep": {"number": 2**63}}, "snow \u2603"]
+    jobs = [queued(session, now) for _ in results]
+    claims = take(session, now).claims
+    pairs = zip(claims, results, strict=True)
+    assert succeed_all(session, [replace(succeeded(claim, now), result=it) for claim, it in pairs])
+    assert [service.find_job(session, job.id).result for job in jobs] == results
+    # What returned nothing has null for its result, and what has not ended has none.
+    without = select(func.count()).select_from(Job).where(Job.result.is_(null()))
+    assert session.scalar(without) == 0
 
 
 def test_one_that_is_no_longer_held_is_noticed_among_the_successes(

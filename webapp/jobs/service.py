@@ -10,7 +10,7 @@ from typing import Any, Unpack
 from sqlalchemy import insert, null, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import make_transient_to_detached
-from sqlalchemy.orm.attributes import set_committed_value
+from sqlalchemy.orm.attributes import instance_dict
 
 from webapp.actors import Actor
 from webapp.audit.service import record
@@ -92,7 +92,7 @@ def enqueue_all(
 
 # Core statements: the ORM's way of inserting costs twice as much.
 _INSERT = insert(Job.__table__).returning(Job.__table__.c.id)  # type: ignore[arg-type]
-_COLUMNS = tuple(column.key for column in Job.__table__.columns)
+_EMPTY = dict.fromkeys(column.key for column in Job.__table__.columns)
 _INSERT_ALL = insert(Job.__table__).returning(  # type: ignore[arg-type]
     Job.__table__.c.id, sort_by_parameter_order=True
 )
@@ -123,8 +123,7 @@ def _as_job(session: DbSession, row: Mapping[str, Any]) -> Job:
     """Return the job of a row that was just inserted, as if the session had read it."""
     job = Job()
     # What is left out of the row is empty in the database, and need not be read to be known.
-    for name in _COLUMNS:
-        set_committed_value(job, name, row.get(name))
+    instance_dict(job).update({**_EMPTY, **row})
     make_transient_to_detached(job)
     session.add(job)
     return job
