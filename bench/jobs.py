@@ -12,6 +12,7 @@ it, so what one flush takes is printed; ``--folder`` puts its file elsewhere.
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -56,7 +57,8 @@ NOT_INSTALLED: Final = "not installed"
 class Figures:
     """What one queue came to; without a version nothing was measured, and ``differs`` says why.
 
-    Rates are jobs a second, from the first enqueue; waits are milliseconds from the enqueue to the
+    Rates are jobs a second, from the first enqueue; that of a backlog is from when workers that
+    were held begin on jobs that all wait already.  Waits are milliseconds from the enqueue to the
     start on an idle queue; memory is MiB for each worker process, shared pages shared out.
     """
 
@@ -65,6 +67,7 @@ class Figures:
     enqueued: float = 0.0
     done: float = 0.0
     done_together: float = 0.0
+    backlog: float = 0.0
     p50: float = 0.0
     p99: float = 0.0
     memory: float = 0.0
@@ -86,6 +89,7 @@ def measure(name: str, module: str, package: str, jobs: int) -> Figures:
         waits = [wait_once(queue, turn) for turn in range(SINGLES)]
         enqueued, done = run(queue, jobs, 1)
         together = run(queue, jobs, TOGETHER)[1] if queue.several else 0.0
+        backlog = drain(queue, jobs, processes)
         memory = memory_of(processes)
     waits.sort()
     return Figures(
@@ -94,6 +98,7 @@ def measure(name: str, module: str, package: str, jobs: int) -> Figures:
         enqueued=enqueued,
         done=done,
         done_together=together,
+        backlog=backlog,
         p50=waits[len(waits) // 2] * 1000,
         p99=waits[int(len(waits) * 0.99)] * 1000,
         memory=memory,
@@ -129,15 +134,44 @@ def end(process: "subprocess.Popen[bytes]") -> None:
 
 def run(queue: Queue, jobs: int, together: int) -> tuple[float, float]:
     """Enqueue so many jobs and wait for all of them; return both rates."""
-    marks.clear()
-    before = queue.settled() if queue.settled else 0
+    before = begin(queue)
     started = time.perf_counter()
     queue.send(jobs, together)
     enqueued = time.perf_counter() - started
+    wait_for_end(queue, before, jobs)
+    return jobs / enqueued, jobs / (time.perf_counter() - started)
+
+
+def drain(queue: Queue, jobs: int, groups: Sequence[int]) -> float:
+    """Enqueue so many jobs while the workers are held, let them go, and return their rate."""
+    before = begin(queue)
+    signal_all(groups, signal.SIGSTOP)
+    try:
+        queue.send(jobs, TOGETHER if queue.several else 1)
+    finally:
+        signal_all(groups, signal.SIGCONT)
+    started = time.perf_counter()
+    wait_for_end(queue, before, jobs)
+    return jobs / (time.perf_counter() - started)
+
+
+def signal_all(groups: Sequence[int], number: signal.Signals) -> None:
+    """Send a signal to the process groups of the workers, which were started here."""
+    for group in groups:
+        os.killpg(group, number)
+
+
+def begin(queue: Queue) -> int:
+    """Forget the marks of the jobs before, and return how many of them are settled."""
+    marks.clear()
+    return queue.settled() if queue.settled else 0
+
+
+def wait_for_end(queue: Queue, before: int, jobs: int) -> None:
+    """Wait until so many jobs have begun and, where the queue tells, are settled."""
     wait_for(jobs)
     while queue.settled and queue.settled() - before < jobs:
         time.sleep(0.005)
-    return jobs / enqueued, jobs / (time.perf_counter() - started)
 
 
 def wait_once(queue: Queue, turn: int) -> float:
@@ -257,8 +291,8 @@ def flush_ms(folder: Path | None) -> float:
 
 
 HEAD: Final = (
-    f"{'':22}{'version':>9}{'done/s':>9}{'by 100s':>9}{'enq./s':>9}{'p50 ms':>9}{'p99 ms':>9}"
-    f"{'MiB':>7}"
+    f"{'':22}{'version':>9}{'done/s':>9}{'by 100s':>9}{'backlog':>9}{'enq./s':>9}"
+    f"{'p50 ms':>9}{'p99 ms':>9}{'MiB':>7}"
 )
 
 
@@ -269,15 +303,19 @@ def line(figures: Figures) -> str:
     together = f"{figures.done_together:9,.0f}" if figures.done_together else f"{'':9}"
     return (
         f"{figures.name:22}{figures.version:>9}{figures.done:9,.0f}{together}"
-        f"{figures.enqueued:9,.0f}{figures.p50:9.1f}{figures.p99:9.1f}{figures.memory:7.0f}"
+        f"{figures.backlog:9,.0f}{figures.enqueued:9,.0f}{figures.p50:9.1f}{figures.p99:9.1f}{figures.memory:7.0f}"
         f"   {figures.differs}"
     )
 
 
 def ratios(ours: Figures, peers: Sequence[Figures]) -> str:
     """Say how many times faster ours are done than those of each peer."""
-    words = [f"{ours.done / peer.done:.1f} x {peer.name}" for peer in peers if peer.done]
-    return f"{ours.name} does as many as " + ", ".join(words)
+    words = [
+        f"{ours.done / peer.done:.1f} x {peer.name} ({ours.backlog / peer.backlog:.1f} x)"
+        for peer in peers
+        if peer.done and peer.backlog
+    ]
+    return f"{ours.name}, enqueued one by one (a backlog): " + ", ".join(words)
 
 
 def main() -> None:
