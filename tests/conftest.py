@@ -6,6 +6,7 @@ commits is removed after it; what it only flushes is rolled back.
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -177,10 +178,21 @@ def clear_tables() -> None:
     """Remove every row of every table but the migrations' own."""
     db.session.rollback()
     with will_write():
-        for table in reversed(db.metadata.sorted_tables):
-            db.session.execute(table.delete())
+        # Past SQLAlchemy: this is done before each test, and most tables are empty.
+        connection = db.session.connection().connection.driver_connection
+        assert connection is not None
+        for statement in _emptying(db.engine.dialect.name):
+            connection.execute(statement)
         db.session.commit()
     db.session.remove()
+
+
+@cache
+def _emptying(dialect: str) -> list[str]:
+    """Return what empties all tables: for a server, as one message."""
+    names = [table.name for table in reversed(db.metadata.sorted_tables)]
+    tables = [f"DELETE FROM {name}" for name in names]  # noqa: S608  # our own names
+    return tables if dialect == "sqlite" else ["; ".join(tables)]
 
 
 @pytest.fixture
