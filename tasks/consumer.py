@@ -147,4 +147,5 @@ def _identity(settings: Settings, kind: str, workers: int) -> WorkerIdentity:
         processes=workers,
         version=__version__,
         queues=settings.worker_queues,
+        scheduler=settings.worker_scheduler,
     )

@@ -22,6 +22,7 @@ from webapp.workers.values import WorkerIdentity
 
 WELL: dict[str, Any] = {
     "workers_alive": 1,
+    "schedulers_alive": 1,
     "open_breakers": 0,
     "open_letters": 0,
     "oldest_seconds": None,
@@ -36,6 +37,11 @@ WELL: dict[str, Any] = {
     [
         ({}, Level.HEALTHY, None),
         ({"workers_alive": 0}, Level.CRITICAL, "No worker is alive: jobs wait."),
+        (
+            {"schedulers_alive": 0},
+            Level.UNHEALTHY,
+            "No worker has a scheduler: schedules do not fire, and lost jobs stay lost.",
+        ),
         ({"open_breakers": 1}, Level.DEGRADED, "1 breaker is open."),
         ({"open_breakers": 2}, Level.DEGRADED, "2 breakers are open."),
         ({"open_letters": 1200}, Level.DEGRADED, "1,200 dead letters are open."),
@@ -63,7 +69,8 @@ def test_each_sign_has_its_level_and_its_sentence(
 
 
 def test_the_worst_sign_gives_the_level_and_all_reasons_are_told() -> None:
-    assessment = assess(Signs(**(WELL | {"workers_alive": 0, "open_letters": 3})))
+    signs = {"workers_alive": 0, "schedulers_alive": 0, "open_letters": 3}
+    assessment = assess(Signs(**(WELL | signs)))
     assert assessment.level == Level.CRITICAL
     assert len(assessment.reasons) == 2
 

@@ -42,6 +42,7 @@ def test_programs_are_told_what_each_worker_is_and_does(
         "kind": "process",
         "processes": 2,
         "queues": ["reports"],
+        "scheduler": True,
         "version": "0.1.0",
         "state": "alive",
         "stopped_at": None,

@@ -1,5 +1,6 @@
 """Signs of life, and what the page makes of them."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from flask import Flask
@@ -42,6 +43,20 @@ def test_a_worker_that_said_farewell_is_stopped_and_not_gone(
     service.farewell(session, WORKER.name, now=now)
     assert states(session, now + timedelta(hours=1)) == ["stopped"]
     assert session.scalar(select(queries.alive_count(now=now))) == 0
+
+
+def test_workers_that_all_lack_a_scheduler_are_told_of(
+    session: Session, viewer: ConsoleClient, now: datetime
+) -> None:
+    told = "No worker has a scheduler"
+    service.beat(session, replace(WORKER, scheduler=False), now=clock_now())
+    session.commit()
+    assert told in viewer.get("/workers").text
+    service.beat(session, replace(WORKER, name="host:9:ef56"), now=clock_now())
+    session.commit()
+    page = viewer.get("/workers").text
+    assert told not in page
+    assert page.count("no scheduler") == 1
 
 
 def test_workers_of_yesterday_are_forgotten(session: Session, now: datetime) -> None:

@@ -26,6 +26,7 @@ class Signs:
     """
 
     workers_alive: int
+    schedulers_alive: int
     open_breakers: int
     open_letters: int
     oldest_seconds: float | None
@@ -46,6 +47,11 @@ def assess(signs: Signs) -> Assessment:
     """Return the worst level that any sign gives, with every reason."""
     found = [
         (Level.CRITICAL, "No worker is alive: jobs wait.", not signs.workers_alive),
+        (
+            Level.UNHEALTHY,
+            "No worker has a scheduler: schedules do not fire, and lost jobs stay lost.",
+            bool(signs.workers_alive) and not signs.schedulers_alive,
+        ),
         (
             Level.UNHEALTHY,
             f"{_named(signs.failing)} failed more often than not in 24 h.",

@@ -58,12 +58,18 @@ def get_overview(session: DbSession, *, now: datetime) -> Overview:
     """Return the overview: seven statements, however much there is."""
     types = type_health(session, now=now)
     queue = queue_figures(session, now=now)
-    counts = select(alive_count(now=now), breaker_queries.open_count())
-    alive, breakers = session.execute(counts).one()
+    alive, scheduling, breakers = session.execute(
+        select(
+            alive_count(now=now),
+            alive_count(now=now, scheduling=True),
+            breaker_queries.open_count(),
+        )
+    ).one()
     troubles = open_troubles(session, now=now)
     flags = snapshot_status()
     signs = Signs(
         workers_alive=alive,
+        schedulers_alive=scheduling,
         open_breakers=breakers,
         open_letters=troubles.open_letters,
         oldest_seconds=queue.oldest_seconds,

@@ -41,6 +41,7 @@ def _as_json(row: WorkerRow) -> dict[str, Any]:
         "kind": row.kind,
         "processes": row.processes,
         "queues": row.queues,
+        "scheduler": row.scheduler,
         "version": row.version,
         "state": row.state,
         "started_at": row.started_at,

@@ -27,6 +27,8 @@ class Worker(Base):
     queues: Mapped[list[str]] = mapped_column(Json, default=list)
     done: Mapped[int] = mapped_column(default=0)
     failed: Mapped[int] = mapped_column(default=0)
+    # Whether it does what is due for all: schedules, what was lost, figures.
+    scheduler: Mapped[bool] = mapped_column(default=True)
     # Resident memory of the consumer and its worker processes.
     memory_bytes: Mapped[int | None] = mapped_column(BigId)
     stop_requested_at: Mapped[datetime | None] = mapped_column(UtcTime)

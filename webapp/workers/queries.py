@@ -27,6 +27,7 @@ class WorkerRow:
     processes: int
     version: str
     queues: Sequence[str]
+    scheduler: bool
     state: WorkerState
     started_at: datetime
     beat_at: datetime
@@ -88,6 +89,7 @@ def _row(worker: Worker, running: Sequence[int], *, now: datetime) -> WorkerRow:
         processes=worker.processes,
         version=worker.version,
         queues=worker.queues,
+        scheduler=worker.scheduler,
         state=state_of(worker, now=now),
         started_at=worker.started_at,
         beat_at=worker.beat_at,
@@ -101,7 +103,11 @@ def _row(worker: Worker, running: Sequence[int], *, now: datetime) -> WorkerRow:
     )
 
 
-def alive_count(*, now: datetime) -> ScalarSelect[int]:
-    """Return a statement that counts the consumers which have shown life in the last minute."""
+def alive_count(*, now: datetime, scheduling: bool = False) -> ScalarSelect[int]:
+    """Return a statement that counts the consumers which have shown life in the last minute.
+
+    ``scheduling`` counts those that have a scheduler.
+    """
     alive = (Worker.beat_at > now - GONE_AFTER, Worker.stopped_at.is_(None))
-    return select(func.count()).select_from(Worker).where(*alive).scalar_subquery()
+    wanted = select(func.count()).select_from(Worker).where(*alive)
+    return (wanted.where(Worker.scheduler) if scheduling else wanted).scalar_subquery()

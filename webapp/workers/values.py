@@ -21,7 +21,8 @@ class WorkerState(StrEnum):
 class WorkerIdentity:
     """Which consumer process this is; ``kind`` is process, thread or greenlet.
 
-    It takes jobs from ``queues``, or from all where there are none.
+    It takes jobs from ``queues``, or from all where there are none; one with a ``scheduler`` fires
+    schedules and puts back what was lost, for all.
 
     ``place`` names the space of process ids that ``pid`` belongs to: one running system, and one
     container in it.
@@ -35,6 +36,7 @@ class WorkerIdentity:
     processes: int
     version: str
     queues: tuple[str, ...] = ()
+    scheduler: bool = True
 
 
 @dataclass(frozen=True, slots=True)
