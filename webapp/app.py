@@ -17,6 +17,7 @@ from webapp.jobs.capability import jobs
 from webapp.logs import configure_logs
 from webapp.outbound.capability import outbound
 from webapp.overview.capability import overview
+from webapp.retries.capability import retries
 from webapp.schedules.capability import schedules
 from webapp.settings import Settings
 from webapp.sources.capability import sources
@@ -51,6 +52,7 @@ CAPABILITIES = (
     accounts,
     health,
     outbound,
+    retries,
 )
 
 
