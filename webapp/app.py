@@ -12,6 +12,7 @@ from webapp.cli import register_commands
 from webapp.db import db, engine_options
 from webapp.dead_letters.capability import dead_letters
 from webapp.flags.capability import flags
+from webapp.guards.capability import guards
 from webapp.health.capability import health
 from webapp.jobs.capability import jobs
 from webapp.logs import configure_logs
@@ -53,6 +54,7 @@ CAPABILITIES = (
     health,
     outbound,
     retries,
+    guards,
 )
 
 

@@ -176,7 +176,7 @@ class Guard(Requests):
             with breaker(self.name, self._thresholds).calling():
                 await rate_limit(self.name).acquire_async(wait=self._wait)
                 with self._pausing():
-                    async with _time_limit(self.timeout):
+                    async with _TimeLimit(self.timeout):
                         yield
         except Exception as error:
             self._note(error, began)
@@ -304,17 +304,29 @@ class Guard(Requests):
             raise TypeError("A block cannot be repeated or replaced: guard a function instead.")
 
 
-@asynccontextmanager
-async def _time_limit(seconds: float | None) -> AsyncIterator[None]:
-    """Bound what a coroutine does, and tell the end of its time from a TimeoutError of its own."""
-    limit = asyncio.timeout(seconds)
-    try:
-        async with limit:
-            yield
-    except TimeoutError as error:
-        if not limit.expired():
-            raise
-        raise TimeLimitExceeded(f"the call took longer than {seconds:g} s") from error
+class _TimeLimit:
+    """Bounds what a coroutine does; the end of its time is no TimeoutError of its own."""
+
+    __slots__ = ("_limit", "_seconds")
+
+    def __init__(self, seconds: float | None) -> None:
+        self._seconds = seconds
+        self._limit = asyncio.timeout(seconds)
+
+    async def __aenter__(self) -> None:
+        await self._limit.__aenter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            await self._limit.__aexit__(kind, error, traceback)
+        except TimeoutError as over:
+            # asyncio raises it here only where the time is over; one of the coroutine's own passes.
+            raise TimeLimitExceeded(f"the call took longer than {self._seconds:g} s") from over
 
 
 async def _limited(
@@ -323,7 +335,7 @@ async def _limited(
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
 ) -> Any:
-    async with _time_limit(seconds):
+    async with _TimeLimit(seconds):
         return await function(*args, **kwargs)
 
 
