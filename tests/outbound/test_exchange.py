@@ -256,6 +256,24 @@ def test_an_answer_without_end_is_left_when_it_is_too_large(
 
 
 @BOTH
+def test_a_question_without_end_before_the_answer_is_left_too(
+    server: Server, exchange: Exchange
+) -> None:
+    def flood(connection: socket.socket) -> None:
+        connection.sendall(
+            b"HTTP/1.1 401 Who\r\n"
+            b'WWW-Authenticate: Digest realm="r", nonce="n", algorithm=SHA-256\r\n\r\n'
+        )
+        while not server.stopped.is_set():
+            connection.send(b"x" * 65_536)
+
+    server.answers = [flood]
+    bounds = Bounds(seconds=10, max_bytes=100_000, trusted=True)
+    with pytest.raises(AnswerTooLarge):
+        exchange("GET", server.url, bounds, auth=httpx.DigestAuth("app", "hunter2"))
+
+
+@BOTH
 def test_an_answer_that_says_that_it_is_too_large_is_not_read(
     server: Server, exchange: Exchange
 ) -> None:

@@ -7,7 +7,7 @@ kept apart from those that were judged.  Calls share connections and nothing els
 import asyncio
 import os
 import ssl
-from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
 from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
@@ -18,11 +18,14 @@ import httpx
 
 from webapp.outbound.addresses import is_allowed
 from webapp.outbound.connections import AsyncBackend, Backend, Trusts
+from webapp.outbound.values import AnswerTooLarge
 
 MAX_CONNECTIONS = 256
 MAX_IDLE = 64
 IDLE_SECONDS = 15.0
 PIECE_BYTES = 4096
+#: The extension of a request that says how large the body of its answer may be.
+MAX_BYTES = "max_bytes"
 
 
 def _pool_options() -> dict[str, Any]:
@@ -34,40 +37,57 @@ def _pool_options() -> dict[str, Any]:
     }
 
 
-class _Pieces(httpx.SyncByteStream):
-    """A compressed body in pieces: a few bytes may become a thousand times as many.
+class _Measured(httpx.SyncByteStream):
+    """A body that ends with an error where it grows too large, whoever reads it.
 
-    Whoever decodes them can count what comes of one piece before taking the next.
+    Where it is compressed it comes in pieces: a few bytes may become a thousand times as many, and
+    whoever decodes them counts what comes of one piece before taking the next.
     """
 
-    def __init__(self, stream: httpx.SyncByteStream) -> None:
+    def __init__(self, stream: httpx.SyncByteStream, measure: "_Measure") -> None:
         self._stream = stream
+        self._measure = measure
 
     def __iter__(self) -> Iterator[bytes]:
         for chunk in self._stream:
-            yield from _cut(chunk)
+            yield from self._measure(chunk)
 
     def close(self) -> None:
         self._stream.close()
 
 
-class _AsyncPieces(httpx.AsyncByteStream):
+class _AsyncMeasured(httpx.AsyncByteStream):
     """The same for coroutines."""
 
-    def __init__(self, stream: httpx.AsyncByteStream) -> None:
+    def __init__(self, stream: httpx.AsyncByteStream, measure: "_Measure") -> None:
         self._stream = stream
+        self._measure = measure
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         async for chunk in self._stream:
-            for piece in _cut(chunk):
+            for piece in self._measure(chunk):
                 yield piece
 
     async def aclose(self) -> None:
         await self._stream.aclose()
 
 
-def _cut(chunk: bytes) -> Iterator[bytes]:
-    return (chunk[at : at + PIECE_BYTES] for at in range(0, len(chunk), PIECE_BYTES))
+class _Measure:
+    """Counts the bytes of one answer's body, as they come."""
+
+    def __init__(self, request: httpx.Request, response: httpx.Response) -> None:
+        self._left: int | None = request.extensions.get(MAX_BYTES)
+        self._most = self._left
+        self._compressed = "Content-Encoding" in response.headers
+
+    def __call__(self, chunk: bytes) -> Iterable[bytes]:
+        if self._left is not None:
+            self._left -= len(chunk)
+            if self._left < 0:
+                raise AnswerTooLarge(f"the answer is larger than {self._most:,} bytes")
+        if not self._compressed:
+            return (chunk,)
+        return (chunk[at : at + PIECE_BYTES] for at in range(0, len(chunk), PIECE_BYTES))
 
 
 class _Transport(httpx.HTTPTransport):
@@ -79,10 +99,8 @@ class _Transport(httpx.HTTPTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         response = super().handle_request(request)
-        if "Content-Encoding" in response.headers and isinstance(
-            response.stream, httpx.SyncByteStream
-        ):
-            response.stream = _Pieces(response.stream)
+        if isinstance(response.stream, httpx.SyncByteStream):
+            response.stream = _Measured(response.stream, _Measure(request, response))
         return response
 
 
@@ -97,10 +115,8 @@ class _AsyncTransport(httpx.AsyncHTTPTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         response = await super().handle_async_request(request)
-        if "Content-Encoding" in response.headers and isinstance(
-            response.stream, httpx.AsyncByteStream
-        ):
-            response.stream = _AsyncPieces(response.stream)
+        if isinstance(response.stream, httpx.AsyncByteStream):
+            response.stream = _AsyncMeasured(response.stream, _Measure(request, response))
         return response
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 
 from webapp.outbound.addresses import check_url
-from webapp.outbound.clients import allowed_hosts, async_client, client
+from webapp.outbound.clients import MAX_BYTES, allowed_hosts, async_client, client
 from webapp.outbound.deadlines import until
 from webapp.outbound.values import AnswerTooLarge, Bounds, TimeLimitExceeded
 
@@ -108,7 +108,7 @@ def send(
     request = client(trusted=False).build_request(
         method, url, headers={"Accept-Encoding": "identity", **(headers or {})}, content=content
     )
-    journey = _Journey(bounds, request)
+    journey = _Journey(bounds, request, cut=True)
     try:
         with until(journey.ends):
             response = client(trusted=False).send(request, stream=True)
@@ -151,7 +151,9 @@ class _Body:
 class _Journey:
     """A request on its way over redirects to the answer that ends it."""
 
-    def __init__(self, bounds: Bounds, request: httpx.Request) -> None:
+    def __init__(self, bounds: Bounds, request: httpx.Request, *, cut: bool = False) -> None:
+        # Of a body that is cut the rest is not read at all.
+        self._most_sent = None if cut else bounds.max_bytes
         self.ends = time.monotonic() + bounds.seconds
         self._bounds = bounds
         self._first = _origin(request.url)
@@ -160,7 +162,11 @@ class _Journey:
 
     def _begin(self, request: httpx.Request) -> None:
         left = max(self.ends - time.monotonic(), 0.001)
-        request.extensions = request.extensions | {"timeout": httpx.Timeout(left).as_dict()}
+        request.extensions = {
+            **request.extensions,
+            "timeout": httpx.Timeout(left).as_dict(),
+            MAX_BYTES: self._most_sent,
+        }
         self.request = request
 
     @property
