@@ -17,18 +17,16 @@ from webapp.errors import Throttled
 from webapp.guards import RetryManager, guard
 from webapp.guards.calls import UNAUTHORIZED_PAUSE
 from webapp.limits import registry as limits
-from webapp.limits.registry import RateLimit
 from webapp.outbound.values import TimeLimitExceeded
 from webapp.retries.values import RetryConfig
 
 QUICK = RetryConfig(max_attempts=3, initial_delay=0.01, max_delay=0.02)
 
 
-class NotedLimit(RateLimit):
+class NotedLimit:
     """A rate limit that notes what is asked of it, and refuses after ``allowed`` calls."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
+    def __init__(self) -> None:
         self.waits: list[float] = []
         self.pauses: list[float] = []
         self.allowed = 100
@@ -56,8 +54,8 @@ def name() -> str:
 
 
 @pytest.fixture
-def limit(name: str, monkeypatch: pytest.MonkeyPatch) -> NotedLimit:
-    noted = NotedLimit(name)
+def limit(monkeypatch: pytest.MonkeyPatch) -> NotedLimit:
+    noted = NotedLimit()
     monkeypatch.setattr("webapp.guards.calls.rate_limit", lambda _: noted)
     return noted
 
