@@ -12,11 +12,13 @@ from webapp.cli import register_commands
 from webapp.db import db, engine_options
 from webapp.dead_letters.capability import dead_letters
 from webapp.flags.capability import flags
+from webapp.guards.capability import guards
 from webapp.health.capability import health
 from webapp.jobs.capability import jobs
 from webapp.logs import configure_logs
 from webapp.outbound.capability import outbound
 from webapp.overview.capability import overview
+from webapp.retries.capability import retries
 from webapp.schedules.capability import schedules
 from webapp.settings import Settings
 from webapp.sources.capability import sources
@@ -51,6 +53,8 @@ CAPABILITIES = (
     accounts,
     health,
     outbound,
+    retries,
+    guards,
 )
 
 

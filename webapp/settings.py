@@ -118,6 +118,11 @@ class Settings:
     job_max_losses: int = _setting(
         "JOB_MAX_LOSSES", "times that a job may lose its worker before it is a dead letter", 5
     )
+    retry_max_attempts: int = _setting(
+        "RETRY_MAX_ATTEMPTS", "attempts of a call whose retry says nothing else, the first too", 3
+    )
+    retry_wait_min: float = _setting("RETRY_WAIT_MIN", "seconds before the second attempt", 1.0)
+    retry_wait_max: float = _setting("RETRY_WAIT_MAX", "most seconds between two attempts", 10.0)
     callback_secret: str = _setting(
         "CALLBACK_SECRET",
         "signs callbacks: whsec_ and 24 to 64 bytes in base64; default follows from SECRET_KEY",
@@ -126,7 +131,7 @@ class Settings:
     )
     outbound_allow_hosts: tuple[str, ...] = _setting(
         "OUTBOUND_ALLOW_HOSTS",
-        "comma-separated hosts, host or host:port, that callbacks may go to at any address",
+        "comma-separated hosts, host or host:port, that may be called at any address",
         (),
     )
     job_retention_days: int = _setting(
@@ -289,6 +294,10 @@ def _complaints(settings: Settings) -> list[str]:
         problems.append("WORKER_NAME: up to 100 letters, digits, dots, dashes and underscores")
     if settings.job_lease_seconds < 2 * settings.job_heartbeat_seconds:
         problems.append("JOB_LEASE_SECONDS: must be at least twice JOB_HEARTBEAT_SECONDS")
+    if settings.retry_max_attempts == 0:
+        problems.append("RETRY_MAX_ATTEMPTS: must be at least 1")
+    if settings.retry_wait_max < settings.retry_wait_min:
+        problems.append("RETRY_WAIT_MAX: must be at least RETRY_WAIT_MIN")
     if settings.queue_backend == "redis" and not settings.redis_url:
         problems.append("REDIS_URL: is needed where QUEUE_BACKEND is redis")
     if settings.edge_upstream and not settings.edge_token:

@@ -85,7 +85,7 @@ def test_what_goes_wrong_over_http_has_its_class(
 ) -> None:
     server.answers = [reply(server)]
     began = time.monotonic()
-    error = raised(lambda: guard(name, timeout=0.5).get(server.url))
+    error = raised(lambda: guard(name, timeout=0.5).get(server.url, trusted=True))
     assert classify(error).error_class == error_class, repr(error)
     assert time.monotonic() - began < 2
 
@@ -95,7 +95,7 @@ def test_a_refused_connection_and_an_unknown_name_are_network_errors(
 ) -> None:
     server.close()
     for url in (server.url, "http://no-such-host.invalid/"):
-        error = raised(lambda url=url: guard(name, timeout=5).get(url))  # type: ignore[misc]
+        error = raised(lambda url=url: guard(name, timeout=5).get(url, trusted=True))  # type: ignore[misc]
         assert classify(error).error_class == ErrorClass.NETWORK
 
 
@@ -124,7 +124,7 @@ def test_a_certificate_that_nobody_vouches_for_is_a_misconfiguration(
         thread = threading.Thread(target=serve)
         thread.start()
         url = f"https://127.0.0.1:{listener.getsockname()[1]}/"
-        error = raised(lambda: guard(name, timeout=5).get(url))
+        error = raised(lambda: guard(name, timeout=5).get(url, trusted=True))
         thread.join(5)
     assert isinstance(error, httpx.ConnectError)
     assert classify(error).error_class == ErrorClass.MISCONFIGURED
@@ -132,21 +132,21 @@ def test_a_certificate_that_nobody_vouches_for_is_a_misconfiguration(
 
 def test_a_good_answer_comes_back_whole_and_decoded(server: Server, name: str) -> None:
     server.answers = [answer("200 OK", "Content-Type: application/json", body=b'{"rows": 3}')]
-    response = guard(name, timeout=5).get(server.url, params={"page": 1})
+    response = guard(name, timeout=5).get(server.url, trusted=True, params={"page": 1})
     assert response.json() == {"rows": 3}
     assert response.url.query == b"page=1"
 
 
 def test_a_transient_answer_is_repeated_until_it_is_good(server: Server, name: str) -> None:
     server.answers = [answer("503 Unavailable"), reset_connection, OK]
-    assert guard(name, retry=QUICK, timeout=5).get(server.url).text == "ok"
+    assert guard(name, retry=QUICK, timeout=5).get(server.url, trusted=True).text == "ok"
     assert server.methods == ["GET", "GET", "GET"]
 
 
 def test_without_a_retry_nothing_is_repeated(server: Server, name: str) -> None:
     server.answers = [answer("503 Unavailable"), OK]
     with pytest.raises(httpx.HTTPStatusError):
-        guard(name, timeout=5).get(server.url)
+        guard(name, timeout=5).get(server.url, trusted=True)
     assert server.methods == ["GET"]
 
 
@@ -160,7 +160,9 @@ def test_a_post_is_repeated_only_where_that_is_safe(
 ) -> None:
     server.answers = [answer("503 Unavailable"), OK]
     with nullcontext() if requests == 2 else pytest.raises(httpx.HTTPStatusError):
-        guard(name, retry=QUICK, timeout=5).post(server.url, content=b"pay", **options)
+        guard(name, retry=QUICK, timeout=5).post(
+            server.url, trusted=True, content=b"pay", **options
+        )
     assert server.methods == ["POST"] * requests
 
 
@@ -168,7 +170,7 @@ def test_a_retry_after_that_is_too_long_is_raised_on_with_its_wait(
     server: Server, name: str
 ) -> None:
     server.answers = [answer("429 Too Many Requests", "Retry-After: 120")]
-    error = raised(lambda: guard(name, retry=QUICK, timeout=5).get(server.url))
+    error = raised(lambda: guard(name, retry=QUICK, timeout=5).get(server.url, trusted=True))
     found = classify(error)
     assert found.error_class == ErrorClass.RATE_LIMITED
     assert found.retry_after is not None
@@ -187,7 +189,7 @@ def test_the_breaker_counts_each_attempt_and_an_open_one_ends_the_repeating(
         thresholds=Thresholds(failures=2),
     )
     with pytest.raises(OpenCircuitError):
-        calls.get(server.url)
+        calls.get(server.url, trusted=True)
     assert len(server.methods) == 2
     assert breaker(name).current_state == "open"
 
@@ -199,7 +201,7 @@ def test_an_answer_that_refuses_the_request_shows_that_the_service_works(
     server.answers = [answer("500 Error"), answer("500 Error"), answer(status)]
     for _ in range(3):
         with pytest.raises(httpx.HTTPStatusError):
-            guard(name, timeout=5).get(server.url)
+            guard(name, timeout=5).get(server.url, trusted=True)
     assert breaker(name).fail_counter == 0
 
 

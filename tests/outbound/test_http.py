@@ -5,27 +5,26 @@ import ssl
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
 from tests.http_server import HEAD, OK, Server, answer, drip, stall
+from tests.outbound.net import Net
 from webapp.errors import Invalid
-from webapp.guards.http import TimeLimitExceeded
-from webapp.outbound import http
-from webapp.outbound.http import MAX_ANSWER_BYTES, allow_hosts, check_callback_url, send
+from webapp.outbound import clients
+from webapp.outbound.clients import allow_hosts, allowed_hosts
+from webapp.outbound.http import MAX_ANSWER_BYTES, check_callback_url, send
+from webapp.outbound.values import TimeLimitExceeded
 
 PUBLIC = "93.184.215.14"
 OTHER_PUBLIC = "2606:4700:4700::1111"
 NAME = "hooks.example"
 
-Answers = list[list[str]]
-
 
 @pytest.fixture(autouse=True)
 def nothing_allowed() -> Iterator[None]:
-    before = http._process.allowed
+    before = allowed_hosts()
     allow_hosts(())
     yield
     allow_hosts(before)
@@ -43,33 +42,6 @@ def local(server: Server) -> Server:
     """A server that may be called although it is a local one."""
     allow_hosts([f"127.0.0.1:{server.port}"])
     return server
-
-
-class Net:
-    """Names that mean what a test says, and wires from public addresses to local servers."""
-
-    def __init__(self) -> None:
-        self.names: dict[str, Answers] = {}
-        self.wires: dict[str, int] = {}
-        self.asked: list[str] = []
-        self.called: list[tuple[str, int]] = []
-        self._resolve = socket.getaddrinfo
-        self._connect = socket.create_connection
-
-    def getaddrinfo(self, host: str, port: int, *rest: Any, **named: Any) -> Any:
-        if host not in self.names:
-            return self._resolve(host, port, *rest, **named)
-        self.asked.append(host)
-        answers = self.names[host]
-        found = answers.pop(0) if len(answers) > 1 else answers[0]
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (text, port)) for text in found]
-
-    def create_connection(self, address: tuple[str, int], *rest: Any, **named: Any) -> Any:
-        self.called.append(address)
-        if address[0] not in (*self.wires, "127.0.0.1"):
-            raise ConnectionRefusedError(address)
-        local = ("127.0.0.1", self.wires.get(address[0], address[1]))
-        return self._connect(local, *rest, **named)
 
 
 @pytest.fixture
@@ -261,7 +233,9 @@ def test_the_certificate_is_that_of_the_name_and_not_of_the_address(
     certificate, context = certificate_for(certified, tmp_path)
     asked: list[str] = []
     context.sni_callback = lambda connection, name, _: asked.append(str(name))
-    monkeypatch.setattr(http, "_trusted", lambda: ssl.create_default_context(cafile=certificate))
+    monkeypatch.setattr(
+        clients, "ssl_context", lambda: ssl.create_default_context(cafile=certificate)
+    )
     server = Server(context=context)
     net.names[NAME], net.wires[PUBLIC] = [[PUBLIC]], server.port
     try:

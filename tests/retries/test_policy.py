@@ -1,8 +1,11 @@
 """Whether and when to try again, as tables."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from webapp.jobs.values import RetryPolicy
 from webapp.retries.policy import (
@@ -234,3 +237,76 @@ def test_a_configuration_that_would_never_end_or_wait_is_refused(wrong: dict[str
 def test_every_class_is_either_transient_deferred_or_final_and_known_to_the_breaker() -> None:
     assert not set(TRANSIENT) & DEFERRED
     assert set(BREAKER_EFFECT) <= set(ErrorClass)
+
+
+RETRIES = st.builds(
+    RetryConfig,
+    max_attempts=st.integers(1, 50),
+    initial_delay=st.floats(0, 60),
+    max_delay=st.floats(0, 600),
+    factor=st.floats(1, 10),
+    jitter=st.floats(0, 1) | st.just("full"),
+    strategy=st.sampled_from([*Strategy, "auto"]),
+    max_inline_wait=st.just(1e9),
+)
+TRANSIENT_CLASSES = st.sampled_from(sorted(TRANSIENT))
+RANDOM = st.floats(0, 1)
+
+
+def delay_of(
+    error_class: ErrorClass,
+    config: RetryConfig,
+    failures: int,
+    jitter: float,
+    floor: float | None = None,
+) -> float:
+    decision = decide(
+        found(error_class, floor),
+        attempt=failures,
+        failures_of_class=failures,
+        config=config,
+        elapsed=0.0,
+        jitter=jitter,
+    )
+    assume(isinstance(decision, Wait))
+    assert isinstance(decision, Wait)
+    return decision.delay
+
+
+@given(TRANSIENT_CLASSES, RETRIES, st.integers(1, 49), RANDOM, st.floats(0, 86_400))
+def test_no_wait_is_shorter_than_the_other_side_asked_for(
+    error_class: ErrorClass, config: RetryConfig, failures: int, jitter: float, floor: float
+) -> None:
+    assert delay_of(error_class, config, failures, jitter, floor) >= floor
+
+
+@given(TRANSIENT_CLASSES, RETRIES, st.integers(1, 49), RANDOM)
+def test_no_wait_of_our_own_is_longer_than_the_cap(
+    error_class: ErrorClass, config: RetryConfig, failures: int, jitter: float
+) -> None:
+    assert 0 <= delay_of(error_class, config, failures, jitter) <= config.max_delay
+
+
+@given(TRANSIENT_CLASSES, RETRIES, st.integers(1, 48))
+def test_without_jitter_each_wait_is_at_least_the_one_before(
+    error_class: ErrorClass, config: RetryConfig, failures: int
+) -> None:
+    steady = replace(config, jitter=0.0)
+    before = delay_of(error_class, steady, failures, 0.5)
+    assert delay_of(error_class, steady, failures + 1, 0.5) >= before
+
+
+@given(st.sampled_from(sorted(ErrorClass)), RETRIES, st.integers(1, 100), RANDOM)
+def test_no_call_is_made_more_often_than_it_may_be(
+    error_class: ErrorClass, config: RetryConfig, failures: int, jitter: float
+) -> None:
+    decision = decide(
+        found(error_class),
+        attempt=failures,
+        failures_of_class=failures,
+        config=config,
+        elapsed=0.0,
+        jitter=jitter,
+    )
+    if failures >= config.max_attempts or error_class not in TRANSIENT:
+        assert isinstance(decision, Stop)

@@ -27,8 +27,7 @@ from webapp.jobs.callbacks import TYPE
 from webapp.jobs.models import Job
 from webapp.jobs.registry import find_job_type
 from webapp.jobs.values import JobState
-from webapp.outbound import http
-from webapp.outbound.http import allow_hosts
+from webapp.outbound.clients import allow_hosts, allowed_hosts
 from webapp.outbound.signatures import keys_of, secret_in_force, signed_headers
 
 
@@ -42,7 +41,7 @@ def in_app(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def receiver() -> Iterator[Server]:
-    before = http._process.allowed
+    before = allowed_hosts()
     receiver = Server()
     allow_hosts([f"127.0.0.1:{receiver.port}"])
     yield receiver

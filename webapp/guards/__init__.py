@@ -1,8 +1,9 @@
-"""One way to call out: retry, breaker, time limit, fallback and log around one call.
+"""One way to call out: retry, breaker, limits, fallback and log around one call.
 
 >>> response = guard("billing", retry=SHORT_RETRY, timeout=10).get("https://billing.example/")
 """
 
 from webapp.guards.calls import Guard, guard
+from webapp.guards.operations import RetryManager
 
-__all__ = ["Guard", "guard"]
+__all__ = ["Guard", "RetryManager", "guard"]

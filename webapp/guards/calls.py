@@ -1,5 +1,5 @@
 """``guard()``: what stands around one outbound call, from outside in: log, fallback, retry,
-breaker, time limit.
+breaker, rate limit, time limit.
 
 The retry is outside the breaker, so that the breaker counts every attempt and an open one ends the
 repeating at once.  What counts as a failure is decided in ``webapp.retries.classification``.
@@ -8,35 +8,48 @@ repeating at once.  What counts as a failure is decided in ``webapp.retries.clas
 import asyncio
 import inspect
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+)
 from contextvars import ContextVar
-from dataclasses import dataclass
-from functools import partial, wraps
+from functools import wraps
 from types import TracebackType
 from typing import Any, TypeVar, cast
-
-import httpx
 
 from webapp.breakers.circuit import describe
 from webapp.breakers.registry import breaker
 from webapp.breakers.values import Thresholds
-from webapp.guards.http import TimeLimitExceeded, may_repeat, send
+from webapp.guards.requests import Requests
+from webapp.limits.registry import rate_limit
 from webapp.logs import get_logger
+from webapp.outbound.values import TimeLimitExceeded
+from webapp.retries.attempts import Attempts
 from webapp.retries.classification import classify
-from webapp.retries.decorators import with_retry
+from webapp.retries.decorators import refuse_generator
 from webapp.retries.values import ErrorClass, RetryConfig
 
 Result = TypeVar("Result")
 Function = TypeVar("Function", bound=Callable[..., Any])
-Call = Callable[[], Any]
 
 log = get_logger(__name__)
 
+#: So long nobody calls a service that refuses to know us.
+UNAUTHORIZED_PAUSE = 60.0
 # A fallback is for a service that is away; to hide our own mistakes it is not.
 _NO_FALLBACK = frozenset({ErrorClass.BUG, ErrorClass.INVALID_INPUT})
+# Whom an error is for: what passes is told, what does not needs somebody.
+_LEVELS = {
+    ErrorClass.UNAUTHORIZED: "error",
+    ErrorClass.MISCONFIGURED: "error",
+    ErrorClass.RESOURCE_EXHAUSTED: "critical",
+}
 
-_blocks: ContextVar[tuple[AbstractContextManager[None], ...]] = ContextVar("blocks", default=())
+_Block = AbstractContextManager[None] | AbstractAsyncContextManager[None]
+_blocks: ContextVar[tuple[_Block, ...]] = ContextVar("blocks", default=())
 
 
 def guard(
@@ -46,71 +59,72 @@ def guard(
     timeout: float | None = None,
     fallback: Callable[[], Any] | None = None,
     thresholds: Thresholds | None = None,
+    wait: float = 0.0,
 ) -> "Guard":
-    """Return the guard of the calls to ``name``; equal names share one breaker.
+    """Return the guard of the calls to ``name``; equal names share one breaker and rate limit.
 
     ``retry`` None calls once.  ``timeout`` is in seconds, for each attempt.  ``fallback`` is
-    called without arguments where every attempt failed, and its value is the answer.
+    called without arguments where every attempt failed, and its value is the answer.  ``wait`` is
+    how many seconds an attempt may wait for its rate limit, before its own time begins.
     """
-    return Guard(name, retry, timeout, fallback, thresholds)
+    return Guard(name, retry, timeout, fallback, thresholds, wait)
 
 
-@dataclass(frozen=True, slots=True)
-class Guard:
+class Guard(Requests):
     """A guard: a decorator, a context manager, a way to call a function or an address."""
 
-    name: str
-    retry: RetryConfig | None
-    timeout: float | None
-    fallback: Callable[[], Any] | None
-    thresholds: Thresholds | None
+    __slots__ = ("_attempts", "_thresholds", "_wait", "fallback", "name", "retry", "timeout")
+
+    def __init__(
+        self,
+        name: str,
+        retry: RetryConfig | None,
+        timeout: float | None,
+        fallback: Callable[[], Any] | None,
+        thresholds: Thresholds | None,
+        wait: float,
+    ) -> None:
+        self.name = name
+        self.retry = retry
+        self.timeout = timeout
+        self.fallback = fallback
+        self._thresholds = thresholds
+        self._wait = wait
+        self._attempts = None if retry is None else Attempts(name, retry)
 
     def __call__(self, function: Function) -> Function:
         """Guard every call of a function, ``def`` or ``async def``."""
+        refuse_generator(function)
         if inspect.iscoroutinefunction(function):
 
             @wraps(function)
             async def guarded_coroutine(*args: Any, **kwargs: Any) -> Any:
-                return await self._run_async(partial(function, *args, **kwargs))
+                return await self._run_async(*self._in_time(function, args, kwargs))
 
             return cast("Function", guarded_coroutine)
         self._refuse_timeout()
 
         @wraps(function)
         def guarded(*args: Any, **kwargs: Any) -> Any:
-            return self._run(partial(function, *args, **kwargs), self.retry)
+            return self._run(function, args, kwargs)
 
         return cast("Function", guarded)
 
-    def call(self, function: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
+    def call(self, function: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Result:
         """Call a function under the guard."""
         self._refuse_timeout()
-        return cast("Result", self._run(partial(function, *args, **kwargs), self.retry))
+        return cast("Result", self._run(function, args, kwargs))
 
-    def get(self, url: str, **options: Any) -> httpx.Response:
-        """Get an address; ``options`` are those of httpx (headers, params, auth)."""
-        return self.request("GET", url, **options)
-
-    def post(self, url: str, **options: Any) -> httpx.Response:
-        """Post to an address; repeated only with an ``Idempotency-Key`` header or ``repeat``."""
-        return self.request("POST", url, **options)
-
-    def request(
-        self, method: str, url: str, *, repeat: bool = False, **options: Any
-    ) -> httpx.Response:
-        """Make a request and return its successful answer.
-
-        A method that is not safe to repeat is repeated only where an idempotency key goes with it,
-        or where the caller says with ``repeat`` that it may be: its answer may be what was lost.
-        """
-        repeated = repeat or may_repeat(method, options.get("headers"))
-        attempt = partial(send, method, url, seconds=self.timeout, **options)
-        return cast("httpx.Response", self._run(attempt, self.retry if repeated else None))
+    async def acall(
+        self, function: Callable[..., Awaitable[Result]], /, *args: Any, **kwargs: Any
+    ) -> Result:
+        """Await a coroutine function under the guard."""
+        answer = await self._run_async(*self._in_time(function, args, kwargs))
+        return cast("Result", answer)
 
     def __enter__(self) -> None:
-        """Guard a block; it cannot be run again nor be left in the middle, so breaker and log."""
-        if self.retry or self.fallback:
-            raise TypeError("A block cannot be repeated or replaced: guard a function instead.")
+        """Guard a block; it cannot be run again nor be left in the middle."""
+        self._refuse_repeating()
         self._refuse_timeout()
         block = self._block()
         block.__enter__()
@@ -123,52 +137,139 @@ class Guard:
         traceback: TracebackType | None,
     ) -> bool | None:
         """Settle the block."""
-        *outer, block = _blocks.get()
-        _blocks.set(tuple(outer))
+        block = cast("AbstractContextManager[None]", _innermost())
         return block.__exit__(kind, error, traceback)
+
+    async def __aenter__(self) -> None:
+        """Guard a block of a coroutine, which a time limit can leave."""
+        self._refuse_repeating()
+        block = self._async_block()
+        await block.__aenter__()
+        _blocks.set((*_blocks.get(), block))
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        """Settle the block."""
+        block = cast("AbstractAsyncContextManager[None]", _innermost())
+        return await block.__aexit__(kind, error, traceback)
 
     @contextmanager
     def _block(self) -> Iterator[None]:
         began = time.monotonic()
         try:
-            with breaker(self.name, self.thresholds).calling():
-                yield
+            with breaker(self.name, self._thresholds).calling():
+                rate_limit(self.name).acquire(wait=self._wait)
+                with self._pausing():
+                    yield
         except Exception as error:
             self._note(error, began)
             raise
 
-    def _run(self, call: Call, retry: RetryConfig | None) -> Any:
+    @asynccontextmanager
+    async def _async_block(self) -> AsyncIterator[None]:
         began = time.monotonic()
-        circuit = breaker(self.name, self.thresholds)
-        attempt: Call = _named(self.name, lambda: circuit.call(call))
         try:
-            return (with_retry(retry)(attempt) if retry else attempt)()
-        except Exception as error:  # noqa: BLE001  # whatever it is, it is raised on or answered
-            return self._after(error, began)
+            with breaker(self.name, self._thresholds).calling():
+                await rate_limit(self.name).acquire_async(wait=self._wait)
+                with self._pausing():
+                    async with _TimeLimit(self.timeout):
+                        yield
+        except Exception as error:
+            self._note(error, began)
+            raise
 
-    async def _run_async(self, call: Callable[[], Awaitable[Any]]) -> Any:
+    def _run(
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        *,
+        repeat: bool = True,
+    ) -> Any:
         began = time.monotonic()
-        circuit = breaker(self.name, self.thresholds)
-
-        async def attempt() -> Any:
-            return await circuit.call_async(self._limited, call)
-
-        attempt = _named(self.name, attempt)
+        circuit = breaker(self.name, self._thresholds)
         try:
-            return await (with_retry(self.retry)(attempt) if self.retry else attempt)()
+            if self._attempts is not None and repeat:
+                return self._attempts.call(circuit.call, (self._admitted, function, *args), kwargs)
+            return circuit.call(self._admitted, function, *args, **kwargs)
         except Exception as error:  # noqa: BLE001  # whatever it is, it is raised on or answered
-            answer = self._after(error, began)
-            return await answer if inspect.isawaitable(answer) else answer
+            failure = error
+        return self._after(failure, began)
 
-    async def _limited(self, call: Callable[[], Awaitable[Any]]) -> Any:
-        limit = asyncio.timeout(self.timeout)
+    async def _run_async(
+        self,
+        function: Callable[..., Awaitable[Any]],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        *,
+        repeat: bool = True,
+    ) -> Any:
+        began = time.monotonic()
+        circuit = breaker(self.name, self._thresholds)
         try:
-            async with limit:
-                return await call()
-        except TimeoutError as error:
-            if not limit.expired():
-                raise
-            raise TimeLimitExceeded(f"the call took longer than {self.timeout:g} s") from error
+            if self._attempts is not None and repeat:
+                call = (self._admitted_async, function, *args)
+                return await self._attempts.call_async(circuit.call_async, call, kwargs)
+            return await circuit.call_async(self._admitted_async, function, *args, **kwargs)
+        except Exception as error:  # noqa: BLE001  # whatever it is, it is raised on or answered
+            failure = error
+        answer = self._after(failure, began)
+        return await answer if inspect.isawaitable(answer) else answer
+
+    def _admitted(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Call a function that the breaker has let through as its rate limit allows."""
+        limit = rate_limit(self.name)
+        limit.acquire(wait=self._wait)
+        try:
+            return function(*args, **kwargs)
+        except Exception as error:
+            self._pause(error)
+            raise
+
+    async def _admitted_async(
+        self, function: Callable[..., Awaitable[Any]], /, *args: Any, **kwargs: Any
+    ) -> Any:
+        limit = rate_limit(self.name)
+        await limit.acquire_async(wait=self._wait)
+        try:
+            return await function(*args, **kwargs)
+        except Exception as error:
+            self._pause(error)
+            raise
+
+    def _in_time(
+        self,
+        function: Callable[..., Awaitable[Any]],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+    ) -> tuple[Callable[..., Awaitable[Any]], tuple[Any, ...], Mapping[str, Any]]:
+        """Return a call that ends within the time limit, where there is one."""
+        if self.timeout is None:
+            return function, args, kwargs
+        return _limited, (self.timeout, function, args, kwargs), {}
+
+    @contextmanager
+    def _pausing(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self._pause(error)
+            raise
+
+    def _pause(self, error: Exception) -> None:
+        """Let nobody call under this name for as long as the other side asks, or will not know us.
+
+        An answer that asks for patience and names no time pauses nobody: the retry waits by itself.
+        """
+        found = classify(error)
+        if found.error_class == ErrorClass.UNAUTHORIZED:
+            rate_limit(self.name).pause(UNAUTHORIZED_PAUSE)
+        elif found.error_class == ErrorClass.RATE_LIMITED and found.retry_after:
+            rate_limit(self.name).pause(found.retry_after)
 
     def _after(self, error: Exception, began: float) -> Any:
         """Answer for a call that failed for good, or raise its error on."""
@@ -179,7 +280,8 @@ class Guard:
 
     def _note(self, error: Exception, began: float) -> ErrorClass:
         found = classify(error)
-        log.warning(
+        tell = getattr(log, _LEVELS.get(found.error_class, "warning"))
+        tell(
             "guarded_call_failed",
             guard=self.name,
             error_class=found.error_class,
@@ -197,8 +299,47 @@ class Guard:
                 "A time limit holds for requests and async functions, not for plain functions."
             )
 
+    def _refuse_repeating(self) -> None:
+        if self.retry or self.fallback:
+            raise TypeError("A block cannot be repeated or replaced: guard a function instead.")
 
-def _named(name: str, function: Function) -> Function:
-    """Give a call the name under which the retry logs it."""
-    function.__qualname__ = name
-    return function
+
+class _TimeLimit:
+    """Bounds what a coroutine does; the end of its time is no TimeoutError of its own."""
+
+    __slots__ = ("_limit", "_seconds")
+
+    def __init__(self, seconds: float | None) -> None:
+        self._seconds = seconds
+        self._limit = asyncio.timeout(seconds)
+
+    async def __aenter__(self) -> None:
+        await self._limit.__aenter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            await self._limit.__aexit__(kind, error, traceback)
+        except TimeoutError as over:
+            # asyncio raises it here only where the time is over; one of the coroutine's own passes.
+            raise TimeLimitExceeded(f"the call took longer than {self._seconds:g} s") from over
+
+
+async def _limited(
+    seconds: float,
+    function: Callable[..., Awaitable[Any]],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+) -> Any:
+    async with _TimeLimit(seconds):
+        return await function(*args, **kwargs)
+
+
+def _innermost() -> _Block:
+    *outer, block = _blocks.get()
+    _blocks.set(tuple(outer))
+    return block

@@ -10,6 +10,7 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from urllib.parse import SplitResult, urlsplit
 
 from webapp.errors import Invalid
+from webapp.outbound.values import AddressRefused
 
 IpAddress = IPv4Address | IPv6Address
 
@@ -35,8 +36,9 @@ def check_url(url: str, *, field: str, allowed: Collection[str]) -> None:
     to a forbidden address is found out when it is called.
     """
     parts = _split(url, field)
-    if not is_allowed(parts.hostname or "", port_of(parts), allowed):
-        _check_host(parts.hostname or "", field)
+    host = parts.hostname or ""
+    if not is_allowed(host, port_of(parts), allowed) and (kind := unfit_host(host)):
+        raise AddressRefused.field(field, f"{host} is no place to call: {kind}.")
 
 
 def is_allowed(host: str, port: int, allowed: Collection[str]) -> bool:
@@ -89,14 +91,13 @@ def _split(url: str, field: str) -> SplitResult:
     return parts
 
 
-def _check_host(host: str, field: str) -> None:
+def unfit_host(host: str) -> str | None:
+    """Say why a host as it is written can be no public one; where a name points is not asked."""
     name = host.removesuffix(".")
     try:
-        kind = refusal(ip_address(name))
+        return refusal(ip_address(name))
     except ValueError:
-        kind = _unfit_name(name)
-    if kind is not None:
-        raise Invalid.field(field, f"{host} is no place to call: {kind}.")
+        return _unfit_name(name)
 
 
 def _unfit_name(name: str) -> str | None:

@@ -4,7 +4,7 @@ import click
 from flask import Flask, current_app
 from flask.cli import with_appcontext
 
-from webapp.outbound.http import allow_hosts
+from webapp.outbound.clients import allow_hosts
 from webapp.outbound.signatures import secret_in_force
 from webapp.settings import Settings
 from webapp.web.capability import Capability

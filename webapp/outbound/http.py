@@ -1,50 +1,93 @@
-"""One request to an address that somebody else has named, within its time and size.
+"""One HTTP request to another machine, within its time and size, and its whole answer.
 
-A name is resolved once, every address that it points to is judged, and the connection goes to one
-of those: nobody asks again, so a name that means another address a moment later changes nothing.
-The name still stands in ``Host`` and in the certificate.  Redirects are errors, since where they
-lead was not judged; proxies of the environment are not used, since they would resolve anew.
+The one way to send: guarded calls come here with :func:`exchange` or its twin for coroutines, and
+messages to an address that somebody else has named with :func:`send`.  Where a request may go is
+decided in ``webapp.outbound.connections``, for its first address and for each redirect.  Nothing is
+repeated here, proxies of the environment are not used, since they would resolve names anew, and
+every status but 2xx is an error.
 """
 
-import socket
-import ssl
-import threading
+import asyncio
 import time
-from collections.abc import Collection, Mapping
-from contextlib import suppress
-from functools import cache
-from ipaddress import ip_address
-from types import TracebackType
-from typing import Any, Self
+from collections.abc import Mapping
+from typing import Any
 
 import httpx
 
-from webapp.errors import Invalid
-from webapp.guards.http import TimeLimitExceeded
-from webapp.outbound.addresses import PORTS, check_url, is_allowed, refusal
+from webapp.outbound.addresses import check_url
+from webapp.outbound.clients import MAX_BYTES, allowed_hosts, async_client, client
+from webapp.outbound.deadlines import until
+from webapp.outbound.values import AnswerTooLarge, Bounds, TimeLimitExceeded
 
-#: More of an answer is not read.
+#: Of the answer to a message no more is kept.
 MAX_ANSWER_BYTES = 65_536
+# Who we are has been said to the first address; another one need not know.
+_NOBODY: dict[str, Any] = {"auth": None}
+# What a redirect takes along to another origin.
+_FOR_ANYBODY = frozenset(
+    {
+        "accept",
+        "accept-encoding",
+        "accept-language",
+        "connection",
+        "content-length",
+        "content-type",
+        "host",
+        "transfer-encoding",
+        "user-agent",
+    }
+)
 
 
-class _Process:
-    """The hosts that this process may call whatever their address is."""
+def exchange(method: str, url: str, bounds: Bounds, **options: Any) -> httpx.Response:
+    """Make one request and return its successful answer; ``options`` are those of httpx.
 
-    def __init__(self) -> None:
-        self.allowed: frozenset[str] = frozenset()
+    ``httpx.HTTPStatusError`` for every status but 2xx, ``TimeLimitExceeded``, ``AnswerTooLarge``,
+    ``AddressRefused``, and what httpx raises where no answer comes.
+    """
+    auth, journey = _set_out(method, url, bounds, options)
+    try:
+        with until(journey.ends):
+            while True:
+                to = client(trusted=journey.trusted)
+                response = to.send(journey.request, stream=True, **auth)
+                try:
+                    if not journey.goes_on(response):
+                        body = journey.body(response)
+                        for chunk in response.iter_bytes():
+                            body.take(chunk)
+                        return journey.end(response, body)
+                finally:
+                    response.close()
+                auth = _NOBODY
+    except httpx.TimeoutException as error:
+        raise _over(bounds) from error
 
 
-_process = _Process()
-
-
-def allow_hosts(hosts: Collection[str]) -> None:
-    """Set the hosts (``name`` or ``name:port``) whose address may be any."""
-    _process.allowed = frozenset(hosts)
-
-
-def check_callback_url(url: str) -> None:
-    """Refuse an address that no callback may go to; :class:`Invalid` names ``callback_url``."""
-    check_url(url, field="callback_url", allowed=_process.allowed)
+async def exchange_async(method: str, url: str, bounds: Bounds, **options: Any) -> httpx.Response:
+    """Make one request as :func:`exchange` does, without holding the event loop."""
+    auth, journey = _set_out(method, url, bounds, options)
+    limit = asyncio.timeout(bounds.seconds)
+    try:
+        async with limit:
+            while True:
+                to = await async_client(trusted=journey.trusted)
+                response = await to.send(journey.request, stream=True, **auth)
+                try:
+                    if not journey.goes_on(response):
+                        body = journey.body(response)
+                        async for chunk in response.aiter_bytes():
+                            body.take(chunk)
+                        return journey.end(response, body)
+                finally:
+                    await response.aclose()
+                auth = _NOBODY
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        raise _over(bounds) from error
+    except httpx.TimeoutException as error:
+        raise _over(bounds) from error
 
 
 def send(
@@ -55,126 +98,143 @@ def send(
     headers: Mapping[str, str] | None = None,
     content: bytes = b"",
 ) -> httpx.Response:
-    """Make one request; ``httpx.HTTPStatusError`` for every status but 2xx.
+    """Send a message to an address that somebody else has named; the status is what matters.
 
-    ``seconds`` bounds the whole of it once the name is resolved.  :class:`Invalid` where the
-    address may not be called.  Of the answer's body the first 64 KiB are kept, as they came.
+    ``httpx.HTTPStatusError`` for every status but 2xx, redirects among them: a message is signed
+    for one receiver.  Of the answer's body the first 64 KiB are kept, as they came.
     """
-    check_url(url, field="url", allowed=_process.allowed)
-    named = httpx.URL(url)
-    plain = {"Accept-Encoding": "identity", **(headers or {}), "Host": named.netloc.decode("ascii")}
-    addresses = _resolve(named)
-    ends = time.monotonic() + seconds
-    while True:
-        address = addresses.pop(0)
-        request = httpx.Request(
-            method,
-            named.copy_with(host=address),
-            headers=plain,
-            content=content,
-            extensions={"sni_hostname": named.host},
-        )
-        try:
-            answer = _exchange(request, ends - time.monotonic())
-        except (httpx.ConnectError, httpx.ConnectTimeout):
-            # Nothing has been sent yet, so the next address may be tried.
-            if not addresses or time.monotonic() >= ends:
-                raise
-        else:
-            # An error's text is kept and shown: it tells the host, and not what a path may hide.
-            answer.request = httpx.Request(method, named.copy_with(raw_path=b"/"))
-            return answer.raise_for_status()
+    check_url(url, field="url", allowed=allowed_hosts())
+    bounds = Bounds(seconds=seconds, max_bytes=MAX_ANSWER_BYTES, redirects=0)
+    request = client(trusted=False).build_request(
+        method, url, headers={"Accept-Encoding": "identity", **(headers or {})}, content=content
+    )
+    journey = _Journey(bounds, request, cut=True)
+    try:
+        with until(journey.ends):
+            response = client(trusted=False).send(request, stream=True)
+            try:
+                body = _Body(bounds, cut=True)
+                for chunk in response.iter_raw():
+                    if body.take(chunk):
+                        break
+                return journey.end(response, body)
+            finally:
+                response.close()
+    except httpx.TimeoutException as error:
+        raise _over(bounds) from error
 
 
-def _resolve(url: httpx.URL) -> list[str]:
-    """Return what a name points to; one forbidden address among others forbids them all."""
-    port = url.port or PORTS[url.scheme]
-    found = socket.getaddrinfo(url.host, port, type=socket.SOCK_STREAM)
-    addresses = list(dict.fromkeys(str(item[4][0]) for item in found))
-    if not is_allowed(url.host, port, _process.allowed):
-        for address in addresses:
-            if kind := refusal(ip_address(address)):
-                raise Invalid.field("url", f"{url.host} points to a {kind}.")
-    return addresses
+def check_callback_url(url: str) -> None:
+    """Refuse an address that no callback may go to; ``Invalid`` names ``callback_url``."""
+    check_url(url, field="callback_url", allowed=allowed_hosts())
 
 
-def _exchange(request: httpx.Request, seconds: float) -> httpx.Response:
-    """Send a request over a connection of its own: what it was opened for is what it serves."""
-    limit = max(seconds, 0.001)
-    transport = httpx.HTTPTransport(verify=_trusted(), trust_env=False)
-    with (
-        _Deadline(limit) as deadline,
-        httpx.Client(transport=transport, trust_env=False, follow_redirects=False) as client,
-    ):
-        request.extensions |= {
-            "timeout": httpx.Timeout(limit).as_dict(),
-            "trace": deadline.watch,
+class _Body:
+    """What was read of an answer's body; ``cut`` keeps the beginning of one that is too large."""
+
+    def __init__(self, bounds: Bounds, *, cut: bool = False) -> None:
+        self._most = bounds.max_bytes
+        self._cut = cut
+        self.taken = bytearray()
+
+    def take(self, chunk: bytes) -> bool:
+        """Add what was read; tells whether that is all that is wanted."""
+        self.taken += chunk
+        if self._cut:
+            del self.taken[self._most :]
+            return len(self.taken) == self._most
+        if len(self.taken) > self._most:
+            raise AnswerTooLarge(f"the answer is larger than {self._most:,} bytes")
+        return False
+
+
+class _Journey:
+    """A request on its way over redirects to the answer that ends it."""
+
+    def __init__(self, bounds: Bounds, request: httpx.Request, *, cut: bool = False) -> None:
+        # Of a body that is cut the rest is not read at all.
+        self._most_sent = None if cut else bounds.max_bytes
+        self.ends = time.monotonic() + bounds.seconds
+        self._bounds = bounds
+        self._first = _origin(request.url)
+        self._history: list[httpx.Response] = []
+        self._begin(request)
+
+    def _begin(self, request: httpx.Request) -> None:
+        left = max(self.ends - time.monotonic(), 0.001)
+        request.extensions = {
+            **request.extensions,
+            "timeout": httpx.Timeout(left).as_dict(),
+            MAX_BYTES: self._most_sent,
         }
-        response = client.send(request, stream=True)
-        try:
-            return _read(response)
-        finally:
-            response.close()
+        self.request = request
+
+    @property
+    def trusted(self) -> bool:
+        """Tell whether the request may go to any address: only where the caller sent it."""
+        return self._bounds.trusted and _origin(self.request.url) == self._first
+
+    def goes_on(self, response: httpx.Response) -> bool:
+        """Follow an answer that leads elsewhere; tells whether it does."""
+        if response.next_request is None or not self._bounds.redirects:
+            return False
+        if len(self._history) == self._bounds.redirects:
+            raise httpx.TooManyRedirects(
+                f"more than {self._bounds.redirects} redirects", request=self.request
+            )
+        self._history.append(response)
+        self._begin(response.next_request)
+        if _origin(self.request.url) != _origin(response.url):
+            # httpx takes away Authorization; a key of somebody's own may stand in any header.
+            kept = [item for item in self.request.headers.multi_items() if item[0] in _FOR_ANYBODY]
+            self.request.headers = httpx.Headers(kept)
+        return True
+
+    def body(self, response: httpx.Response) -> _Body:
+        """Return where the body goes; refuses one that says beforehand that it is too large."""
+        size = response.headers.get("Content-Length", "")
+        most = self._bounds.max_bytes
+        if self.request.method != "HEAD" and size.isdecimal() and int(size) > most:
+            raise AnswerTooLarge(f"the answer of {int(size):,} bytes is larger than {most:,}")
+        return _Body(self._bounds)
+
+    def end(self, response: httpx.Response, body: _Body) -> httpx.Response:
+        """Return the whole answer if it is a success, else raise its status."""
+        headers = httpx.Headers(response.headers)
+        # The body is decoded, or as it came and cut short: these no longer say what it is.
+        headers.pop("Content-Encoding", None)
+        if self.request.method != "HEAD":
+            headers.pop("Content-Length", None)
+        whole = httpx.Response(
+            response.status_code,
+            headers=headers,
+            content=bytes(body.taken),
+            request=response.request,
+            history=self._history,
+        )
+        if not whole.is_success:
+            # An error's text is kept and shown: it tells the host, not what a path may hide.
+            raise httpx.HTTPStatusError(
+                f"{whole.status_code} {whole.reason_phrase} from {whole.url.host}",
+                request=whole.request,
+                response=whole,
+            )
+        return whole
 
 
-def _read(response: httpx.Response) -> httpx.Response:
-    body = b""
-    for chunk in response.iter_raw():
-        body += chunk
-        if len(body) >= MAX_ANSWER_BYTES:
-            break
-    headers = httpx.Headers(response.headers)
-    # The body is kept as it came, and may be cut short.
-    headers.pop("Content-Encoding", None)
-    headers.pop("Content-Length", None)
-    return httpx.Response(response.status_code, headers=headers, content=body[:MAX_ANSWER_BYTES])
+def _set_out(
+    method: str, url: str, bounds: Bounds, options: dict[str, Any]
+) -> tuple[dict[str, Any], _Journey]:
+    if "timeout" in options or "follow_redirects" in options:
+        raise TypeError("Time and redirects are bounded by the guard.")
+    auth = {"auth": options.pop("auth")} if "auth" in options else {}
+    request = client(trusted=bounds.trusted).build_request(method, url, **options)
+    return auth, _Journey(bounds, request)
 
 
-@cache
-def _trusted() -> ssl.SSLContext:
-    # Reading all certificates takes longer than a request.
-    return httpx.create_ssl_context()
+def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
+    return url.scheme, url.host, url.port
 
 
-class _Deadline:
-    """Cuts a connection when its time is over.
-
-    httpx limits the wait for each read, and a server that sends a byte now and then would pass
-    that for ever.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._timer = threading.Timer(seconds, self._cut)
-        self._timer.daemon = True
-        self._connection: socket.socket | None = None
-        self._passed = False
-
-    def __enter__(self) -> Self:
-        self._timer.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._timer.cancel()
-        self._timer.join()
-        if self._connection is not None:
-            self._connection.close()
-        if self._passed and (error is None or isinstance(error, httpx.TransportError)):
-            raise TimeLimitExceeded(f"the answer took longer than {self._seconds:g} s") from error
-
-    def watch(self, event: str, facts: Mapping[str, Any]) -> None:
-        """Learn of the connection, from httpcore's tracing."""
-        if event == "connection.connect_tcp.complete":
-            # A second handle on it: TLS takes the first one over.
-            self._connection = facts["return_value"].get_extra_info("socket").dup()
-
-    def _cut(self) -> None:
-        self._passed = True
-        if self._connection is not None:
-            with suppress(OSError):
-                self._connection.shutdown(socket.SHUT_RDWR)
+def _over(bounds: Bounds) -> TimeLimitExceeded:
+    return TimeLimitExceeded(f"the request took longer than {bounds.seconds:g} s")

@@ -9,7 +9,7 @@ error loads no library.
 import errno
 import re
 import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -17,6 +17,7 @@ from typing import Any
 
 from webapp.errors import DomainError, Throttled, Unavailable
 from webapp.jobs.values import Deferred
+from webapp.outbound.values import AddressRefused, AnswerTooLarge
 from webapp.retries.values import Classification, ErrorClass
 
 # Longer than this nobody means it, and a job would never be seen again.
@@ -45,6 +46,18 @@ def classify(error: BaseException, *, now: datetime | None = None) -> Classifica
 def register_error_class(kind: type[BaseException], error_class: ErrorClass) -> None:
     """Give an exception type (and what derives from it) a class; it wins over every rule."""
     _registered[kind] = error_class
+
+
+def comes_from(error: BaseException, libraries: Iterable[str]) -> bool:
+    """Tell whether an error, or what lies inside it, is one of these libraries'."""
+    packages = {name.partition(".")[0] for fault in _faults(error) for name in _type_names(fault)}
+    return not packages.isdisjoint(libraries)
+
+
+def status_of(error: BaseException) -> int | None:
+    """Return the HTTP status that an error, or what lies inside it, brings."""
+    statuses = (_status_of(fault) for fault in _faults(error))
+    return next((status for status in statuses if status is not None), None)
 
 
 def postpone(error: BaseException, seconds: float) -> None:
@@ -80,8 +93,12 @@ def _by_our_own(fault: BaseException) -> Found:
     """Take what our own code says as meant, whatever caused it."""
     if isinstance(fault, Throttled | Deferred):
         return ErrorClass.THROTTLED, f"our own {type(fault).__name__}"
+    if isinstance(fault, AddressRefused):
+        return ErrorClass.MISCONFIGURED, "our own AddressRefused"
     if isinstance(fault, Unavailable):
         return ErrorClass.NETWORK, "our own Unavailable"
+    if isinstance(fault, AnswerTooLarge):
+        return ErrorClass.MISCONFIGURED, "our own AnswerTooLarge"
     if isinstance(fault, DomainError):
         return ErrorClass.INVALID_INPUT, f"our own {type(fault).__name__}"
     if "pybreaker.CircuitBreakerError" in _type_names(fault):
@@ -127,7 +144,8 @@ _SERVER_ERRORS = (range(500, 505), range(520, 531))
 
 def _by_http_status(fault: BaseException) -> Found:
     status = _status_of(fault)
-    if status is None:
+    # An error beside a good answer (a body that does not decode) has its class from elsewhere.
+    if status is None or HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
         return None
     rule = f"http status {status}"
     if status in _STATUS_CLASSES:
@@ -191,6 +209,8 @@ _SQLSTATES = (
     ("57P01", ErrorClass.NETWORK),
     ("57P02", ErrorClass.NETWORK),
     ("57P03", ErrorClass.NETWORK),
+    ("57P05", ErrorClass.NETWORK),
+    ("25P03", ErrorClass.NETWORK),
     ("53300", ErrorClass.NETWORK),
     ("53100", ErrorClass.RESOURCE_EXHAUSTED),
     ("53200", ErrorClass.RESOURCE_EXHAUSTED),
@@ -253,6 +273,7 @@ _TYPES = {
     "redis.exceptions.TryAgainError": ErrorClass.NETWORK,
     "redis.exceptions.InvalidResponse": ErrorClass.NETWORK,
     "redis.exceptions.ConnectionError": ErrorClass.NETWORK,
+    "redis.exceptions.DataError": ErrorClass.INVALID_INPUT,
     # sqlalchemy: what the driver said stands in ``orig`` and has its own rules above
     "sqlalchemy.exc.TimeoutError": ErrorClass.TIMEOUT,
     "sqlalchemy.exc.DisconnectionError": ErrorClass.NETWORK,
@@ -264,16 +285,27 @@ _TYPES = {
     "urllib3.exceptions.NameResolutionError": ErrorClass.NETWORK,
     "urllib3.exceptions.TimeoutError": ErrorClass.TIMEOUT,
     "urllib3.exceptions.ProtocolError": ErrorClass.NETWORK,
+    "urllib3.exceptions.DecodeError": ErrorClass.MALFORMED,
+    "urllib3.exceptions.LocationValueError": ErrorClass.MISCONFIGURED,
+    # requests: what it wraps stands in its arguments; here is what it finds out by itself
+    "requests.exceptions.InvalidURL": ErrorClass.MISCONFIGURED,
+    "requests.exceptions.MissingSchema": ErrorClass.MISCONFIGURED,
+    "requests.exceptions.InvalidSchema": ErrorClass.MISCONFIGURED,
+    "requests.exceptions.InvalidHeader": ErrorClass.MISCONFIGURED,
+    "requests.exceptions.TooManyRedirects": ErrorClass.MISCONFIGURED,
     "pydantic_core._pydantic_core.ValidationError": ErrorClass.INVALID_INPUT,
     # what does not decode
     "json.decoder.JSONDecodeError": ErrorClass.MALFORMED,
     "orjson.JSONDecodeError": ErrorClass.MALFORMED,
     "xml.etree.ElementTree.ParseError": ErrorClass.MALFORMED,
+    "xml.parsers.expat.ExpatError": ErrorClass.MALFORMED,
     "xml.sax._exceptions.SAXParseException": ErrorClass.MALFORMED,
     "builtins.UnicodeDecodeError": ErrorClass.MALFORMED,
     "gzip.BadGzipFile": ErrorClass.MALFORMED,
     "zlib.error": ErrorClass.MALFORMED,
     "zipfile.BadZipFile": ErrorClass.MALFORMED,
+    "tarfile.ReadError": ErrorClass.MALFORMED,
+    "_lzma.LZMAError": ErrorClass.MALFORMED,
     "_csv.Error": ErrorClass.MALFORMED,
     "builtins.EOFError": ErrorClass.MALFORMED,
     # the operating system
@@ -288,15 +320,49 @@ _TYPES = {
     "http.client.InvalidURL": ErrorClass.MISCONFIGURED,
     "http.client.HTTPException": ErrorClass.NETWORK,
     "urllib.error.ContentTooShortError": ErrorClass.NETWORK,
+    "smtplib.SMTPAuthenticationError": ErrorClass.UNAUTHORIZED,
+    "smtplib.SMTPServerDisconnected": ErrorClass.NETWORK,
+    "smtplib.SMTPNotSupportedError": ErrorClass.MISCONFIGURED,
+}
+
+# These hold what went wrong, so they say something only where nothing inside them does: a body
+# that stalls is a requests ConnectionError around a ReadTimeoutError.
+_WRAPPERS = {
+    "requests.exceptions.Timeout": ErrorClass.TIMEOUT,
+    "requests.exceptions.SSLError": ErrorClass.MISCONFIGURED,
+    "requests.exceptions.ConnectionError": ErrorClass.NETWORK,
+    "requests.exceptions.ChunkedEncodingError": ErrorClass.NETWORK,
+    "requests.exceptions.ContentDecodingError": ErrorClass.MALFORMED,
+    "urllib3.exceptions.SSLError": ErrorClass.MISCONFIGURED,
+    "urllib3.exceptions.PoolError": ErrorClass.NETWORK,
+    "urllib.error.URLError": ErrorClass.MISCONFIGURED,
 }
 
 
 def _by_type(fault: BaseException) -> Found:
     """Take the nearest of its types that the table names: AuthenticationError before its base."""
-    for name in _type_names(fault):
-        if name in _TYPES:
-            return _TYPES[name], f"type {name}"
-    return None
+    if type(fault) is LookupError and "unknown encoding" in str(fault):
+        return ErrorClass.MALFORMED, "unknown encoding"
+    return _nearest(fault, _TYPES)
+
+
+def _by_wrapper(fault: BaseException) -> Found:
+    return _nearest(fault, _WRAPPERS)
+
+
+def _nearest(fault: BaseException, table: Mapping[str, ErrorClass]) -> Found:
+    name = next((name for name in _type_names(fault) if name in table), None)
+    return (table[name], f"type {name}") if name else None
+
+
+def _by_smtp_code(fault: BaseException) -> Found:
+    """Tell what a mail server refuses for now (4yz) from what it refuses for good (5yz)."""
+    code = getattr(fault, "smtp_code", None)
+    if not isinstance(code, int) or "smtplib.SMTPAuthenticationError" in _type_names(fault):
+        return None
+    transient = HTTPStatus.BAD_REQUEST <= code < HTTPStatus.INTERNAL_SERVER_ERROR
+    error_class = ErrorClass.SERVER_ERROR if transient else ErrorClass.BAD_REQUEST
+    return error_class, f"smtp code {code}"
 
 
 _NETWORK_ERRNOS = frozenset(
@@ -326,8 +392,10 @@ _RULES: tuple[Callable[[BaseException], Found], ...] = (
     _by_tls,
     _by_sqlite_code,
     _by_sqlstate,
+    _by_smtp_code,
     _by_type,
     _by_errno,
+    _by_wrapper,
 )
 
 

@@ -77,16 +77,20 @@ BREAKER_EFFECT = {
 
 @dataclass(frozen=True, slots=True)
 class Classification:
-    """The class of one error, the rule that matched, and the wait that it asks for in seconds."""
+    """The class of one error, the rule that matched, and the wait that it asks for in seconds.
+
+    ``repeat`` is the word of whoever makes the call, where that goes before the class.
+    """
 
     error_class: ErrorClass
     rule: str
     retry_after: float | None = None
+    repeat: bool | None = None
 
     @property
     def transient(self) -> bool:
         """Tell whether the same call may well succeed later."""
-        return self.error_class in TRANSIENT
+        return self.error_class in TRANSIENT if self.repeat is None else self.repeat
 
     @property
     def breaker_effect(self) -> BreakerEffect:
