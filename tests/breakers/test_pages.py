@@ -7,9 +7,8 @@ import pytest
 from flask import Flask
 from sqlalchemy import event
 
-from tests.breakers.test_service import add, open_it
+from tests.breakers.test_service import add, breaker_rows, open_it
 from webapp import clock
-from webapp.breakers.queries import breaker_rows
 from webapp.db import db, transaction
 
 NAME = "source:airports"
@@ -60,7 +59,7 @@ def test_an_operator_resets_a_circuit_with_a_reason(
     assert answer.status_code == 303
     assert "closed again" in operator.get(answer.location).text
     with app.app_context():
-        assert {row.state for row in breaker_rows(db.session, now=clock.now())} == {"closed"}
+        assert {row.state for row in breaker_rows(db.session(), now=clock.now())} == {"closed"}
 
 
 def test_a_reset_without_a_reason_is_refused(operator: Any, opened: datetime) -> None:

@@ -7,12 +7,16 @@ from sqlalchemy.orm import Session
 
 from webapp.actors import Actor
 from webapp.audit.service import history
-from webapp.breakers.queries import breaker_rows, open_breakers
+from webapp.breakers.queries import BreakerFilters, BreakerRow, list_breakers, open_breakers
 from webapp.breakers.service import record_transition, register, reset
 from webapp.breakers.values import BreakerState, SharedState, Transition
 from webapp.errors import Invalid, NotFound
 
 OPERATOR = Actor("user", "olga", "request-1")
+
+
+def breaker_rows(session: Session, *, now: datetime) -> list[BreakerRow]:
+    return list(list_breakers(session, BreakerFilters(), now=now).rows)
 
 
 def add(session: Session, name: str, now: datetime) -> None:
@@ -40,6 +44,7 @@ def open_it(session: Session, name: str, now: datetime, *, version: int = 1) -> 
         failures=5,
         failure_threshold=5,
         error="ConnectionResetError: peer",
+        opens=1,
     )
     return record_transition(session, transition, version=version)
 
@@ -63,7 +68,7 @@ def test_open_circuits_are_counted_and_come_first(session: Session, now: datetim
     for name in ("airports", "billing", "mail"):
         add(session, name, now)
     open_it(session, "mail", now)
-    assert open_breakers(session) == 1
+    assert open_breakers(session, now=now) == 1
     assert [row.name for row in breaker_rows(session, now=now)] == ["mail", "airports", "billing"]
 
 

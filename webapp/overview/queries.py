@@ -58,7 +58,7 @@ def get_overview(session: DbSession, *, now: datetime) -> Overview:
     queue = queue_figures(session, now=now)
     alive = count_alive(session, now=now)
     troubles = open_troubles(session, now=now)
-    breakers = open_breakers(session)
+    breakers = open_breakers(session, now=now)
     flags = snapshot_status()
     signs = Signs(
         workers_alive=alive,
