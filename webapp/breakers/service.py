@@ -243,7 +243,7 @@ def end_force(session: DbSession, name: str, *, version: int, now: datetime) -> 
     if row is None or row.version != version or row.force == Force.NONE:
         return
     ended = Force(row.force)
-    old = _shown(row, now)
+    old = effective_state(state_at(BreakerState(row.state), row.open_until, now), ended)
     _close(row, now=now)
     _set_force(row, Control())
     session.add(

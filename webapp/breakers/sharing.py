@@ -259,7 +259,7 @@ class Sharing:
     def _now(self, session: Session) -> datetime:
         """Return the time by the clock that all processes share."""
         if time.monotonic() - self._clock_at > CLOCK_SECONDS:
-            self._clock_ahead = timedelta(seconds=clock_difference(session, now=clock.now()))
+            self._clock_ahead = timedelta(seconds=_seconds_ahead(session))
             self._clock_at = time.monotonic()
         return clock.now() - self._clock_ahead
 
@@ -456,6 +456,18 @@ class Sharing:
             options |= {"pool_size": 1, "max_overflow": 0}
             self._engine = create_engine(self._database_url, **options)
         return self._engine
+
+
+def _seconds_ahead(session: Session) -> float:
+    """Return by how much this machine's clock is ahead; how long the answer took is no difference.
+
+    The other clock was read at some time between question and answer: where no difference at all
+    is among those that are possible, there is none.
+    """
+    asked = clock.now()
+    least = clock_difference(session, now=asked)
+    most = least + (clock.now() - asked).total_seconds()
+    return 0.0 if least <= 0 <= most else (least + most) / 2
 
 
 def _taken(questions: deque[_Question]) -> list[_Question]:
