@@ -258,8 +258,8 @@ def test_thresholds_of_a_person_are_versioned_audited_and_dropped_again(
     entries = history(session, "breaker", "mail")
     assert [entry.action for entry in entries] == ["breaker.thresholds"] * 2
     assert [event.note for event in row.events] == [
-        "failures 9 to 5, failure_rate None to 50.0",
-        "failures 5 to 9, failure_rate 50.0 to None",
+        "failures 9 to 5, failure_rate off to 50",
+        "failures 5 to 9, failure_rate 50 to off",
     ]
 
 

@@ -335,7 +335,9 @@ def change_thresholds(  # noqa: PLR0913  # all but the first two are named
         raise Invalid("Nothing would change.")
     row.thresholds, row.revision, row.updated_at = kept, row.revision + 1, now
     row.failure_threshold = after.failures
-    note = ", ".join(f"{field} {item.old} to {item.new}" for field, item in changed.items())
+    note = ", ".join(
+        f"{field} {_word(item.old)} to {_word(item.new)}" for field, item in changed.items()
+    )
     shown = _shown(row, now)
     _tell(session, row, EventKind.THRESHOLDS, shown, by=by, reason=reason, note=note or None)
     changes = changed or {"thresholds": Change("a person's", "the code's")}
@@ -370,6 +372,10 @@ def remove_events(session: DbSession, *, before: datetime, most: int) -> int:
         .execution_options(synchronize_session=False)
     )
     return int(gone.rowcount)  # type: ignore[attr-defined]
+
+
+def _word(value: float | None) -> str:
+    return "off" if value is None else f"{value:g}"
 
 
 def _declared(row: CircuitBreakerState) -> Thresholds:
