@@ -29,6 +29,7 @@ from webapp.breakers.registry import BreakerRegistry
 from webapp.breakers.service import change_thresholds, force, reset
 from webapp.breakers.values import Control, Force, Thresholds
 from webapp.db import reading, transaction
+from webapp.metrics import BREAKER_TRANSITIONS
 from webapp.settings import Settings
 
 THRESHOLDS = Thresholds(failures=2, successes=1, open_seconds=60.0)
@@ -128,9 +129,11 @@ def test_a_reset_is_seen_by_every_process_within_two_seconds(
     assert transitions_of("mail") == [("closed", "open"), ("open", "closed")]
 
 
-def test_of_processes_that_open_a_circuit_at_once_one_tells_it(
+def test_of_processes_that_open_a_circuit_at_once_one_tells_and_counts_it(
     join: Callable[[], BreakerRegistry],
 ) -> None:
+    counted = BREAKER_TRANSITIONS.labels("mail", "open")._value
+    before = counted.get()
     breakers = [join().get("mail", THRESHOLDS) for _ in range(4)]
     eventually(lambda: stored("mail"))
     for breaker in breakers:
@@ -138,6 +141,7 @@ def test_of_processes_that_open_a_circuit_at_once_one_tells_it(
     eventually(lambda: state_of("mail") == "open")
     eventually(lambda: all(breaker.current_state == "open" for breaker in breakers))
     assert transitions_of("mail") == [("closed", "open")]
+    eventually(lambda: counted.get() == before + 1)
 
 
 def test_failures_of_a_closed_circuit_are_shown_and_change_no_other_process(
