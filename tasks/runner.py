@@ -32,6 +32,7 @@ from tasks.clocks import JobTimeout, Signals, heartbeat_of, time_limit, timed_ou
 from tasks.steering import steering_of
 from tasks.tallies import tally
 from tasks.turns import Ended, Running, Turn
+from webapp.breakers.callers import calling_as
 from webapp.clock import now
 from webapp.db import storable, transaction
 from webapp.dead_letters.service import resolve_by_success, write
@@ -143,7 +144,11 @@ def run_turn(app: Flask, claims: Sequence[Claim], *, stopping: Callable[[], bool
         try:
             while running := turn.next():
                 facts = _facts_of(running.claim)
-                with app.app_context(), structlog.contextvars.bound_contextvars(**facts):
+                with (
+                    app.app_context(),
+                    structlog.contextvars.bound_contextvars(**facts),
+                    calling_as(f"job {running.claim.type}"),
+                ):
                     _attempt(settings, turn, running)
                 if stopping():
                     turn.give_back()

@@ -145,6 +145,9 @@ class Settings:
     flag_usage_retention_days: int = _setting(
         "FF_USAGE_RETENTION_DAYS", "days for which cleanup keeps the usage of flags by hour", 400
     )
+    breaker_retention_days: int = _setting(
+        "BREAKER_RETENTION_DAYS", "days for which cleanup keeps the history of breakers", 90
+    )
     worker_queues: tuple[str, ...] = _setting(
         "WORKER_QUEUES", "comma-separated queues that a worker takes jobs from; all without it", ()
     )

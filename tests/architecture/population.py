@@ -8,7 +8,12 @@ from webapp.accounts.models import ApiToken, SignInThrottle
 from webapp.actors import COMMAND
 from webapp.audit.service import record
 from webapp.audit.values import Change
-from webapp.breakers.models import CircuitBreakerEvent, CircuitBreakerState
+from webapp.breakers.models import (
+    CircuitBreakerEvent,
+    CircuitBreakerMinute,
+    CircuitBreakerState,
+    CircuitBreakerUse,
+)
 from webapp.dead_letters.service import write
 from webapp.dead_letters.values import Cause, Reason
 from webapp.flags.batches import Span, UsageBatch, UsageKey
@@ -269,7 +274,17 @@ def _add_breaker(session: Session, number: int, now: datetime) -> None:
     event = CircuitBreakerEvent(
         name=name, at=now, old_state="closed", new_state="open", error=None, actor="switchyard"
     )
-    session.add_all((state, event))
+    minute = CircuitBreakerMinute(
+        name=name,
+        minute=now.replace(second=0, microsecond=0),
+        calls=number + 1,
+        failures=number % 2,
+        slow=0,
+        refused=number,
+        spared=0,
+    )
+    use = CircuitBreakerUse(name=name, caller=f"job etl{number}", seen_at=now)
+    session.add_all((state, event, minute, use))
 
 
 def _add_worker(session: Session, number: int, now: datetime) -> None:

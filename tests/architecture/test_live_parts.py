@@ -22,6 +22,7 @@ SHOWN = (
     "/flags/segments/german0",
     "/flags/groups/group0",
     "/sources/source0",
+    "/breakers/source:source0",
     "/account",
 )
 EDITED = (
