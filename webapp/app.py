@@ -14,6 +14,7 @@ from webapp.dead_letters.capability import dead_letters
 from webapp.flags.capability import flags
 from webapp.health.capability import health
 from webapp.jobs.capability import jobs
+from webapp.limits.capability import limits
 from webapp.logs import configure_logs
 from webapp.outbound.capability import outbound
 from webapp.overview.capability import overview
@@ -51,6 +52,7 @@ CAPABILITIES = (
     accounts,
     health,
     outbound,
+    limits,
 )
 
 

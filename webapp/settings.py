@@ -140,6 +140,14 @@ class Settings:
     flag_usage_retention_days: int = _setting(
         "FF_USAGE_RETENTION_DAYS", "days for which cleanup keeps the usage of flags by hour", 400
     )
+    api_rate_limit_calls: int = _setting(
+        "ETL_RATE_LIMIT_CALLS",
+        "calls of a source of the kind api that says nothing else, in ETL_RATE_LIMIT_PERIOD",
+        100,
+    )
+    api_rate_limit_period: int = _setting(
+        "ETL_RATE_LIMIT_PERIOD", "seconds that ETL_RATE_LIMIT_CALLS counts for", 60
+    )
     worker_queues: tuple[str, ...] = _setting(
         "WORKER_QUEUES", "comma-separated queues that a worker takes jobs from; all without it", ()
     )
@@ -284,6 +292,14 @@ def _complaints(settings: Settings) -> list[str]:
         f"{spec.metadata['name']}: must be at least 1 day"
         for spec in fields(settings)
         if spec.name.endswith("_retention_days") and getattr(settings, spec.name) == 0
+    ]
+    problems += [
+        f"{name}: must be from 1 to {most}"
+        for name, value, most in (
+            ("ETL_RATE_LIMIT_CALLS", settings.api_rate_limit_calls, 10_000),
+            ("ETL_RATE_LIMIT_PERIOD", settings.api_rate_limit_period, 86_400),
+        )
+        if not 1 <= value <= most
     ]
     if not WORKER_NAME.fullmatch(settings.worker_name):
         problems.append("WORKER_NAME: up to 100 letters, digits, dots, dashes and underscores")

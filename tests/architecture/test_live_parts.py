@@ -22,6 +22,7 @@ SHOWN = (
     "/flags/segments/german0",
     "/flags/groups/group0",
     "/sources/source0",
+    "/sources/source1",
     "/account",
 )
 EDITED = (
@@ -35,6 +36,7 @@ EDITED = (
     "/flags/groups/new",
     "/flags/groups/group0/edit",
     "/sources/new",
+    "/sources/source0/limit",
     "/patterns",
 )
 

@@ -38,6 +38,7 @@ ONE = (
     "/flags/flag.number1?subject=a&attributes={}",
     "/flags/flag.number1/edit",
     "/jobs/types/etl",
+    "/sources/source1",
     "/jobs/bulk?action=retry&scope=all",
     "/jobs?type=etl&queue=default&q=source:source1",
 )

@@ -18,6 +18,8 @@ from webapp.audit.service import record
 from webapp.audit.values import Change
 from webapp.db import DbSession, Json
 from webapp.errors import Invalid, NotFound
+from webapp.limits.policy import check_rule
+from webapp.limits.values import MAX_REASON
 from webapp.sources.locations import check_location
 from webapp.sources.mapping import KEY_LENGTH, MappedRow, Standing, check_columns, compare, map_row
 from webapp.sources.models import EtlRun, Record, RejectedRecord, Source
@@ -68,6 +70,60 @@ def create_source(
         subject="source",
         name=name,
         changes={"location": Change(None, location), "key_field": Change(None, key_field)},
+    )
+    return source
+
+
+def set_rate_limit(  # noqa: PLR0913 - all but the first two are named at the call
+    session: DbSession,
+    name: str,
+    *,
+    calls: int | None,
+    seconds: int | None,
+    by: Actor,
+    now: datetime,
+    reason: str,
+) -> Source:
+    """Say how often a source may be called; every process follows within two seconds.
+
+    Neither number means the default of its kind, 0 calls no limit; the same again changes nothing.
+    """
+    errors: dict[str, Sequence[str]] = {}
+    try:
+        calls, seconds = check_rule(calls, seconds)
+    except Invalid as error:
+        errors |= error.errors
+    if not reason.strip():
+        errors["reason"] = ["Say why, for whoever reads the audit."]
+    elif len(reason) > MAX_REASON:
+        errors["reason"] = [f"Use at most {MAX_REASON} characters."]
+    if errors:
+        field, messages = next(iter(errors.items()))
+        raise Invalid(f"{field}: {messages[0]}", errors)
+    # Locked, so that the audit has what was there before, whoever writes at the same time.
+    wanted = select(Source).where(Source.name == name).with_for_update()
+    source = session.scalar(wanted.execution_options(populate_existing=True))
+    if source is None:
+        raise NotFound(f"There is no source {name!r}.")
+    before = (source.rate_limit, source.rate_window)
+    if before == (calls, seconds):
+        return source
+    source.rate_limit, source.rate_window = calls, seconds
+    session.flush()
+    names = ("rate_limit", "rate_window")
+    record(
+        session,
+        by=by,
+        at=now,
+        action="source.limited",
+        subject="source",
+        name=name,
+        reason=reason,
+        changes={
+            field: Change(old, new)
+            for field, old, new in zip(names, before, (calls, seconds), strict=True)
+            if old != new
+        },
     )
     return source
 
