@@ -21,6 +21,7 @@ from webapp.overview.capability import overview
 from webapp.schedules.capability import schedules
 from webapp.settings import Settings
 from webapp.sources.capability import sources
+from webapp.telemetry.capability import telemetry
 from webapp.web.access import register_access
 from webapp.web.assets import register_assets
 from webapp.web.capability import register_capabilities
@@ -29,6 +30,7 @@ from webapp.web.filters import register_filters
 from webapp.web.htmx import register_htmx
 from webapp.web.masking import register_masking
 from webapp.web.menu import register_menu
+from webapp.web.metering import register_request_metrics
 from webapp.web.patterns import register_patterns
 from webapp.web.problems import register_problems
 from webapp.web.requests import register_requests
@@ -53,6 +55,7 @@ CAPABILITIES = (
     health,
     outbound,
     limits,
+    telemetry,
 )
 
 
@@ -69,6 +72,7 @@ def create_app(settings: Settings) -> Flask:
     )
     db.init_app(app)
     Migrate(app, db, directory=str(ROOT / "migrations"), render_as_batch=True)
+    register_request_metrics(app)
     register_requests(app)
     register_problems(app)
     register_security(app, settings)

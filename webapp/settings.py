@@ -162,6 +162,12 @@ class Settings:
         "a worker fires schedules, rescues lost jobs and keeps figures besides its own jobs",
         default=True,
     )
+    metrics_public: bool = _setting(
+        "METRICS_PUBLIC", "let other machines read /metrics without a token", default=False
+    )
+    metrics_port: int = _setting(
+        "METRICS_PORT", "port on which a worker serves the metrics of its host; 0 for none", 0
+    )
     session_idle_seconds: float = _setting(
         "SESSION_IDLE_SECONDS", "seconds of idleness after which a person is signed out", 43200.0
     )
@@ -298,6 +304,8 @@ def _complaints(settings: Settings) -> list[str]:
         for name, value, most in (
             ("ETL_RATE_LIMIT_CALLS", settings.api_rate_limit_calls, 10_000),
             ("ETL_RATE_LIMIT_PERIOD", settings.api_rate_limit_period, 86_400),
+            # 0, which is none, is an answer of its own.
+            ("METRICS_PORT", settings.metrics_port or 1, 65_535),
         )
         if not 1 <= value <= most
     ]

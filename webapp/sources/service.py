@@ -16,10 +16,11 @@ from sqlalchemy.exc import IntegrityError
 from webapp.actors import Actor
 from webapp.audit.service import record
 from webapp.audit.values import Change
-from webapp.db import DbSession, Json
+from webapp.db import DbSession, Json, gather_for_commit
 from webapp.errors import Invalid, NotFound
 from webapp.limits.policy import check_rule
 from webapp.limits.values import MAX_REASON
+from webapp.sources.counting import End, Read, count_ends, count_read
 from webapp.sources.locations import check_location
 from webapp.sources.mapping import KEY_LENGTH, MappedRow, Standing, check_columns, compare, map_row
 from webapp.sources.models import EtlRun, Record, RejectedRecord, Source
@@ -196,6 +197,8 @@ def ingest_batch(session: DbSession, run_id: int, batch: Batch, *, now: datetime
     run.rejected += len(rejected)
     run.checkpoint = batch.end.to_json()
     session.flush()
+    read = Read(source.kind, len(rows) + len(rejected), comparison.inserted, len(rejected))
+    gather_for_commit(session, count_read, read)
     return run
 
 
@@ -289,6 +292,7 @@ def finish_run(session: DbSession, run_id: int, *, now: datetime) -> EtlRun:
     run.status = RunStatus.FAILED if failed else RunStatus.SUCCEEDED
     run.ended_at = now
     session.flush()
+    _count_end(session, run, now)
     return run
 
 
@@ -298,3 +302,10 @@ def cancel_run(session: DbSession, run_id: int, *, now: datetime) -> None:
     run.status = RunStatus.CANCELED
     run.ended_at = now
     session.flush()
+    _count_end(session, run, now)
+
+
+def _count_end(session: DbSession, run: EtlRun, now: datetime) -> None:
+    kind = session.get_one(Source, run.source_id).kind
+    ended = End(kind, run.status, (now - run.started_at).total_seconds())
+    gather_for_commit(session, count_ends, ended)
