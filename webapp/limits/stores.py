@@ -8,7 +8,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import cast
 
 from limits import RateLimitItemPerSecond
 from limits.storage import RedisStorage
@@ -77,13 +77,50 @@ class ProcessStore:
         self._lock = threading.Lock()
 
 
+class ServerClockStorage(RedisStorage):
+    """limits' storage by the clock of Redis in place of each client's.
+
+    Clients' clocks differ, and a client that is held up between looking at its clock and being
+    served would count its call too early: both let more through than the limit.
+    """
+
+    _PRESENT = b"""
+        local clock = redis.call('TIME')
+        local present = tonumber(clock[1]) + tonumber(clock[2]) / 1000000
+    """
+    SCRIPT_ACQUIRE_MOVING_WINDOW = (
+        _PRESENT + b"ARGV[1] = present\n" + RedisStorage.SCRIPT_ACQUIRE_MOVING_WINDOW
+    )
+    # It takes how long the window is, where limits' own takes when it begins.
+    SCRIPT_MOVING_WINDOW = (
+        _PRESENT + b"ARGV[1] = present - tonumber(ARGV[1])\n" + RedisStorage.SCRIPT_MOVING_WINDOW
+    )
+
+    def usage(self, rules: Mapping[str, Rule]) -> dict[str, Usage]:
+        """Return what has been used of each rule, in one turn."""
+        client = cast("Redis", self.get_connection())
+        with client.pipeline(transaction=False) as pipe:
+            pipe.time()
+            for name, rule in rules.items():
+                key = self.prefixed_key(name)
+                self.lua_moving_window([key], [rule.seconds, rule.calls], client=pipe)
+            (seconds, micros), *answers = pipe.execute()
+        moment = seconds + micros / 1_000_000
+        return {
+            name: Usage(int(found[1]), float(found[0]) + rule.seconds - moment)
+            if found
+            else Usage(0, None)
+            for (name, rule), found in zip(rules.items(), answers, strict=True)
+        }
+
+
 class RedisStore:
     """Counts in Redis, and in this process while Redis is away."""
 
     waits = True
 
     def __init__(self, url: str, alone: ProcessStore) -> None:
-        self._storage = RedisStorage(
+        self._storage = ServerClockStorage(
             url,
             key_prefix=KEY_PREFIX,
             socket_connect_timeout=ANSWER_SECONDS,
@@ -112,33 +149,19 @@ class RedisStore:
         """Return what all processes have used of each rule, in one turn; None with Redis away."""
         if not rules or time.monotonic() < self._away_until:
             return None if rules else {}
-        # Redis holds the times of the clients' clocks, as limits writes them.
-        moment = time.time()
         try:
-            client = cast("Redis", self._storage.get_connection())
-            with client.pipeline(transaction=False) as pipe:
-                for name, rule in rules.items():
-                    key = self._storage.prefixed_key(name)
-                    asked = [moment - rule.seconds, rule.calls]
-                    self._storage.lua_moving_window([key], asked, client=pipe)
-                answers: list[Any] = pipe.execute()
+            return self._storage.usage(rules)
         except RedisError as error:
             self._note_away(error)
             return None
-        return {
-            name: Usage(int(found[1]), float(found[0]) + rule.seconds - moment)
-            if found
-            else Usage(0, None)
-            for (name, rule), found in zip(rules.items(), answers, strict=True)
-        }
 
     def _ask(self, name: str, rule: Rule) -> float:
         item = _Item(rule.calls, rule.seconds)
         if self._window.hit(item, name):
             return 0.0
-        left = self._window.get_window_stats(item, name).reset_time - time.time()
-        # A clock that is off must not make anybody wait longer than the window.
-        return min(max(left, LEAST_WAIT), float(rule.seconds))
+        left = self._storage.usage({name: rule})[name].reset
+        # A clock that was set must not make anybody wait longer than the window.
+        return min(max(left or 0.0, LEAST_WAIT), float(rule.seconds))
 
     def _note_away(self, error: RedisError) -> None:
         moment = time.monotonic()
