@@ -10,8 +10,6 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from prometheus_client.multiprocess import mark_process_dead
-
 bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '8000')}"
 
 worker_class = "gthread"
@@ -55,6 +53,9 @@ def on_starting(server: object) -> None:
 
 def child_exit(server: object, worker: Any) -> None:
     """Take back what a worker said of the present; what it has counted stays."""
+    # At the top it would be imported before the folder is named, and each process count alone.
+    from prometheus_client.multiprocess import mark_process_dead  # noqa: PLC0415
+
     del server
     mark_process_dead(worker.pid, metrics_folder)
 

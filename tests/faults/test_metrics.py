@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 from pathlib import Path
 
 import httpx
@@ -49,16 +50,16 @@ def enqueue(deployment: Deployment) -> None:
 
 
 def test_counts_of_all_processes_add_up_and_outlive_them(tmp_path: Path) -> None:
-    folder = tmp_path / "counts"
-    folder.mkdir()
+    # Where web server and worker count if nobody tells them.
+    folder = tmp_path / "metrics" / socket.gethostname()
+    folder.mkdir(parents=True)
     # What a life before has left.
     (folder / "counter_999999999.db").write_bytes(b"\0" * 65_536)
     port, counts_port = free_port(), free_port()
-    environ = {"PROMETHEUS_MULTIPROC_DIR": str(folder), "METRICS_PORT": str(counts_port)}
     metrics, counts = f"http://127.0.0.1:{port}/metrics", f"http://127.0.0.1:{counts_port}/metrics"
-    with deployed(tmp_path, **environ) as deployment:
+    with deployed(tmp_path, METRICS_PORT=str(counts_port)) as deployment:
         web = deployment.start_web(port)
-        consumer = deployment.start_consumer(workers=2)
+        consumer = deployment.start_worker("--workers", "2")
         assert not (folder / "counter_999999999.db").exists()
 
         before = scraped(metrics, "api_requests_total")[HEALTH]
@@ -98,7 +99,7 @@ def test_counts_of_all_processes_add_up_and_outlive_them(tmp_path: Path) -> None
         assert 'pid="' not in text
         assert not list(folder.glob("gauge_*"))
 
-        deployment.start_consumer(workers=2)
+        deployment.start_worker("--workers", "2")
         enqueue(deployment)
         wait_until(
             lambda: scraped(metrics, "job_runs_total").get(succeeded) == 2 * JOBS,
