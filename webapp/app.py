@@ -15,6 +15,7 @@ from webapp.flags.capability import flags
 from webapp.guards.capability import guards
 from webapp.health.capability import health
 from webapp.jobs.capability import jobs
+from webapp.limits.capability import limits
 from webapp.logs import configure_logs
 from webapp.outbound.capability import outbound
 from webapp.overview.capability import overview
@@ -22,6 +23,7 @@ from webapp.retries.capability import retries
 from webapp.schedules.capability import schedules
 from webapp.settings import Settings
 from webapp.sources.capability import sources
+from webapp.telemetry.capability import telemetry
 from webapp.web.access import register_access
 from webapp.web.assets import register_assets
 from webapp.web.capability import register_capabilities
@@ -30,6 +32,7 @@ from webapp.web.filters import register_filters
 from webapp.web.htmx import register_htmx
 from webapp.web.masking import register_masking
 from webapp.web.menu import register_menu
+from webapp.web.metering import register_request_metrics
 from webapp.web.patterns import register_patterns
 from webapp.web.problems import register_problems
 from webapp.web.requests import register_requests
@@ -55,6 +58,8 @@ CAPABILITIES = (
     outbound,
     retries,
     guards,
+    limits,
+    telemetry,
 )
 
 
@@ -71,6 +76,7 @@ def create_app(settings: Settings) -> Flask:
     )
     db.init_app(app)
     Migrate(app, db, directory=str(ROOT / "migrations"), render_as_batch=True)
+    register_request_metrics(app)
     register_requests(app)
     register_problems(app)
     register_security(app, settings)

@@ -148,6 +148,14 @@ class Settings:
     breaker_retention_days: int = _setting(
         "BREAKER_RETENTION_DAYS", "days for which cleanup keeps the history of breakers", 90
     )
+    api_rate_limit_calls: int = _setting(
+        "ETL_RATE_LIMIT_CALLS",
+        "calls of a source of the kind api that says nothing else, in ETL_RATE_LIMIT_PERIOD",
+        100,
+    )
+    api_rate_limit_period: int = _setting(
+        "ETL_RATE_LIMIT_PERIOD", "seconds that ETL_RATE_LIMIT_CALLS counts for", 60
+    )
     worker_queues: tuple[str, ...] = _setting(
         "WORKER_QUEUES", "comma-separated queues that a worker takes jobs from; all without it", ()
     )
@@ -161,6 +169,12 @@ class Settings:
         "WORKER_SCHEDULER",
         "a worker fires schedules, rescues lost jobs and keeps figures besides its own jobs",
         default=True,
+    )
+    metrics_public: bool = _setting(
+        "METRICS_PUBLIC", "let other machines read /metrics without a token", default=False
+    )
+    metrics_port: int = _setting(
+        "METRICS_PORT", "port on which a worker serves the metrics of its host; 0 for none", 0
     )
     session_idle_seconds: float = _setting(
         "SESSION_IDLE_SECONDS", "seconds of idleness after which a person is signed out", 43200.0
@@ -292,6 +306,16 @@ def _complaints(settings: Settings) -> list[str]:
         f"{spec.metadata['name']}: must be at least 1 day"
         for spec in fields(settings)
         if spec.name.endswith("_retention_days") and getattr(settings, spec.name) == 0
+    ]
+    problems += [
+        f"{name}: must be from 1 to {most}"
+        for name, value, most in (
+            ("ETL_RATE_LIMIT_CALLS", settings.api_rate_limit_calls, 10_000),
+            ("ETL_RATE_LIMIT_PERIOD", settings.api_rate_limit_period, 86_400),
+            # 0, which is none, is an answer of its own.
+            ("METRICS_PORT", settings.metrics_port or 1, 65_535),
+        )
+        if not 1 <= value <= most
     ]
     if not WORKER_NAME.fullmatch(settings.worker_name):
         problems.append("WORKER_NAME: up to 100 letters, digits, dots, dashes and underscores")

@@ -41,6 +41,7 @@ from webapp.jobs.models import (
     JobTypeSetting,
 )
 from webapp.jobs.values import JobState, Outcome
+from webapp.limits.models import RateLimitShare, RateLimitState
 from webapp.schedules.models import Schedule, ScheduleFiring
 from webapp.schedules.values import FiringOutcome
 from webapp.sources.models import EtlRun, Record, RejectedRecord
@@ -74,6 +75,7 @@ def populate(session: Session, numbers: range, *, now: datetime) -> None:
         _add_source(session, number, job, moment)
         _add_schedule(session, number, job, moment)
         _add_breaker(session, number, moment)
+        _add_limit(session, number, moment)
         _add_worker(session, number, moment)
         _add_credentials(session, number, moment)
     session.flush()
@@ -196,6 +198,8 @@ def _add_source(session: Session, number: int, job: Job, now: datetime) -> None:
         by=COMMAND,
         now=now,
     )
+    if number % 2:
+        source.rate_limit, source.rate_window = 10, 60
     run = EtlRun(
         source_id=source.id,
         job_id=job.id,
@@ -285,6 +289,22 @@ def _add_breaker(session: Session, number: int, now: datetime) -> None:
     )
     use = CircuitBreakerUse(name=name, caller=f"job etl{number}", seen_at=now)
     session.add_all((state, event, minute, use))
+
+
+def _add_limit(session: Session, number: int, now: datetime) -> None:
+    name = f"source:source{number}"
+    paused = number % 3 == 1
+    state = RateLimitState(
+        name=name,
+        paused_until=now + timedelta(days=1000) if paused else None,
+        pause_reason="429 Too Many Requests" if paused else None,
+        allowed=number,
+        waited=number,
+        refused=number,
+        updated_at=now,
+    )
+    share = RateLimitShare(name=name, process=f"host:{number}:a", used=1, reset=60.0, at=now)
+    session.add_all((state, share))
 
 
 def _add_worker(session: Session, number: int, now: datetime) -> None:

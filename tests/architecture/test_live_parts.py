@@ -23,6 +23,7 @@ SHOWN = (
     "/flags/groups/group0",
     "/sources/source0",
     "/breakers/source:source0",
+    "/sources/source1",
     "/account",
 )
 EDITED = (
@@ -36,6 +37,7 @@ EDITED = (
     "/flags/groups/new",
     "/flags/groups/group0/edit",
     "/sources/new",
+    "/sources/source0/limit",
     "/patterns",
 )
 

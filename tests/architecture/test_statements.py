@@ -39,6 +39,7 @@ ONE = (
     "/flags/flag.number1/edit",
     "/jobs/types/etl",
     "/breakers/source:source1",
+    "/sources/source1",
     "/jobs/bulk?action=retry&scope=all",
     "/jobs?type=etl&queue=default&q=source:source1",
 )

@@ -30,6 +30,7 @@ PAGES: dict[str, tuple[str, str | None]] = {
     "schedule": ("schedules.show", "name"),
     "source": ("sources.show", "name"),
     "breaker": ("breakers.show", "name"),
+    "rate_limit": ("sources.index", None),
 }
 
 

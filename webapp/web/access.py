@@ -99,7 +99,7 @@ def _identify() -> Principal:
 def is_api_request() -> bool:
     """Tell whether the answer is for a program."""
     return current_app.config.get(PROGRAMS_ONLY, False) or request.path.startswith(
-        ("/api/", "/v1/", "/ofrep/")
+        ("/api/", "/v1/", "/ofrep/", "/metrics", "/observability/")
     )
 
 
