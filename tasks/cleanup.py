@@ -17,6 +17,7 @@ from webapp.clock import now
 from webapp.db import transaction
 from webapp.dead_letters.service import remove_resolved
 from webapp.flags.recording import forget_oldest
+from webapp.idempotency.service import remove_expired
 from webapp.jobs.registry import JobArguments, job
 from webapp.jobs.removal import remove_batches, remove_ended
 from webapp.jobs.service import save_checkpoint
@@ -72,7 +73,7 @@ class Progress:
     priority=10,
 )
 def clean_up(context: JobContext, arguments: CleanupArguments) -> dict[str, int]:
-    """Remove jobs, dead letters and usage of flags that are older than they are to be kept."""
+    """Remove jobs, dead letters, usage of flags and idempotency keys that are kept no longer."""
     limits = _limits(current_app.extensions["settings"], arguments, now())
     progress = Progress(**(context.claim.checkpoint or {}))
     parts = tuple(PARTS.values())
@@ -128,10 +129,18 @@ def _flag_usage(session: Session, progress: Progress, limits: Limits) -> bool:
     return number == 0
 
 
+def _idempotency_keys(session: Session, progress: Progress, limits: Limits) -> bool:
+    del limits
+    number = remove_expired(session, now=now(), most=AT_ONCE)
+    progress.removed["idempotency_keys"] += number
+    return number < AT_ONCE
+
+
 #: In this order: a job can go once its letter has. Each tells whether it is through.
 PARTS: dict[str, Callable[[Session, Progress, Limits], bool]] = {
     "dead_letters": _dead_letters,
     "jobs": _jobs,
     "batches": _batches,
     "flag_usage": _flag_usage,
+    "idempotency_keys": _idempotency_keys,
 }

@@ -13,6 +13,7 @@ from webapp.db import db, engine_options
 from webapp.dead_letters.capability import dead_letters
 from webapp.flags.capability import flags
 from webapp.health.capability import health
+from webapp.idempotency.capability import idempotency
 from webapp.jobs.capability import jobs
 from webapp.logs import configure_logs
 from webapp.outbound.capability import outbound
@@ -51,6 +52,8 @@ CAPABILITIES = (
     accounts,
     health,
     outbound,
+    # Last: it stands before the views of all others.
+    idempotency,
 )
 
 

@@ -23,6 +23,7 @@ LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 MIN_SECRET_BYTES = 32
 WORKER_NAME = re.compile(r"[A-Za-z0-9._-]{0,100}")
 
+_HEADER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9_-][a-z0-9_.-]*)(:[0-9]{1,5})?")
 # At least 24 bytes in base64, and hardly more than 64.
 _WEBHOOK_SECRET = re.compile(
@@ -153,6 +154,18 @@ class Settings:
         "WORKER_SCHEDULER",
         "a worker fires schedules, rescues lost jobs and keeps figures besides its own jobs",
         default=True,
+    )
+    idempotency_enabled: bool = _setting(
+        "IDEMPOTENCY_ENABLED", "carry out once what comes again under its key", default=True
+    )
+    idempotency_header: str = _setting(
+        "IDEMPOTENCY_HEADER", "name of the header that holds an idempotency key", "Idempotency-Key"
+    )
+    idempotency_ttl: float = _setting(
+        "IDEMPOTENCY_TTL", "seconds for which the answer to a key is kept", 172800.0
+    )
+    idempotency_required: bool = _setting(
+        "IDEMPOTENCY_REQUIRED", "refuse to make anything without a key", default=False
     )
     session_idle_seconds: float = _setting(
         "SESSION_IDLE_SECONDS", "seconds of idleness after which a person is signed out", 43200.0
@@ -287,6 +300,8 @@ def _complaints(settings: Settings) -> list[str]:
     ]
     if not WORKER_NAME.fullmatch(settings.worker_name):
         problems.append("WORKER_NAME: up to 100 letters, digits, dots, dashes and underscores")
+    if not _HEADER_NAME.fullmatch(settings.idempotency_header):
+        problems.append("IDEMPOTENCY_HEADER: a letter, then letters, digits and dashes")
     if settings.job_lease_seconds < 2 * settings.job_heartbeat_seconds:
         problems.append("JOB_LEASE_SECONDS: must be at least twice JOB_HEARTBEAT_SECONDS")
     if settings.queue_backend == "redis" and not settings.redis_url:

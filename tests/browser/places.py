@@ -86,6 +86,7 @@ def furnish(account: Account, folder: Path) -> dict[str, str]:
         "source": f"/sources/{SOURCE}",
         "new source": "/sources/new?location=package:airportsdata/airports.csv",
         "audit": "/audit",
+        "idempotency keys": "/idempotency-keys",
         "account": "/account",
         "patterns": "/patterns",
     }

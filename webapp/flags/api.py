@@ -33,6 +33,7 @@ from webapp.paging import COUNT_CAP
 from webapp.roles import Role
 from webapp.web.access import actor, principal, requires
 from webapp.web.answers import json_answer
+from webapp.web.requests import makes
 from webapp.web.schemas import read_choice, read_json, read_removal, read_whole
 
 blueprint = Blueprint("flags_api", __name__, url_prefix="/api/v1/feature-flags")
@@ -65,6 +66,7 @@ def index() -> Response:
 
 @blueprint.post("")
 @requires(Role.ADMIN)
+@makes
 def create() -> Response:
     """Make a flag."""
     body = read_json(NewFlag)

@@ -26,6 +26,7 @@ from webapp.flags.values import GroupDraft
 from webapp.roles import Role
 from webapp.web.access import actor, requires
 from webapp.web.answers import json_answer
+from webapp.web.requests import makes
 from webapp.web.schemas import read_json, read_removal
 
 blueprint = Blueprint("flags_shared_api", __name__, url_prefix="/api/v1")
@@ -42,6 +43,7 @@ def segments() -> Response:
 
 @blueprint.post("/segments")
 @requires(Role.ADMIN)
+@makes
 def create_segment() -> Response:
     """Make a segment."""
     body = read_json(NewSegment)
@@ -92,6 +94,7 @@ def groups() -> Response:
 
 @blueprint.post("/feature-flag-groups")
 @requires(Role.ADMIN)
+@makes
 def create_group() -> Response:
     """Make a group."""
     body = read_json(NewGroup)

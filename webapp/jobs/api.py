@@ -22,6 +22,7 @@ from webapp.roles import Role
 from webapp.web.access import actor, requires
 from webapp.web.answers import json_answer
 from webapp.web.cursors import neighbours, read_cursor
+from webapp.web.requests import makes
 from webapp.web.schemas import read_json, read_whole
 
 blueprint = Blueprint("jobs_api", __name__, url_prefix="/api/v1/queue")
@@ -51,6 +52,7 @@ def index() -> Response:
 
 @blueprint.post("/jobs/<type_name>")
 @requires(Role.OPERATOR)
+@makes
 def enqueue(type_name: str) -> Response:
     """Take a job: 202 with its address, also while the broker is away."""
     body = read_json(EnqueueRequest)

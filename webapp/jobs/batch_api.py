@@ -12,7 +12,7 @@ from webapp.roles import Role
 from webapp.web.access import actor, requires
 from webapp.web.answers import json_answer
 from webapp.web.cursors import neighbours, read_cursor
-from webapp.web.requests import accepts
+from webapp.web.requests import accepts, makes
 from webapp.web.schemas import Moment, Schema, Text, read_json
 
 blueprint = Blueprint("batches_api", __name__, url_prefix="/api/v1/queue/batches")
@@ -56,6 +56,7 @@ class NewBatch(Schema):
 @blueprint.post("")
 @requires(Role.OPERATOR)
 @accepts(MOST_BYTES)
+@makes
 def create() -> Response:
     """Take jobs together, all or none: 202 with the address of the batch."""
     body = read_json(NewBatch)

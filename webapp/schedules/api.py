@@ -38,6 +38,7 @@ from webapp.schedules.schemas import (
 from webapp.schedules.values import ScheduleState
 from webapp.web.access import actor, requires
 from webapp.web.answers import json_answer
+from webapp.web.requests import makes
 from webapp.web.schemas import read_json, read_removal, read_whole
 from webapp.workers.service import last_beat
 
@@ -65,6 +66,7 @@ def index() -> Response:
 
 @blueprint.post("/schedules")
 @requires(Role.ADMIN)
+@makes
 def create() -> Response:
     """Make a schedule."""
     body = read_json(NewSchedule)
@@ -136,6 +138,7 @@ def delete(name: str) -> Response:
 
 @blueprint.post("/schedules/<name>/run")
 @requires(Role.OPERATOR)
+@makes
 def run(name: str) -> Response:
     """Run a schedule now: 202 with the address of its job."""
     job_id = firing.run_schedule(db.session, name, by=actor(), now=now()).job_id
