@@ -18,6 +18,7 @@ from webapp.jobs.capability import jobs
 from webapp.logs import configure_logs
 from webapp.outbound.capability import outbound
 from webapp.overview.capability import overview
+from webapp.reference.capability import reference
 from webapp.schedules.capability import schedules
 from webapp.settings import Settings
 from webapp.sources.capability import sources
@@ -52,6 +53,7 @@ CAPABILITIES = (
     accounts,
     health,
     outbound,
+    reference,
     # Last: it stands before the views of all others.
     idempotency,
 )
