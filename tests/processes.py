@@ -55,6 +55,7 @@ class Deployment:
             "INSTANCE_DIR": str(folder),
             "SECRET_KEY": SECRET,
             "LOG_LEVEL": "INFO",
+            "REQUEST_LIMITS": "false",
             "JOB_MODULES": "tests.jobs.types",
             # Short, so that a test need not wait half a minute for a rescue.
             "JOB_LEASE_SECONDS": "3",

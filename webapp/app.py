@@ -23,11 +23,13 @@ from webapp.schedules.capability import schedules
 from webapp.settings import Settings
 from webapp.sources.capability import sources
 from webapp.web.access import register_access
+from webapp.web.aliases import register_aliases
 from webapp.web.assets import register_assets
 from webapp.web.capability import register_capabilities
 from webapp.web.cursors import register_cursors
 from webapp.web.filters import register_filters
 from webapp.web.htmx import register_htmx
+from webapp.web.limits import register_limits
 from webapp.web.masking import register_masking
 from webapp.web.menu import register_menu
 from webapp.web.patterns import register_patterns
@@ -74,6 +76,7 @@ def create_app(settings: Settings) -> Flask:
     Migrate(app, db, directory=str(ROOT / "migrations"), render_as_batch=True)
     register_requests(app)
     register_problems(app)
+    register_limits(app, settings)
     register_security(app, settings)
     register_access(app)
     register_htmx(app)
@@ -84,6 +87,7 @@ def create_app(settings: Settings) -> Flask:
     register_menu(app)
     register_theme(app)
     register_patterns(app, settings)
+    register_aliases(app)
     register_capabilities(app, CAPABILITIES)
     register_commands(app)
     register_proxies(app, settings)

@@ -167,6 +167,24 @@ class Settings:
     idempotency_required: bool = _setting(
         "IDEMPOTENCY_REQUIRED", "refuse to make anything without a key", default=False
     )
+    request_limits: bool = _setting(
+        "REQUEST_LIMITS", "limit how many requests a minute one may send", default=True
+    )
+    request_limit_reads: int = _setting(
+        "REQUEST_LIMIT_READS", "reads of the JSON API, per minute and token or address; 0: any", 300
+    )
+    request_limit_writes: int = _setting(
+        "REQUEST_LIMIT_WRITES", "writes of the JSON API, likewise", 60
+    )
+    request_limit_sign_in: int = _setting(
+        "REQUEST_LIMIT_SIGN_IN", "tries to sign in, per minute and address; 0: any", 10
+    )
+    request_limit_pages: int = _setting(
+        "REQUEST_LIMIT_PAGES", "pages and their live parts, per minute and person; 0: any", 3000
+    )
+    request_limit_evaluations: int = _setting(
+        "REQUEST_LIMIT_EVALUATIONS", "evaluations, per minute, token and process; 0: any", 600_000
+    )
     session_idle_seconds: float = _setting(
         "SESSION_IDLE_SECONDS", "seconds of idleness after which a person is signed out", 43200.0
     )

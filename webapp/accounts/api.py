@@ -7,6 +7,7 @@ from flask import Blueprint, Response
 from webapp.roles import Role
 from webapp.web.access import principal, requires
 from webapp.web.answers import json_answer
+from webapp.web.limits import Kind, limited_as
 from webapp.web.openapi import Answer, describes
 
 
@@ -24,6 +25,7 @@ blueprint = Blueprint("accounts_api", __name__, url_prefix="/api/v1/token")
 
 @blueprint.get("")
 @requires(Role.VIEWER)
+@limited_as(Kind.EVALUATIONS)
 @describes({200: TokenResponse})
 def show() -> Response:
     """Tell whoever asks what they may do here, and until when."""
