@@ -32,6 +32,7 @@ PAGES = (
     "/breakers",
     "/sources",
     "/audit",
+    "/idempotency-keys",
 )
 # One thing of many, with all that its page can tell.
 ONE = (
