@@ -35,6 +35,7 @@ from webapp.web.problems import register_problems
 from webapp.web.requests import register_requests
 from webapp.web.security import register_proxies, register_security
 from webapp.web.theme import register_theme
+from webapp.web.transport import register_transport
 from webapp.workers.capability import workers
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -73,6 +74,7 @@ def create_app(settings: Settings) -> Flask:
     Migrate(app, db, directory=str(ROOT / "migrations"), render_as_batch=True)
     register_requests(app)
     register_problems(app)
+    register_transport(app, settings)
     register_security(app, settings)
     register_access(app)
     register_htmx(app)

@@ -30,6 +30,7 @@ from webapp.flags.usage import UsageCounter
 from webapp.web.access import Principal
 from webapp.web.capability import Capability
 from webapp.web.menu import MenuEntry
+from webapp.web.transport import transport_of
 
 EXTENSION: Final = "flag_store"
 
@@ -75,6 +76,7 @@ def register_flag_store(app: Flask) -> None:
         store,
         authenticate=authenticate,
         public=settings.public_evaluation,
+        admits=transport_of(settings).admits,
     )
 
 
