@@ -6,7 +6,9 @@ once, SHUTDOWN_GRACE how long requests may take to finish when the server is tol
 
 import gc
 import os
+import socket
 from pathlib import Path
+from typing import Any
 
 bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '8000')}"
 
@@ -30,6 +32,32 @@ worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
 
 # Nobody steers a running server by socket here, and a file in the home folder surprises.
 control_socket_disable = True
+
+
+# All processes of a host count in one folder. It bears the host's name, since containers may share
+# the rest, and have the same process ids.
+_instance = Path(os.environ.get("INSTANCE_DIR") or "instance").absolute()
+metrics_folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR") or str(
+    _instance / "metrics" / socket.gethostname()
+)
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics_folder
+
+
+def on_starting(server: object) -> None:
+    """Begin to count anew, unless others of this host go on."""
+    from webapp.telemetry.folder import begin  # noqa: PLC0415 - the path is set up by now
+
+    del server
+    begin(Path(metrics_folder), me=os.getpid())
+
+
+def child_exit(server: object, worker: Any) -> None:
+    """Take back what a worker said of the present; what it has counted stays."""
+    # At the top it would be imported before the folder is named, and each process count alone.
+    from prometheus_flask_exporter.multiprocess import GunicornPrometheusMetrics  # noqa: PLC0415
+
+    del server
+    GunicornPrometheusMetrics.mark_process_dead_on_child_exit(worker.pid)
 
 
 def post_worker_init(worker: object) -> None:

@@ -1,6 +1,7 @@
 """The ``cleanup`` job: removes what is older than it is to be kept, in small transactions.
 
-Figures of jobs, firings of schedules and rows of workers are bounded where they are written.
+Figures of jobs, calls of breakers, firings of schedules and rows of workers are bounded where they
+are written.
 """
 
 from collections.abc import Callable
@@ -13,10 +14,12 @@ from pydantic import Field
 from sqlalchemy.orm import Session
 
 from webapp.actors import SYSTEM
+from webapp.breakers.service import remove_events
 from webapp.clock import now
 from webapp.db import transaction
 from webapp.dead_letters.service import remove_resolved
 from webapp.flags.recording import forget_oldest
+from webapp.idempotency.service import remove_expired
 from webapp.jobs.registry import JobArguments, job
 from webapp.jobs.removal import remove_batches, remove_ended
 from webapp.jobs.service import save_checkpoint
@@ -40,6 +43,9 @@ class CleanupArguments(JobArguments):
     flag_usage_days: int | None = Field(
         default=None, ge=1, le=36_500, description="Days that the usage of flags is kept"
     )
+    breaker_days: int | None = Field(
+        default=None, ge=1, le=36_500, description="Days that the history of breakers is kept"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +55,7 @@ class Limits:
     jobs: datetime
     dead_letters: datetime
     flag_usage: datetime
+    breakers: datetime
 
 
 @dataclass(slots=True)
@@ -57,7 +64,11 @@ class Progress:
 
     part: int = 0
     after: int = 0
-    removed: dict[str, int] = field(default_factory=lambda: dict.fromkeys(PARTS, 0))
+    removed: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Know every part, also where a version of this program that knew fewer began the run."""
+        self.removed = dict.fromkeys(PARTS, 0) | self.removed
 
     def to_json(self) -> dict[str, Any]:
         """Return what the checkpoint keeps."""
@@ -72,7 +83,7 @@ class Progress:
     priority=10,
 )
 def clean_up(context: JobContext, arguments: CleanupArguments) -> dict[str, int]:
-    """Remove jobs, dead letters and usage of flags that are older than they are to be kept."""
+    """Remove what is kept no longer: jobs, letters, usage of flags, events of breakers, keys."""
     limits = _limits(current_app.extensions["settings"], arguments, now())
     progress = Progress(**(context.claim.checkpoint or {}))
     parts = tuple(PARTS.values())
@@ -98,6 +109,7 @@ def _limits(settings: Settings, arguments: CleanupArguments, moment: datetime) -
         jobs=before(arguments.job_days, settings.job_retention_days),
         dead_letters=before(arguments.dead_letter_days, settings.dead_letter_retention_days),
         flag_usage=before(arguments.flag_usage_days, settings.flag_usage_retention_days),
+        breakers=before(arguments.breaker_days, settings.breaker_retention_days),
     )
 
 
@@ -128,10 +140,25 @@ def _flag_usage(session: Session, progress: Progress, limits: Limits) -> bool:
     return number == 0
 
 
+def _breaker_events(session: Session, progress: Progress, limits: Limits) -> bool:
+    number = remove_events(session, before=limits.breakers, most=AT_ONCE)
+    progress.removed["breaker_events"] += number
+    return number < AT_ONCE
+
+
+def _idempotency_keys(session: Session, progress: Progress, limits: Limits) -> bool:
+    del limits
+    number = remove_expired(session, now=now(), most=AT_ONCE)
+    progress.removed["idempotency_keys"] += number
+    return number < AT_ONCE
+
+
 #: In this order: a job can go once its letter has. Each tells whether it is through.
 PARTS: dict[str, Callable[[Session, Progress, Limits], bool]] = {
     "dead_letters": _dead_letters,
     "jobs": _jobs,
     "batches": _batches,
     "flag_usage": _flag_usage,
+    "breaker_events": _breaker_events,
+    "idempotency_keys": _idempotency_keys,
 }

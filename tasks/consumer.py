@@ -20,6 +20,8 @@ from tasks.places import this_place
 from tasks.steering import take_only
 from webapp import __version__
 from webapp.settings import Settings
+from webapp.telemetry.exposition import serve
+from webapp.telemetry.folder import begin, folder
 from webapp.workers.values import WorkerIdentity
 
 # For so long a worker that was interrupted may take to put its job back, before it is killed.
@@ -53,6 +55,9 @@ class LedgerConsumer(Consumer):
         # Set before the workers are forked, so that all of them know whose they are.
         huey.identity = _identity(settings, str(options.get("worker_type", "thread")), workers)
         tallies.begin(workers + 1)
+        if (path := folder()) is not None:
+            begin(path, me=os.getpid())
+        self._metrics_port = settings.metrics_port
         take_only(settings.worker_queues)
         self._leave_logs_to_the_root()
         super().__init__(huey, **options)
@@ -68,6 +73,9 @@ class LedgerConsumer(Consumer):
         """Start, ready to be told to end before the first process can tell it."""
         signal.signal(END_WHEN_IDLE, self._handle_signal)
         super().start()
+        # Only now: a worker that was forked before it holds no port of ours.
+        if self._metrics_port:
+            serve(self._metrics_port)
 
     def _create_process(self, process: BaseProcess, name: str) -> Any:
         if isinstance(process, LedgerWorker):

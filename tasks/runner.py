@@ -29,9 +29,11 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from tasks.clocks import JobTimeout, Signals, heartbeat_of, time_limit, timed_out
+from tasks.metering import Retried, count_ends, meter
 from tasks.steering import steering_of
 from tasks.tallies import tally
 from tasks.turns import Ended, Running, Turn
+from webapp.breakers.callers import calling_as
 from webapp.clock import now
 from webapp.db import storable, transaction
 from webapp.dead_letters.service import resolve_by_success, write
@@ -78,6 +80,7 @@ class Settlement:
     outcome: Outcome
     write: Callable[[Session], bool]
     plain: Plain | None = None
+    retry: Retried | None = None
 
 
 class RunningJob:
@@ -143,7 +146,11 @@ def run_turn(app: Flask, claims: Sequence[Claim], *, stopping: Callable[[], bool
         try:
             while running := turn.next():
                 facts = _facts_of(running.claim)
-                with app.app_context(), structlog.contextvars.bound_contextvars(**facts):
+                with (
+                    app.app_context(),
+                    structlog.contextvars.bound_contextvars(**facts),
+                    calling_as(f"job {running.claim.type}"),
+                ):
                     _attempt(settings, turn, running)
                 if stopping():
                     turn.give_back()
@@ -152,6 +159,8 @@ def run_turn(app: Flask, claims: Sequence[Claim], *, stopping: Callable[[], bool
             with suppress(SQLAlchemyError):
                 turn.abandon()
             raise
+        finally:
+            count_ends()
 
 
 def _attempt(settings: Settings, turn: Turn, running: Running) -> None:
@@ -190,6 +199,7 @@ def _ended(settings: Settings, running: Running, settlement: Settlement, seconds
     def tell(settled: bool) -> None:  # noqa: FBT001 - called in one place
         if settled:
             tally().add(settlement.outcome)
+            meter(running.claim, settlement.outcome, seconds, settlement.retry)
         log.info(
             "job_settled" if settled else "job_lease_lost",
             outcome=settlement.outcome,
@@ -213,7 +223,7 @@ def _with_flags(settlement: Settlement, claim: Claim, seen: Answers) -> Settleme
             note_flags(session, claim, seen)
         return won
 
-    return Settlement(settlement.outcome, write)
+    return Settlement(settlement.outcome, write, retry=settlement.retry)
 
 
 def _facts_of(claim: Claim) -> dict[str, Any]:
@@ -330,6 +340,7 @@ def _after_failure(claim: Claim, policy: RetryPolicy, error: BaseException) -> S
                 lambda session: attempts.retry_later(
                     session, claim, failure, at=at, strategy=strategy, delay=delay, now=moment
                 ),
+                retry=Retried(failure.error_class, strategy),
             )
         case Bury():
             reason = _reason(claim, classification.error_class, policy)

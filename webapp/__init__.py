@@ -7,4 +7,11 @@ Inside a capability the file names are promises: ``values`` and the pure modules
 then read one capability from ``values`` upwards: whoever knows one knows all.
 """
 
+import os
+from pathlib import Path
+
 __version__ = "0.1.0"
+
+if _folder := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+    # prometheus_client opens its files there as soon as a family is declared.
+    Path(_folder).mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,73 @@ Whoever counts takes a family from here; ``/metrics`` shows them.  A label never
 person or job, nor free text: each value of a label is a series that is kept for good.
 """
 
-from prometheus_client import Counter
+from bisect import bisect_left
+from collections import Counter as Tally
+from collections.abc import Sequence
+
+from prometheus_client import Counter, Histogram, disable_created_metrics
+
+# When a series began is known to whoever scrapes; told, it would double the number of series.
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+
+class BulkHistogram(Histogram):
+    """A histogram that takes many observations for little more than the price of one."""
+
+    def observe_many(self, amounts: Sequence[float]) -> None:
+        """Count all of these, with one step for their sum and one for each bucket that is hit."""
+        self._sum.inc(sum(amounts))
+        hit = Tally(bisect_left(self._upper_bounds, amount) for amount in amounts)
+        for bucket, number in hit.items():
+            self._buckets[bucket].inc(number)
+
+
+_QUICK = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_LONG = (0.01, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0)
+
+#: The endpoint is the route, such as ``/jobs/<int:job_id>``, and never the path.
+API_REQUESTS = Counter(
+    "api_requests", "Requests that were answered.", ("method", "endpoint", "status")
+)
+API_REQUEST_DURATION = Histogram(
+    "api_request_duration_seconds",
+    "Seconds that answers took.",
+    ("method", "endpoint", "status"),
+    buckets=_QUICK,
+)
+#: Outcome is as in an attempt: succeeded, failed, canceled, deferred, released.
+JOB_RUNS = Counter("job_runs", "Attempts that were settled.", ("job_type", "outcome"))
+JOB_DURATION = BulkHistogram(
+    "job_duration_seconds", "Seconds that attempts took.", ("job_type",), buckets=_LONG
+)
+JOB_WAIT = BulkHistogram(
+    "job_wait_seconds",
+    "Seconds from when a job was due to its start.",
+    ("job_type",),
+    buckets=_LONG,
+)
+JOB_RETRIES = Counter(
+    "job_retries",
+    "Failed attempts that are to be repeated.",
+    ("job_type", "error_class", "strategy"),
+)
+DLQ_ADDED = Counter("dlq_added", "Jobs that became dead letters.", ("job_type",))
+DLQ_RETRIES = Counter("dlq_retries", "Dead letters whose job was run again.", ("job_type",))
+DLQ_RESOLVED = Counter("dlq_resolved", "Dead letters that were closed by hand.", ("job_type",))
+ETL_PROCESSED = Counter("etl_records_processed", "Rows that runs have read.", ("source_type",))
+ETL_INSERTED = Counter("etl_records_inserted", "Records that were new.", ("source_type",))
+ETL_FAILED = Counter("etl_records_failed", "Rows that were rejected.", ("source_type",))
+ETL_RUNS = Counter("etl_runs", "Runs that came to an end of their own.", ("source_type", "status"))
+ETL_RUN_DURATION = Histogram(
+    "etl_run_duration_seconds",
+    "Seconds from the start of a run to its end, pauses included.",
+    ("source_type",),
+    buckets=_LONG,
+)
+#: Counted in bulk, some seconds later: evaluation itself does not wait for a counter.
+FLAG_EVALUATIONS = Counter(
+    "feature_flag_evaluations", "Decisions of flags.", ("flag", "enabled", "reason")
+)
 
 #: Ends of guarded calls: outcome is success, failure or neutral.
 BREAKER_CALLS = Counter(
@@ -27,6 +93,10 @@ GUARD_RETRIES = Counter(
 )
 GUARD_RETRIES_REFUSED = Counter(
     "guard_retries_refused", "Calls not repeated since the budget of retries was spent.", ("guard",)
+)
+#: Outcome is stored, replayed, conflict (the first still runs) or mismatch (another request).
+IDEMPOTENCY_REQUESTS = Counter(
+    "idempotency_requests", "Requests with an idempotency key, by outcome.", ("outcome",)
 )
 #: Outcome is allowed, waited or refused.
 RATE_LIMIT_HITS = Counter(

@@ -25,6 +25,7 @@ WORKER_NAME = re.compile(r"[A-Za-z0-9._-]{0,100}")
 #: Stands in ALLOWED_HOSTS for all of them.
 ANY_HOST = "*"
 
+_HEADER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9_-][a-z0-9_.-]*)(:[0-9]{1,5})?")
 _HOST_NAME = re.compile(r"\[[0-9a-f:.]+\]|[a-z0-9_-][a-z0-9_.-]*")
 _MOST_PORT = 65_535
@@ -149,6 +150,17 @@ class Settings:
     flag_usage_retention_days: int = _setting(
         "FF_USAGE_RETENTION_DAYS", "days for which cleanup keeps the usage of flags by hour", 400
     )
+    breaker_retention_days: int = _setting(
+        "BREAKER_RETENTION_DAYS", "days for which cleanup keeps the history of breakers", 90
+    )
+    api_rate_limit_calls: int = _setting(
+        "ETL_RATE_LIMIT_CALLS",
+        "calls of a source of the kind api that says nothing else, in ETL_RATE_LIMIT_PERIOD",
+        100,
+    )
+    api_rate_limit_period: int = _setting(
+        "ETL_RATE_LIMIT_PERIOD", "seconds that ETL_RATE_LIMIT_CALLS counts for", 60
+    )
     worker_queues: tuple[str, ...] = _setting(
         "WORKER_QUEUES", "comma-separated queues that a worker takes jobs from; all without it", ()
     )
@@ -162,6 +174,42 @@ class Settings:
         "WORKER_SCHEDULER",
         "a worker fires schedules, rescues lost jobs and keeps figures besides its own jobs",
         default=True,
+    )
+    metrics_public: bool = _setting(
+        "METRICS_PUBLIC", "let other machines read /metrics without a token", default=False
+    )
+    metrics_port: int = _setting(
+        "METRICS_PORT", "port on which a worker serves the metrics of its host; 0 for none", 0
+    )
+    idempotency_enabled: bool = _setting(
+        "IDEMPOTENCY_ENABLED", "carry out once what comes again under its key", default=True
+    )
+    idempotency_header: str = _setting(
+        "IDEMPOTENCY_HEADER", "name of the header that holds an idempotency key", "Idempotency-Key"
+    )
+    idempotency_ttl: float = _setting(
+        "IDEMPOTENCY_TTL", "seconds for which the answer to a key is kept", 172800.0
+    )
+    idempotency_required: bool = _setting(
+        "IDEMPOTENCY_REQUIRED", "refuse to make anything without a key", default=False
+    )
+    request_limits: bool = _setting(
+        "REQUEST_LIMITS", "limit how many requests a minute one may send", default=True
+    )
+    request_limit_reads: int = _setting(
+        "REQUEST_LIMIT_READS", "reads of the JSON API, per minute and token or address; 0: any", 300
+    )
+    request_limit_writes: int = _setting(
+        "REQUEST_LIMIT_WRITES", "writes of the JSON API, likewise", 60
+    )
+    request_limit_sign_in: int = _setting(
+        "REQUEST_LIMIT_SIGN_IN", "tries to sign in, per minute and address; 0: any", 10
+    )
+    request_limit_pages: int = _setting(
+        "REQUEST_LIMIT_PAGES", "pages and their live parts, per minute and person; 0: any", 3000
+    )
+    request_limit_evaluations: int = _setting(
+        "REQUEST_LIMIT_EVALUATIONS", "evaluations, per minute, token and process; 0: any", 600_000
     )
     session_idle_seconds: float = _setting(
         "SESSION_IDLE_SECONDS", "seconds of idleness after which a person is signed out", 43200.0
@@ -306,8 +354,20 @@ def _complaints(settings: Settings) -> list[str]:
         for spec in fields(settings)
         if spec.name.endswith("_retention_days") and getattr(settings, spec.name) == 0
     ]
+    problems += [
+        f"{name}: must be from 1 to {most}"
+        for name, value, most in (
+            ("ETL_RATE_LIMIT_CALLS", settings.api_rate_limit_calls, 10_000),
+            ("ETL_RATE_LIMIT_PERIOD", settings.api_rate_limit_period, 86_400),
+            # 0, which is none, is an answer of its own.
+            ("METRICS_PORT", settings.metrics_port or 1, 65_535),
+        )
+        if not 1 <= value <= most
+    ]
     if not WORKER_NAME.fullmatch(settings.worker_name):
         problems.append("WORKER_NAME: up to 100 letters, digits, dots, dashes and underscores")
+    if not _HEADER_NAME.fullmatch(settings.idempotency_header):
+        problems.append("IDEMPOTENCY_HEADER: a letter, then letters, digits and dashes")
     if settings.job_lease_seconds < 2 * settings.job_heartbeat_seconds:
         problems.append("JOB_LEASE_SECONDS: must be at least twice JOB_HEARTBEAT_SECONDS")
     if settings.retry_max_attempts == 0:

@@ -8,7 +8,12 @@ from webapp.accounts.models import ApiToken, SignInThrottle
 from webapp.actors import COMMAND
 from webapp.audit.service import record
 from webapp.audit.values import Change
-from webapp.breakers.models import CircuitBreakerEvent, CircuitBreakerState
+from webapp.breakers.models import (
+    CircuitBreakerEvent,
+    CircuitBreakerMinute,
+    CircuitBreakerState,
+    CircuitBreakerUse,
+)
 from webapp.dead_letters.service import write
 from webapp.dead_letters.values import Cause, Reason
 from webapp.flags.batches import Span, UsageBatch, UsageKey
@@ -24,6 +29,7 @@ from webapp.flags.values import (
     SegmentDraft,
     Variant,
 )
+from webapp.idempotency.models import IdempotencyKey
 from webapp.jobs.models import (
     Job,
     JobAttempt,
@@ -36,6 +42,7 @@ from webapp.jobs.models import (
     JobTypeSetting,
 )
 from webapp.jobs.values import JobState, Outcome
+from webapp.limits.models import RateLimitShare, RateLimitState
 from webapp.schedules.models import Schedule, ScheduleFiring
 from webapp.schedules.values import FiringOutcome
 from webapp.sources.models import EtlRun, Record, RejectedRecord
@@ -69,6 +76,7 @@ def populate(session: Session, numbers: range, *, now: datetime) -> None:
         _add_source(session, number, job, moment)
         _add_schedule(session, number, job, moment)
         _add_breaker(session, number, moment)
+        _add_limit(session, number, moment)
         _add_worker(session, number, moment)
         _add_credentials(session, number, moment)
     session.flush()
@@ -191,6 +199,8 @@ def _add_source(session: Session, number: int, job: Job, now: datetime) -> None:
         by=COMMAND,
         now=now,
     )
+    if number % 2:
+        source.rate_limit, source.rate_window = 10, 60
     run = EtlRun(
         source_id=source.id,
         job_id=job.id,
@@ -269,7 +279,33 @@ def _add_breaker(session: Session, number: int, now: datetime) -> None:
     event = CircuitBreakerEvent(
         name=name, at=now, old_state="closed", new_state="open", error=None, actor="switchyard"
     )
-    session.add_all((state, event))
+    minute = CircuitBreakerMinute(
+        name=name,
+        minute=now.replace(second=0, microsecond=0),
+        calls=number + 1,
+        failures=number % 2,
+        slow=0,
+        refused=number,
+        spared=0,
+    )
+    use = CircuitBreakerUse(name=name, caller=f"job etl{number}", seen_at=now)
+    session.add_all((state, event, minute, use))
+
+
+def _add_limit(session: Session, number: int, now: datetime) -> None:
+    name = f"source:source{number}"
+    paused = number % 3 == 1
+    state = RateLimitState(
+        name=name,
+        paused_until=now + timedelta(days=1000) if paused else None,
+        pause_reason="429 Too Many Requests" if paused else None,
+        allowed=number,
+        waited=number,
+        refused=number,
+        updated_at=now,
+    )
+    share = RateLimitShare(name=name, process=f"host:{number}:a", used=1, reset=60.0, at=now)
+    session.add_all((state, share))
 
 
 def _add_worker(session: Session, number: int, now: datetime) -> None:
@@ -297,7 +333,23 @@ def _add_credentials(session: Session, number: int, now: datetime) -> None:
         created_at=now,
     )
     throttle = SignInThrottle(key=f"account:somebody{number}", failures=1, last_try_at=now)
-    session.add_all((token, throttle))
+    key = IdempotencyKey(
+        principal=f"token:{token.name}",
+        key=f"order-{number}",
+        request="POST /api/v1/queue/jobs/etl",
+        fingerprint="0" * 64,
+        claim="0" * 32,
+        claimed_at=now,
+        expires_at=now + timedelta(days=2),
+        answered_at=now,
+        status=201,
+        headers=[["Content-Type", "application/json"]],
+        body=b"{}",
+        replays=number % 3,
+        conflicts=0,
+        mismatches=0,
+    )
+    session.add_all((token, throttle, key))
     record(
         session,
         by=COMMAND,

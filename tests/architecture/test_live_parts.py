@@ -22,6 +22,8 @@ SHOWN = (
     "/flags/segments/german0",
     "/flags/groups/group0",
     "/sources/source0",
+    "/breakers/source:source0",
+    "/sources/source1",
     "/account",
 )
 EDITED = (
@@ -35,6 +37,7 @@ EDITED = (
     "/flags/groups/new",
     "/flags/groups/group0/edit",
     "/sources/new",
+    "/sources/source0/limit",
     "/patterns",
 )
 

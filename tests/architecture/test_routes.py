@@ -16,6 +16,9 @@ pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True, 
 # Whoever adds a line here opens something to everybody on the network.
 PUBLIC_ROUTES = {
     ("GET", "/health"),
+    # To this machine alone; to others with a token, or where METRICS_PUBLIC says so.
+    ("GET", "/metrics"),
+    ("GET", "/observability/metrics"),
     ("GET", "/ready"),
     ("GET", "/sign-in"),
     ("POST", "/sign-in"),
@@ -36,7 +39,8 @@ VIEWER_WRITES = {
     # What a process counted that evaluates elsewhere, as whoever evaluates here is counted.
     ("POST", "/api/v1/feature-flags/usage"),
 }
-API = ("/api/", "/v1/", "/ofrep/")
+# The page that shows the API is for people.
+API = ("/api/v1/", "/v1/", "/ofrep/", "/observability/")
 
 
 @pytest.fixture

@@ -32,12 +32,15 @@ PAGES = (
     "/breakers",
     "/sources",
     "/audit",
+    "/idempotency-keys",
 )
 # One thing of many, with all that its page can tell.
 ONE = (
     "/flags/flag.number1?subject=a&attributes={}",
     "/flags/flag.number1/edit",
     "/jobs/types/etl",
+    "/breakers/source:source1",
+    "/sources/source1",
     "/jobs/bulk?action=retry&scope=all",
     "/jobs?type=etl&queue=default&q=source:source1",
 )

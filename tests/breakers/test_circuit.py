@@ -10,7 +10,9 @@ import pytest
 from pybreaker import CircuitBreaker, CircuitBreakerError, CircuitBreakerListener
 
 from webapp.breakers.circuit import Breaker, OpenCircuitError
-from webapp.breakers.values import BreakerState, Thresholds, Transition
+from webapp.breakers.meters import Meters
+from webapp.breakers.values import BreakerState, Force, Tally, Thresholds, Transition
+from webapp.metrics import BREAKER_BLOCKED, BREAKER_CALLS, BREAKER_FAILURES
 
 THRESHOLDS = Thresholds(failures=2, successes=2, open_seconds=30.0)
 
@@ -228,3 +230,160 @@ def test_it_can_be_opened_and_closed_by_hand(breaker: Breaker) -> None:
     assert breaker.current_state == "half-open"
     breaker.close()
     assert breaker.current_state == "closed"
+
+
+def test_calls_of_threads_and_tasks_are_all_counted(clock: Clock) -> None:
+    name = "counted by many"
+    breaker = Breaker(name, Thresholds(failures=1000), meters=Meters(name), monotonic=clock)
+    threads, each = 8, 300
+
+    async def answered() -> None:
+        await asyncio.sleep(0)
+
+    def work(number: int) -> None:
+        if number % 2:
+
+            async def tasks() -> None:
+                await asyncio.gather(*(breaker.call_async(answered) for _ in range(each)))
+
+            asyncio.run(tasks())
+            return
+        for count in range(each):
+            if count % 100 == 99:
+                with pytest.raises(ConnectionResetError):
+                    breaker.call(fail)
+            else:
+                breaker.call(lambda: None)
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(work, range(threads)))
+    failures = threads // 2 * 3
+    assert breaker.tally == Tally(calls=threads * each, failures=failures)
+    assert metric(BREAKER_CALLS, name, "success") == threads * each - failures
+    assert metric(BREAKER_CALLS, name, "failure") == failures
+    assert metric(BREAKER_FAILURES, name) == failures
+
+
+def metric(family: Any, *labels: str) -> float:
+    return float(family.labels(*labels)._value.get())
+
+
+def test_calls_that_race_with_a_trip_are_let_through_or_refused_and_none_is_lost(
+    clock: Clock,
+) -> None:
+    name = "raced"
+    breaker = Breaker(name, THRESHOLDS, meters=Meters(name), monotonic=clock)
+    refused = threading.Semaphore(0)
+    made = threading.Semaphore(0)
+
+    def failing() -> None:
+        made.release()
+        fail()
+
+    def work(_: int) -> None:
+        for _ in range(50):
+            try:
+                breaker.call(failing)
+            except OpenCircuitError:
+                refused.release()
+            except ConnectionResetError:
+                continue
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+    assert breaker.current_state == "open"
+    assert breaker.tally.calls == made._value
+    assert breaker.tally.refused == refused._value
+    assert made._value + refused._value == 400
+    assert metric(BREAKER_BLOCKED, name) == refused._value
+
+
+def test_slow_calls_are_timed_and_open_it_with_a_cause(clock: Clock) -> None:
+    told: list[Transition] = []
+    slow = Thresholds(slow_seconds=2.0, window_calls=4)
+    breaker = Breaker("slow", slow, on_transition=told.append, monotonic=clock)
+
+    def take(seconds: float) -> None:
+        clock.seconds += seconds
+
+    for seconds in (0.1, 0.1, 3.0):
+        breaker.call(take, seconds)
+    assert breaker.current_state == "closed"
+    breaker.call(take, 2.0)
+    assert breaker.current_state == "open"
+    assert [item.error for item in told] == ["2 of 4 calls took 2 s or longer"]
+    assert breaker.tally.slow == 2
+
+
+def test_forced_open_it_refuses_every_call_until_the_time_is_over(
+    breaker: Breaker, clock: Clock
+) -> None:
+    breaker.control(Force.OPEN, seconds=60)
+    with pytest.raises(OpenCircuitError) as refused:
+        breaker.call(lambda: None)
+    assert 0 < refused.value.seconds <= 60
+    assert breaker.current_state == "open"
+    clock.seconds += 60
+    breaker.call(lambda: None)
+    assert (breaker.current_state, breaker.force) == ("closed", Force.NONE)
+
+
+def test_forced_closed_it_lets_every_call_through_and_counts_them(breaker: Breaker) -> None:
+    breaker.control(Force.CLOSED)
+    for _ in range(20):
+        with pytest.raises(ConnectionResetError):
+            breaker.call(fail)
+    assert breaker.current_state == "closed"
+    assert breaker.tally == Tally(calls=20, failures=20)
+    breaker.control(Force.NONE)
+    trip(breaker)
+    assert breaker.current_state == "open"
+
+
+def test_in_shadow_it_decides_as_ever_and_refuses_nobody(breaker: Breaker, clock: Clock) -> None:
+    breaker.control(Force.SHADOW)
+    trip(breaker)
+    for _ in range(3):
+        # Calls that it would have refused say nothing: they would not have been made.
+        breaker.call(lambda: None)
+    assert breaker.tally == Tally(calls=5, failures=2, spared=3)
+    assert breaker.current_state == "closed"
+    breaker.control(Force.NONE)
+    assert breaker.current_state == "open"
+    breaker.control(Force.SHADOW)
+    clock.seconds += 30
+    for _ in range(THRESHOLDS.successes):
+        breaker.call(lambda: None)
+    breaker.control(Force.NONE)
+    assert breaker.current_state == "closed"
+
+
+def test_other_thresholds_hold_at_once(breaker: Breaker) -> None:
+    with pytest.raises(ConnectionResetError):
+        breaker.call(fail)
+    breaker.use(Thresholds(failures=3, window_seconds=10))
+    with pytest.raises(ConnectionResetError):
+        breaker.call(fail)
+    assert (breaker.current_state, breaker.fail_max) == ("closed", 3)
+    breaker.fail_max = 1
+    with pytest.raises(ConnectionResetError):
+        breaker.call(fail)
+    assert breaker.current_state == "open"
+
+
+def test_a_call_that_succeeds_in_the_closed_state_asks_nobody(clock: Clock) -> None:
+    class Nobody:
+        @property
+        def reachable(self) -> bool:
+            raise AssertionError("asked")
+
+        def ask(self, name: str) -> None:
+            raise AssertionError("asked")
+
+        def release(self, end: object) -> None:
+            raise AssertionError("asked")
+
+    breaker = Breaker("billing", THRESHOLDS, trials=Nobody(), monotonic=clock)
+    assert breaker.call(lambda: 1) == 1
+    with breaker.calling():
+        pass

@@ -17,4 +17,9 @@ def test_the_form_answers_whatever_its_field_holds(
     with app.app_context(), transaction() as session:
         add(session, "mail", clock.now())
     assert operator.post("/breakers/mail/reset", **form_body({"reason": odd})).status_code < 500
+    for path in ("force", "release", "thresholds", "thresholds/restore"):
+        for field in ("reason", "force", "minutes", "version", "failures", "open_seconds"):
+            body = form_body({"reason": b"a try", "force": b"open", field: odd})
+            assert operator.post(f"/breakers/mail/{path}", **body).status_code < 500
     assert operator.get("/breakers").status_code == 200
+    assert operator.get("/breakers/mail").status_code == 200

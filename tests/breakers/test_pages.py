@@ -7,9 +7,8 @@ import pytest
 from flask import Flask
 from sqlalchemy import event
 
-from tests.breakers.test_service import add, open_it
+from tests.breakers.test_service import add, breaker_rows, open_it
 from webapp import clock
-from webapp.breakers.queries import breaker_rows
 from webapp.db import db, transaction
 
 NAME = "source:airports"
@@ -60,7 +59,7 @@ def test_an_operator_resets_a_circuit_with_a_reason(
     assert answer.status_code == 303
     assert "closed again" in operator.get(answer.location).text
     with app.app_context():
-        assert {row.state for row in breaker_rows(db.session, now=clock.now())} == {"closed"}
+        assert {row.state for row in breaker_rows(db.session(), now=clock.now())} == {"closed"}
 
 
 def test_a_reset_without_a_reason_is_refused(operator: Any, opened: datetime) -> None:
@@ -103,3 +102,109 @@ def test_the_list_costs_as_many_statements_for_forty_circuits_as_for_one(
             add(session, f"service-{number}", clock.now())
             open_it(session, f"service-{number}", clock.now())
     assert count() <= max(few, 5)
+
+
+def test_a_reset_that_htmx_asks_for_is_a_toast(operator: Any, opened: datetime) -> None:
+    answer = operator.htmx(f"/breakers/{NAME}/reset", method="POST", data={"reason": "mended"})
+    assert answer.status_code == 204
+    assert "closed again" in answer.headers["HX-Trigger"]
+
+
+def test_the_page_of_one_shows_its_history_and_what_may_be_done(
+    operator: Any, opened: datetime
+) -> None:
+    page = operator.get(f"/breakers/{NAME}").text
+    for text in ("Opened", "ConnectionResetError: peer", "Save thresholds", "Force breaker"):
+        assert text in page
+    assert operator.get("/breakers/nothing").status_code == 404
+
+
+def test_a_viewer_sees_the_thresholds_and_no_form(viewer: Any, opened: datetime) -> None:
+    page = viewer.get(f"/breakers/{NAME}").text
+    assert "Failures in a row" in page
+    for text in ("Save thresholds", "Force breaker", "/reset"):
+        assert text not in page
+
+
+FIELDS = {
+    "failures": "5",
+    "failure_rate": "",
+    "window_seconds": "60",
+    "window_calls": "10",
+    "slow_seconds": "",
+    "slow_rate": "50",
+    "open_seconds": "30",
+    "growth": "1",
+    "max_open_seconds": "300",
+    "successes": "2",
+    "trial_seconds": "30",
+    "reason": "too eager",
+    "version": "0",
+}
+
+
+def test_thresholds_that_are_typed_are_saved(operator: Any, opened: datetime) -> None:
+    answer = operator.post(f"/breakers/{NAME}/thresholds", data=FIELDS | {"failures": "7"})
+    assert answer.status_code == 303
+    page = operator.get(answer.location).text
+    assert "changed here, version 1" in page
+    assert "5 of 7" in page
+    answer = operator.post(f"/breakers/{NAME}/thresholds/restore", data={"reason": "no"})
+    assert answer.status_code == 303
+    assert "as the code says" in operator.get(answer.location).text
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        ({"failures": "many"}, "A number from 1 to 1000."),
+        ({"failures": "0"}, "A whole number from 1 to 1000."),
+        ({"open_seconds": "nan"}, "A number from 0.1 to 86400."),
+        ({"reason": ""}, "Say why the thresholds change."),
+    ],
+)
+def test_what_is_typed_wrong_stays_with_its_message(
+    operator: Any, opened: datetime, typed: dict[str, str], message: str
+) -> None:
+    answer = operator.htmx(
+        f"/breakers/{NAME}/thresholds",
+        "breakers-thresholds",
+        method="POST",
+        data=FIELDS | {"growth": "1.25"} | typed,
+    )
+    assert answer.status_code == 422
+    assert message in answer.text
+    assert 'value="1.25"' in answer.text
+    assert answer.text.lstrip().startswith('<section id="breakers-thresholds"')
+
+
+def test_who_is_overtaken_may_save_over_it(operator: Any, opened: datetime) -> None:
+    url = f"/breakers/{NAME}/thresholds"
+    assert operator.post(url, data=FIELDS | {"failures": "7"}).status_code == 303
+    answer = operator.post(url, data=FIELDS | {"failures": "8"})
+    assert answer.status_code == 409
+    assert 'name="version" value="1"' in answer.text
+    assert operator.post(url, data=FIELDS | {"failures": "8", "version": "1"}).status_code == 303
+
+
+def test_an_operator_forces_it_and_ends_that(operator: Any, opened: datetime) -> None:
+    url = f"/breakers/{NAME}/force"
+    typed = {"force": "open", "minutes": "60", "reason": "their maintenance"}
+    for wrong in ({"reason": ""}, {"force": "none"}, {"minutes": "61"}):
+        assert operator.post(url, data=typed | wrong).status_code == 422
+    answer = operator.post(url, data=typed)
+    assert answer.status_code == 303
+    page = operator.get(answer.location).text
+    for text in ("Every call is refused.", "their maintenance", "End force"):
+        assert text in page
+    assert "Forced open" in operator.get("/breakers?state=forced_open").text
+    answer = operator.post(f"/breakers/{NAME}/release", data={"reason": "over"})
+    assert "Every call is refused." not in operator.get(answer.location).text
+    assert operator.post(f"/breakers/{NAME}/release", data={"reason": "x"}).status_code == 409
+
+
+def test_the_list_is_narrowed_by_state_and_name(viewer: Any, opened: datetime) -> None:
+    assert "billing" not in viewer.htmx("/breakers?state=open", "breakers-table").text
+    assert NAME not in viewer.htmx("/breakers?q=BILL", "breakers-table").text
+    assert "No breaker matches" in viewer.htmx("/breakers?q=nothing", "breakers-table").text
+    assert viewer.get("/breakers?after=x&before=1:&state=odd").status_code == 200

@@ -1,23 +1,35 @@
 """Two registries on one database stand for two processes; one test has two real ones."""
 
 import multiprocessing
+import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, suppress
+from datetime import UTC, datetime, timedelta
 from multiprocessing.connection import Connection
 
 import pytest
-from flask import Flask
+from flask import Flask, current_app
 from sqlalchemy import select
 from structlog.testing import capture_logs
 
+from tests.servers import RedisServer
 from webapp.actors import Actor
+from webapp.breakers import sharing
+from webapp.breakers.callers import calling_as
 from webapp.breakers.circuit import Breaker, OpenCircuitError
-from webapp.breakers.models import CircuitBreakerEvent, CircuitBreakerState
+from webapp.breakers.models import (
+    CircuitBreakerEvent,
+    CircuitBreakerMinute,
+    CircuitBreakerState,
+    CircuitBreakerUse,
+)
 from webapp.breakers.registry import BreakerRegistry
-from webapp.breakers.service import reset
-from webapp.breakers.values import Thresholds
+from webapp.breakers.service import change_thresholds, force, reset
+from webapp.breakers.values import Control, Force, Thresholds
 from webapp.db import reading, transaction
+from webapp.metrics import BREAKER_TRANSITIONS
 from webapp.settings import Settings
 
 THRESHOLDS = Thresholds(failures=2, successes=1, open_seconds=60.0)
@@ -117,9 +129,11 @@ def test_a_reset_is_seen_by_every_process_within_two_seconds(
     assert transitions_of("mail") == [("closed", "open"), ("open", "closed")]
 
 
-def test_of_processes_that_open_a_circuit_at_once_one_tells_it(
+def test_of_processes_that_open_a_circuit_at_once_one_tells_and_counts_it(
     join: Callable[[], BreakerRegistry],
 ) -> None:
+    counted = BREAKER_TRANSITIONS.labels("mail", "open")._value
+    before = counted.get()
     breakers = [join().get("mail", THRESHOLDS) for _ in range(4)]
     eventually(lambda: stored("mail"))
     for breaker in breakers:
@@ -127,6 +141,7 @@ def test_of_processes_that_open_a_circuit_at_once_one_tells_it(
     eventually(lambda: state_of("mail") == "open")
     eventually(lambda: all(breaker.current_state == "open" for breaker in breakers))
     assert transitions_of("mail") == [("closed", "open")]
+    eventually(lambda: counted.get() == before + 1)
 
 
 def test_failures_of_a_closed_circuit_are_shown_and_change_no_other_process(
@@ -167,6 +182,270 @@ def test_a_lost_store_leaves_each_process_its_own_breakers_and_costs_no_call() -
         registry.get("billing", THRESHOLDS)
         registry.close()
     assert [line["event"] for line in lines] == ["breakers_not_shared"]
+
+
+QUICK = Thresholds(failures=2, successes=2, open_seconds=0.2, trial_seconds=30.0)
+
+
+def opened_in_all(
+    join: Callable[[], BreakerRegistry], number: int, thresholds: Thresholds = QUICK
+) -> list[Breaker]:
+    """Return the breakers of so many processes that all wait for a trial."""
+    breakers = [join().get("mail", thresholds) for _ in range(number)]
+    eventually(lambda: stored("mail"))
+    trip(breakers[0])
+    eventually(lambda: all(breaker.current_state == "half-open" for breaker in breakers))
+    return breakers
+
+
+def test_one_trial_runs_at_a_time_over_all_processes(join: Callable[[], BreakerRegistry]) -> None:
+    often = Thresholds(failures=2, successes=12, open_seconds=0.2)
+    breakers = opened_in_all(join, 4, often)
+    lock, closed = threading.Lock(), threading.Event()
+    running, most, trials = 0, 0, 0
+    pause = threading.Event()
+
+    def trial() -> None:
+        nonlocal running, most, trials
+        with lock:
+            running += 1
+            trials += 1
+            # Once it is closed, calls may run side by side.
+            most = max(most, running) if trials <= often.successes else most
+        pause.wait(0.005)
+        with lock:
+            running -= 1
+
+    def work(breaker: Breaker) -> None:
+        while not closed.is_set():
+            with suppress(OpenCircuitError):
+                breaker.call(trial)
+                if state_of("mail") == "closed":
+                    closed.set()
+            pause.wait(0.002)
+
+    def work_in_context(breaker: Breaker) -> None:
+        with app_context():
+            work(breaker)
+
+    app_context = current_app._get_current_object().app_context  # type: ignore[attr-defined]
+    with ThreadPoolExecutor(4) as threads:
+        ends = [threads.submit(work_in_context, breaker) for breaker in breakers]
+        try:
+            eventually(lambda: state_of("mail") == "closed", within=30)
+        finally:
+            closed.set()
+        for end in ends:
+            end.result()
+    assert trials >= often.successes
+    assert most == 1
+    assert transitions_of("mail") == [
+        ("closed", "open"),
+        ("open", "half_open"),
+        ("half_open", "closed"),
+    ]
+
+
+def until_let_through(breaker: Breaker) -> None:
+    """Call until the call is made."""
+
+    def let_through() -> bool:
+        try:
+            breaker.call(lambda: None)
+        except OpenCircuitError:
+            return False
+        return True
+
+    eventually(let_through)
+
+
+def test_successes_of_trials_add_up_over_processes(join: Callable[[], BreakerRegistry]) -> None:
+    one, other = opened_in_all(join, 2)
+    until_let_through(one)
+    eventually(lambda: (row := stored("mail")) is not None and row.successes == 1)
+    until_let_through(other)
+    eventually(lambda: state_of("mail") == "closed")
+    eventually(lambda: one.current_state == "closed")
+
+
+def test_while_one_process_tries_the_others_are_refused_with_the_seconds_that_remain(
+    join: Callable[[], BreakerRegistry],
+) -> None:
+    one, other = opened_in_all(join, 2)
+    trial = take_trial(one)
+    for _ in range(3):
+        with pytest.raises(OpenCircuitError) as refused:
+            other.call(lambda: None)
+        assert 0 <= refused.value.seconds <= 5
+    eventually(lambda: refusal_of(other) > 1)
+    trial.__exit__(None, None, None)
+    until_let_through(other)
+
+
+def take_trial(breaker: Breaker) -> AbstractContextManager[None]:
+    """Begin a trial and leave it running."""
+    block = breaker.calling()
+
+    def begun() -> bool:
+        try:
+            block.__enter__()
+        except OpenCircuitError:
+            return False
+        return True
+
+    eventually(begun)
+    return block
+
+
+def refusal_of(breaker: Breaker) -> float:
+    with pytest.raises(OpenCircuitError) as refused:
+        breaker.call(lambda: None)
+    return refused.value.seconds
+
+
+def test_a_trial_whose_process_died_gives_way_after_its_time_and_ends_no_other(
+    join: Callable[[], BreakerRegistry],
+) -> None:
+    one, other = opened_in_all(
+        join, 2, Thresholds(failures=2, successes=2, open_seconds=0.2, trial_seconds=0.5)
+    )
+    lost = take_trial(one)
+    trial = take_trial(other)
+    before = stored("mail")
+    assert before is not None
+    # The one given up for lost comes back: it neither counts nor ends the lease of the other.
+    lost.__exit__(None, None, None)
+    eventually(lambda: one.tally.calls == 3)
+    row = stored("mail")
+    assert row is not None
+    assert (row.state, row.successes, row.trial_until) == ("half_open", 0, before.trial_until)
+    with suppress(OpenCircuitError):
+        trial.__exit__(None, None, None)
+
+
+def test_thresholds_of_an_operator_win_over_code_in_every_process_and_after_a_restart(
+    join: Callable[[], BreakerRegistry],
+) -> None:
+    breakers = [join().get("mail", THRESHOLDS) for _ in range(2)]
+    eventually(lambda: stored("mail"))
+    with transaction() as session:
+        change_thresholds(
+            session,
+            "mail",
+            {"failures": 7},
+            by=OPERATOR,
+            now=datetime.now(UTC),
+            reason="it is flaky",
+            version=0,
+        )
+    eventually(lambda: all(breaker.fail_max == 7 for breaker in breakers))
+    assert breakers[0].thresholds.open_seconds == THRESHOLDS.open_seconds
+    late = join().get("mail", Thresholds(failures=3))
+    eventually(lambda: late.fail_max == 7)
+    with transaction() as session:
+        change_thresholds(
+            session,
+            "mail",
+            None,
+            by=OPERATOR,
+            now=datetime.now(UTC),
+            reason="no longer",
+            version=1,
+        )
+    eventually(lambda: (breakers[0].fail_max, late.fail_max) == (2, 3))
+
+
+def forced(kind: Force, *, seconds: float | None = None) -> None:
+    now = datetime.now(UTC)
+    until = None if seconds is None else now + timedelta(seconds=seconds)
+    with transaction() as session:
+        force(
+            session,
+            "mail",
+            Control(force=kind, until=until, reason="maintenance"),
+            by=OPERATOR,
+            now=now,
+        )
+
+
+def test_what_is_forced_holds_in_every_process_and_ends_by_itself(
+    join: Callable[[], BreakerRegistry],
+) -> None:
+    breakers = [join().get("mail", THRESHOLDS) for _ in range(2)]
+    eventually(lambda: stored("mail"))
+    forced(Force.OPEN)
+    eventually(lambda: all(breaker.force == Force.OPEN for breaker in breakers))
+    late = join().get("mail", THRESHOLDS)
+    eventually(lambda: late.force == Force.OPEN)
+    with pytest.raises(OpenCircuitError):
+        breakers[1].call(lambda: None)
+    forced(Force.OPEN, seconds=1)
+    eventually(lambda: all(breaker.current_state == "closed" for breaker in breakers))
+    eventually(lambda: (row := stored("mail")) is not None and row.force == "none")
+    assert transitions_of("mail") == [("closed", "open"), ("open", "open"), ("open", "closed")]
+
+
+def test_without_a_store_each_process_makes_its_own_trials() -> None:
+    registry = BreakerRegistry("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
+    breaker = registry.get("mail", QUICK)
+    trip(breaker)
+    eventually(lambda: breaker.current_state == "half-open")
+    trial = take_trial(breaker)
+    with pytest.raises(OpenCircuitError):
+        breaker.call(lambda: None)
+    trial.__exit__(None, None, None)
+    until_let_through(breaker)
+    assert breaker.current_state == "closed"
+    registry.close()
+
+
+def test_calls_are_added_up_by_minute_with_who_made_them(
+    join: Callable[[], BreakerRegistry], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sharing, "TALLY_SECONDS", 0.0)
+    registries = [join(), join()]
+    for registry in registries:
+        with calling_as("job etl"):
+            breaker = registry.get("mail", THRESHOLDS)
+        for _ in range(5):
+            breaker.call(lambda: None)
+        with pytest.raises(ConnectionResetError):
+            breaker.call(fail)
+
+    def counted() -> tuple[int, int]:
+        with reading() as session:
+            rows = session.scalars(select(CircuitBreakerMinute)).all()
+            return sum(row.calls for row in rows), sum(row.failures for row in rows)
+
+    eventually(lambda: counted() == (12, 2))
+    for registry in registries:
+        registry.close()
+    assert counted() == (12, 2)
+    with reading() as session:
+        uses = session.scalars(select(CircuitBreakerUse)).all()
+        assert [(use.name, use.caller) for use in uses] == [("mail", "job etl")]
+
+
+@pytest.mark.redis
+def test_with_redis_others_look_at_once(
+    app: Flask,
+    settings: Settings,
+    redis_server: RedisServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Without a signal nobody would look within the test's time.
+    monkeypatch.setattr(sharing, "BEAT_SECONDS", 600.0)
+    registries = [BreakerRegistry(settings.database_url, redis_server.url) for _ in range(2)]
+    with app.app_context():
+        one, other = (registry.get("mail", THRESHOLDS) for registry in registries)
+        trip(one)
+        eventually(lambda: other.current_state == "open")
+        with transaction() as session:
+            reset(session, "mail", by=OPERATOR, now=datetime.now(UTC), reason="mended")
+        registries[0].announce()
+        eventually(lambda: other.current_state == "closed")
+        for registry in registries:
+            registry.close()
 
 
 def _in_a_child(registry: BreakerRegistry, pipe: Connection) -> None:

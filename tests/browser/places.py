@@ -84,8 +84,10 @@ def furnish(account: Account, folder: Path) -> dict[str, str]:
         "breakers": "/breakers",
         "sources": "/sources",
         "source": f"/sources/{SOURCE}",
+        "rate limit of a source": f"/sources/{SOURCE}/limit",
         "new source": "/sources/new?location=package:airportsdata/airports.csv",
         "audit": "/audit",
+        "idempotency keys": "/idempotency-keys",
         "account": "/account",
         "patterns": "/patterns",
     }

@@ -86,6 +86,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         TRUSTED_PROXIES="1",
         ALLOWED_HOSTS=HOST,
         ENVIRONMENT="production",
+        # What nginx bounds is asked here.
+        REQUEST_LIMITS="false",
     ) as deployment:
         token = make_admin(deployment)
         deployment.start_web(console_port)
@@ -327,9 +329,7 @@ def test_old_versions_of_tls_are_refused(site: Site) -> None:
 
 def test_gunicorn_alone_is_strict_and_believes_no_header(site: Site) -> None:
     port = free_port()
-    process = site.deployment.start_web(
-        port, HTTPS_STRICT="true", TRUSTED_PROXIES="0", WEB_CONCURRENCY="1"
-    )
+    process = site.deployment.start_web(port, processes=1, HTTPS_STRICT="true", TRUSTED_PROXIES="0")
     url = f"http://{HOST}:{port}"
     for headers in ({}, {"X-Forwarded-Proto": "https", "X-Forwarded-Ssl": "on"}):
         refused = httpx.get(f"{url}/api/v1/feature-flags", headers=headers)

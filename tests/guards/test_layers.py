@@ -15,7 +15,7 @@ from webapp.breakers.circuit import OpenCircuitError
 from webapp.breakers.registry import BreakerRegistry, breaker
 from webapp.errors import Throttled
 from webapp.guards import RetryManager, guard
-from webapp.guards.calls import UNAUTHORIZED_PAUSE
+from webapp.guards.calls import MOMENT, UNAUTHORIZED_PAUSE
 from webapp.limits import registry as limits
 from webapp.outbound.values import TimeLimitExceeded
 from webapp.retries.values import RetryConfig
@@ -92,7 +92,7 @@ def test_a_call_beyond_the_rate_limit_is_not_made_nor_counted_against_the_servic
     called: list[int] = []
     with pytest.raises(Throttled):
         guard(name, retry=QUICK).call(called.append, 1)
-    assert (called, limit.waits) == ([], [0.0])
+    assert (called, limit.waits) == ([], [MOMENT])
     assert breaker(name).fail_counter == 0
 
 

@@ -10,12 +10,16 @@ from sqlalchemy import func, select
 
 from tasks.work import run
 from webapp.actors import COMMAND, SYSTEM
+from webapp.breakers.models import CircuitBreakerEvent
 from webapp.clock import now
 from webapp.db import Base, reading, transaction
 from webapp.dead_letters.models import DeadLetter
 from webapp.dead_letters.service import resolve, write
 from webapp.dead_letters.values import Cause, Reason
 from webapp.flags.models import FeatureFlagEvaluation
+from webapp.idempotency.models import IdempotencyKey
+from webapp.idempotency.service import claim
+from webapp.idempotency.values import Slot
 from webapp.jobs import service
 from webapp.jobs.models import Job, JobBatch
 from webapp.jobs.values import JobState
@@ -32,7 +36,9 @@ CAUSE = Cause(
 
 @pytest.fixture(autouse=True)
 def old_things(app: Flask) -> Iterator[None]:
-    """A hundred days ago: 25 jobs, two of them with a letter, one of those open; a batch, usage."""
+    """A hundred days ago: 25 jobs, two of them with a letter, one of those open; a batch, usage,
+    an event of a breaker.
+    """
     past = now() - timedelta(days=100)
     with app.app_context():
         with transaction() as session:
@@ -71,6 +77,12 @@ def old_things(app: Flask) -> Iterator[None]:
                     )
                 )
                 session.flush()
+            for at in (past, now()):
+                session.add(
+                    CircuitBreakerEvent(
+                        name="mail", at=at, old_state="closed", new_state="open", actor="switchyard"
+                    )
+                )
         yield
 
 
@@ -94,25 +106,60 @@ def number_of(model: type[Base]) -> int:
         return session.scalar(select(func.count()).select_from(model)) or 0
 
 
+def result_of(done: Job) -> dict[str, int]:
+    """Return what went, without the keys, of which there are none here."""
+    result: dict[str, int] = dict(done.result or {})
+    assert result.pop("idempotency_keys") == 0
+    return result
+
+
 def test_the_result_tells_how_many_of_each_went(app: Flask) -> None:
     done = clean(app)
     assert done.state == JobState.SUCCEEDED, done.error
-    assert done.result == {"dead_letters": 1, "jobs": 24, "batches": 1, "flag_usage": 3}
+    assert result_of(done) == {
+        "dead_letters": 1,
+        "jobs": 24,
+        "batches": 1,
+        "flag_usage": 3,
+        "breaker_events": 1,
+    }
     # The open letter and its job, and the clean-up itself.
     assert (number_of(Job), number_of(DeadLetter), number_of(JobBatch)) == (2, 1, 0)
     assert number_of(FeatureFlagEvaluation) == 1
-    assert done.progress_done == 29
+    assert done.progress_done == 30
 
 
 def test_a_second_run_finds_nothing(app: Flask) -> None:
     clean(app)
     again = clean(app)
-    assert again.result == {"dead_letters": 0, "jobs": 0, "batches": 0, "flag_usage": 0}
+    assert result_of(again) == {
+        "dead_letters": 0,
+        "jobs": 0,
+        "batches": 0,
+        "flag_usage": 0,
+        "breaker_events": 0,
+    }
 
 
 def test_arguments_win_over_the_settings(app: Flask) -> None:
-    kept = clean(app, job_days=200, dead_letter_days=200, flag_usage_days=550)
-    assert kept.result == {"dead_letters": 0, "jobs": 0, "batches": 0, "flag_usage": 1}
+    kept = clean(app, job_days=200, dead_letter_days=200, flag_usage_days=550, breaker_days=200)
+    assert result_of(kept) == {
+        "dead_letters": 0,
+        "jobs": 0,
+        "batches": 0,
+        "flag_usage": 1,
+        "breaker_events": 0,
+    }
+
+
+def test_keys_go_once_they_have_expired(app: Flask) -> None:
+    with transaction() as session:
+        slot = Slot("token:shop", "order-1", "POST /a", "f" * 64)
+        claim(session, slot, lasts=timedelta(hours=1), now=now() - timedelta(hours=2))
+    done = clean(app)
+    assert done.result is not None
+    assert done.result["idempotency_keys"] == 1
+    assert number_of(IdempotencyKey) == 0
 
 
 def test_nothing_is_kept_for_less_than_a_day(app: Flask) -> None:
@@ -143,7 +190,13 @@ def test_a_run_that_is_interrupted_goes_on_and_counts_everything_once(
                 service.retry(session, job_id, by=SYSTEM, now=now())
     done = found(job_id)
     assert done.state == JobState.SUCCEEDED
-    assert done.result == {"dead_letters": 1, "jobs": 24, "batches": 1, "flag_usage": 3}
+    assert result_of(done) == {
+        "dead_letters": 1,
+        "jobs": 24,
+        "batches": 1,
+        "flag_usage": 3,
+        "breaker_events": 1,
+    }
     assert before - number_of(Job) == 24
 
 

@@ -29,7 +29,8 @@ PAGES: dict[str, tuple[str, str | None]] = {
     "dead_letter": ("dead_letters.show", "letter_id"),
     "schedule": ("schedules.show", "name"),
     "source": ("sources.show", "name"),
-    "breaker": ("breakers.index", None),
+    "breaker": ("breakers.show", "name"),
+    "rate_limit": ("sources.index", None),
 }
 
 

@@ -2,33 +2,53 @@
 
 pybreaker holds its lock while the guarded function runs, counts an excluded error as a success,
 and lets a listener's error through.  Here a call is admitted under the lock, runs outside of it,
-and is settled under it by the rules of ``webapp.breakers.lifecycle``.
+and is settled under it by the rules of ``webapp.breakers.lifecycle``.  While the circuit is closed
+a call that succeeds passes by its *gate*: one look at an attribute, and the lock once.
 """
 
+import asyncio
 import inspect
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import wraps
-from typing import Any, TypeVar
+from types import TracebackType
+from typing import Any, Protocol, TypeVar
 
 import pybreaker
 from pybreaker import CircuitBreakerError, CircuitBreakerListener
 
 from webapp import clock
 from webapp.breakers.lifecycle import (
+    SPECTATOR,
+    AskFirst,
     Circuit,
     Refusal,
     Ticket,
+    Window,
     admit,
     closed,
+    effective_state,
+    granted,
     half_opened,
+    is_slow,
     opened,
     settle,
     shown_state,
+    tried_elsewhere,
 )
-from webapp.breakers.values import MAX_ERROR, BreakerState, Thresholds, Transition
+from webapp.breakers.meters import Meters
+from webapp.breakers.values import (
+    MAX_ERROR,
+    BreakerState,
+    Force,
+    Tally,
+    Thresholds,
+    Transition,
+    TrialEnd,
+)
 from webapp.logs import get_logger, mask_secrets
 from webapp.retries.classification import classify
 from webapp.retries.values import BreakerEffect
@@ -54,6 +74,20 @@ class OpenCircuitError(CircuitBreakerError):
         self.seconds = seconds
 
 
+class Trials(Protocol):
+    """Who decides which process makes the one trial of a half-open circuit."""
+
+    @property
+    def reachable(self) -> bool:
+        """Tell whether an answer is to be expected; without one each process tries by itself."""
+
+    def ask(self, name: str) -> None:
+        """Ask for the next trial and wait a moment; the answer is given to the breaker."""
+
+    def release(self, end: TrialEnd) -> None:
+        """Let the next trial begin; never waits."""
+
+
 class Breaker(pybreaker.CircuitBreaker):
     """One named circuit of this process.
 
@@ -61,7 +95,7 @@ class Breaker(pybreaker.CircuitBreaker):
     Listeners are pybreaker's; one that has a method ``refused`` is told of refused calls too.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # all but the first two are named
         self,
         name: str,
         thresholds: Thresholds | None = None,
@@ -69,38 +103,71 @@ class Breaker(pybreaker.CircuitBreaker):
         exclude: Sequence[type[BaseException]] = (),
         listeners: Sequence[CircuitBreakerListener] = (),
         on_transition: OnTransition | None = None,
+        trials: Trials | None = None,
+        meters: Meters | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        thresholds = thresholds or Thresholds()
         # pybreaker asks for the state while it sets itself up.
+        self._thresholds = self.declared = thresholds or Thresholds()
         self._circuit = Circuit()
+        self._force, self._force_until = Force.NONE, float("inf")
         self._monotonic = monotonic
         self._on_transition = on_transition
+        self._trials = trials
+        self._meters = meters
+        self._count_success = meters.succeeded if meters else _count_nothing
         self._last_error: str | None = None
-        self._refused = 0
-        super().__init__(
-            fail_max=thresholds.failures,
-            reset_timeout=thresholds.open_seconds,
-            success_threshold=thresholds.successes,
-            exclude=exclude,
-            listeners=listeners,
-            name=name,
-            throw_new_error_on_trip=False,
-        )
+        self._calls = self._failures = self._slow = self._refused = self._spared = 0
+        self._window = Window(self._thresholds.window_seconds)
+        self._callers: set[str] = set()
+        #: The ticket of every call while the circuit is closed; None where a call has to ask.
+        self._gate: Ticket | None = Ticket(0)
+        super().__init__(exclude=exclude, listeners=listeners, name=name)
+        self._throw_new_error_on_trip = False
 
     @property
     def thresholds(self) -> Thresholds:
         """When this circuit opens and closes."""
-        return Thresholds(
-            failures=self.fail_max,
-            successes=self.success_threshold,
-            open_seconds=self.reset_timeout,
-        )
+        return self._thresholds
+
+    @property
+    def fail_max(self) -> int:
+        """Failures in a row that open it."""
+        return self._thresholds.failures
+
+    @fail_max.setter
+    def fail_max(self, number: int) -> None:
+        self.use(replace(self._thresholds, failures=number))
+
+    @property
+    def reset_timeout(self) -> float:
+        """Seconds that it stays open for the first time."""
+        return self._thresholds.open_seconds
+
+    @reset_timeout.setter
+    def reset_timeout(self, timeout: float) -> None:
+        self.use(replace(self._thresholds, open_seconds=timeout))
+
+    @property
+    def success_threshold(self) -> int:
+        """Successful trials that close it."""
+        return self._thresholds.successes
+
+    @success_threshold.setter
+    def success_threshold(self, threshold: int) -> None:
+        self.use(replace(self._thresholds, successes=threshold))
 
     @property
     def current_state(self) -> str:
-        """The state by the clock, in pybreaker's words."""
-        return _PYBREAKER_STATES[shown_state(self._circuit, self._monotonic())]
+        """What a call would meet now, in pybreaker's words."""
+        now = self._monotonic()
+        shown = shown_state(self._circuit, now)
+        return _PYBREAKER_STATES[effective_state(shown, self._force_at(now))]
+
+    @property
+    def force(self) -> Force:
+        """What a person has it do now."""
+        return self._force_at(self._monotonic())
 
     @property
     def fail_counter(self) -> int:
@@ -122,37 +189,45 @@ class Breaker(pybreaker.CircuitBreaker):
         """The last failure in a line, with secrets masked."""
         return self._last_error
 
+    @property
+    def tally(self) -> Tally:
+        """All that this process has counted so far."""
+        with self._lock:
+            return Tally(self._calls, self._failures, self._slow, self._refused, self._spared)
+
     def call(self, func: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
         """Call ``func`` if the circuit lets it; :class:`OpenCircuitError` where it does not."""
-        with self.calling():
-            return func(*args, **kwargs)
+        ticket = self._gate or self._admit()
+        if self._listeners:
+            self._tell("before_call", func, *args, **kwargs)
+        began = self._monotonic()
+        try:
+            result = func(*args, **kwargs)
+        except BaseException as error:
+            self._raised(ticket, error, began)
+            raise
+        self._succeeded(ticket, began)
+        return result
 
     async def call_async(
         self, func: Callable[..., Awaitable[Result]], *args: Any, **kwargs: Any
     ) -> Result:
         """Await ``func`` if the circuit lets it.  (pybreaker's own is for Tornado.)"""
-        with self.calling():
-            return await func(*args, **kwargs)
-
-    @contextmanager
-    def calling(self) -> Iterator[None]:
-        """Run a block as one call."""
-        ticket = self._admit()
+        ticket = self._gate or await self._admit_async()
+        if self._listeners:
+            self._tell("before_call", func, *args, **kwargs)
+        began = self._monotonic()
         try:
-            yield
+            result = await func(*args, **kwargs)
         except BaseException as error:
-            effect = self._effect_of(error)
-            if effect == BreakerEffect.FAILURE:
-                self._last_error = describe(error)
-            self._settle(ticket, effect)
-            match effect:
-                case BreakerEffect.FAILURE:
-                    self._tell("failure", error)
-                case BreakerEffect.SUCCESS:
-                    self._tell("success")
+            self._raised(ticket, error, began)
             raise
-        self._settle(ticket, BreakerEffect.SUCCESS)
-        self._tell("success")
+        self._succeeded(ticket, began)
+        return result
+
+    def calling(self) -> AbstractContextManager[None]:  # type: ignore[override]
+        """Run a block as one call."""
+        return _Block(self)
 
     def __call__(self, *functions: Callable[..., Any], **options: Any) -> Callable[..., Any]:
         """Decorate a function, ``def`` or ``async def``; with or without parentheses."""
@@ -187,7 +262,15 @@ class Breaker(pybreaker.CircuitBreaker):
         """Close the circuit and forget its failures."""
         self.adopt(BreakerState.CLOSED, shared=False)
 
-    def adopt(self, state: BreakerState, *, open_for: float = 0.0, shared: bool = True) -> int:
+    def adopt(
+        self,
+        state: BreakerState,
+        *,
+        open_for: float = 0.0,
+        opens: int = 1,
+        successes: int = 0,
+        shared: bool = True,
+    ) -> int:
         """Take a state that was decided elsewhere, and return the generation that begins with it.
 
         ``open_for`` is in seconds from now; a state that is ``shared`` already is not told on.
@@ -196,43 +279,204 @@ class Breaker(pybreaker.CircuitBreaker):
             match state:
                 case BreakerState.OPEN:
                     after = opened(self._circuit, until=self._monotonic() + open_for)
+                    after = replace(after, opens=opens)
                 case BreakerState.HALF_OPEN:
-                    after = half_opened(self._circuit)
+                    after = replace(half_opened(self._circuit), successes=successes, opens=opens)
                 case BreakerState.CLOSED:
                     after = closed(self._circuit)
-            before, self._circuit = self._circuit, after
+            before = self._install(after)
             if not shared:
                 self._share(before, after, None)
         self._tell_change(before, after)
         return after.generation
+
+    def grant_trial(self, *, seconds: float, successes: int, opens: int) -> int:
+        """Take the next trial for this process; returns the generation that it belongs to."""
+        with self._lock:
+            until = self._monotonic() + seconds
+            after = granted(self._circuit, until=until, successes=successes)
+            after = replace(after, opens=opens)
+            before = self._install(after)
+        self._tell_change(before, after)
+        return after.generation
+
+    def deny_trial(self, *, seconds: float | None) -> None:
+        """Learn for how long another process may run the one trial; None where nobody does."""
+        with self._lock:
+            now = self._monotonic()
+            until = None if seconds is None else now + seconds
+            self._install(tried_elsewhere(self._circuit, until, now))
+
+    def use(self, thresholds: Thresholds) -> None:
+        """Open and close by other thresholds from now on; what was counted stays where it can."""
+        with self._lock:
+            self._thresholds = thresholds
+            if thresholds.window_seconds != self._window.seconds:
+                self._window = Window(thresholds.window_seconds)
+
+    def control(self, force: Force, *, seconds: float | None = None) -> None:
+        """Do what a person said, for so many seconds, or until they say something else."""
+        with self._lock:
+            self._force = force
+            until = float("inf") if seconds is None else self._monotonic() + seconds
+            self._force_until = until
+            self._install(self._circuit)
+
+    def used_by(self, caller: str) -> None:
+        """Note who calls."""
+        if caller not in self._callers:
+            self._callers.add(caller)
+
+    def take_callers(self) -> set[str]:
+        """Return who called since the last time that somebody asked."""
+        callers, self._callers = self._callers, set()
+        return callers
 
     def begin_process(self) -> None:
         """Replace the lock after a fork, since another thread may have held it."""
         self._lock = threading.RLock()
 
     def _admit(self) -> Ticket:
+        answer = self._try()
+        if isinstance(answer, AskFirst) and self._trials is not None:
+            self._trials.ask(str(self.name))
+            answer = self._try()
+        return self._answered(answer)
+
+    async def _admit_async(self) -> Ticket:
+        answer = self._try()
+        if isinstance(answer, AskFirst) and self._trials is not None:
+            # The loop goes on while this call waits for its answer.
+            await asyncio.to_thread(self._trials.ask, str(self.name))
+            answer = self._try()
+        return self._answered(answer)
+
+    def _try(self) -> Ticket | Refusal | AskFirst:
+        shared = self._trials is not None and self._trials.reachable
         with self._lock:
-            before = self._circuit
-            self._circuit, answer = admit(before, self._monotonic(), self.thresholds)
-            after = self._circuit
+            now = self._monotonic()
+            force = self._force_at(now)
+            if force == Force.CLOSED:
+                return SPECTATOR
+            if force == Force.OPEN:
+                self._refused += 1
+                left = self._force_until - now
+                return Refusal(min(left, self._thresholds.open_seconds))
+            after, answer = admit(
+                self._circuit,
+                now,
+                self._thresholds,
+                # What nobody refuses needs no turns either.
+                shared=shared and force != Force.SHADOW,
+            )
+            before = self._install(after)
             self._share(before, after, None)
             if isinstance(answer, Refusal):
-                self._refused += 1
+                if force == Force.SHADOW:
+                    self._spared += 1
+                    answer = SPECTATOR
+                else:
+                    self._refused += 1
         self._tell_change(before, after)
-        if isinstance(answer, Refusal):
-            self._tell("refused")
-            raise OpenCircuitError(str(self.name), answer.seconds)
-        self._tell("before_call", self.calling)
         return answer
 
-    def _settle(self, ticket: Ticket, effect: BreakerEffect) -> None:
+    def _answered(self, answer: Ticket | Refusal | AskFirst) -> Ticket:
+        if isinstance(answer, Ticket):
+            return answer
+        if self._meters:
+            self._meters.blocked()
+        self._tell("refused")
+        # No answer in time: another call asks again.
+        seconds = answer.seconds if isinstance(answer, Refusal) else 0.0
+        raise OpenCircuitError(str(self.name), seconds)
+
+    def _succeeded(self, ticket: Ticket, began: float) -> None:
+        now = self._monotonic()
+        limit = self._thresholds.slow_seconds
+        slow = limit is not None and now - began >= limit
         with self._lock:
-            before = self._circuit
-            self._circuit = settle(before, ticket, effect, self._monotonic(), self.thresholds)
-            after = self._circuit
-            failed = effect == BreakerEffect.FAILURE
-            self._share(before, after, self._last_error if failed else None)
+            if ticket is self._gate and not (slow or self._circuit.failures):
+                # Nothing but the count changes: all that a healthy call costs.
+                self._calls += 1
+                self._window.add(now)
+                before = after = None
+            else:
+                before, after = self._settle(ticket, BreakerEffect.SUCCESS, now, slow=slow)
+        self._count_success()
+        if before is not None and after is not None:
+            self._tell_change(before, after)
+        if self._listeners:
+            self._tell("success")
+
+    def _raised(self, ticket: Ticket, error: BaseException, began: float) -> None:
+        effect = self._effect_of(error)
+        now = self._monotonic()
+        limit = self._thresholds.slow_seconds
+        slow = limit is not None and now - began >= limit
+        described = describe(error) if effect == BreakerEffect.FAILURE else None
+        with self._lock:
+            if described is not None:
+                self._last_error = described
+            before, after = self._settle(ticket, effect, now, slow=slow)
+        if self._meters:
+            self._meters.ended(effect)
         self._tell_change(before, after)
+        match effect:
+            case BreakerEffect.FAILURE:
+                self._tell("failure", error)
+            case BreakerEffect.SUCCESS:
+                self._tell("success")
+
+    def _settle(
+        self, ticket: Ticket, effect: BreakerEffect, now: float, *, slow: bool
+    ) -> tuple[Circuit, Circuit]:
+        """Count the end of a call, and tell on what it changed; under the lock."""
+        failed = effect == BreakerEffect.FAILURE
+        self._calls += 1
+        self._failures += failed
+        self._slow += slow
+        before = self._circuit
+        after = settle(
+            before, ticket, effect, now, self._thresholds, window=self._window, slow=slow
+        )
+        cause = self._last_error if failed else self._slowness(after)
+        self._install(after)
+        self._share(before, after, cause)
+        ended = before.own_trial and after.trial_until is None and ticket.until is not None
+        if ended and after.generation == before.generation == ticket.generation:
+            self._release(after)
+        return before, after
+
+    def _slowness(self, after: Circuit) -> str | None:
+        """Word why a circuit opened at calls that were answered."""
+        window, limit = self._window, self._thresholds.slow_seconds
+        if after.state != BreakerState.OPEN or not is_slow(window, self._thresholds):
+            return None
+        return f"{window.slow} of {window.calls} calls took {limit:g} s or longer"
+
+    def _release(self, circuit: Circuit) -> None:
+        if self._trials is not None:
+            self._trials.release(
+                TrialEnd(
+                    name=str(self.name),
+                    generation=circuit.generation,
+                    successes=circuit.successes,
+                )
+            )
+
+    def _install(self, circuit: Circuit) -> Circuit:
+        """Put a circuit in the place of the one before, which is returned; under the lock."""
+        before, self._circuit = self._circuit, circuit
+        if circuit.state != BreakerState.CLOSED or self._force in {Force.OPEN, Force.CLOSED}:
+            self._gate = None
+        elif self._gate is None or self._gate.generation != circuit.generation:
+            self._gate = Ticket(circuit.generation)
+        if circuit.generation != before.generation:
+            self._window.clear()
+        return before
+
+    def _force_at(self, now: float) -> Force:
+        return self._force if now < self._force_until else Force.NONE
 
     def _effect_of(self, error: BaseException) -> BreakerEffect:
         """Judge an error: what is excluded or no ``Exception`` says nothing about the service."""
@@ -243,6 +487,7 @@ class Breaker(pybreaker.CircuitBreaker):
     def _share(self, before: Circuit, after: Circuit, error: str | None) -> None:
         if after.generation == before.generation or self._on_transition is None:
             return
+        thresholds = self._thresholds
         self._on_transition(
             Transition(
                 name=str(self.name),
@@ -250,28 +495,61 @@ class Breaker(pybreaker.CircuitBreaker):
                 old=before.state,
                 new=after.state,
                 at=clock.now(),
-                open_seconds=self.reset_timeout,
+                open_seconds=thresholds.open_for(after.opens),
                 failures=after.failures,
-                failure_threshold=self.fail_max,
+                failure_threshold=thresholds.failures,
                 error=error,
+                opens=after.opens,
+                successes=after.successes,
             )
         )
 
     def _tell_change(self, before: Circuit, after: Circuit) -> None:
-        if after.state != before.state:
+        if self._listeners and after.state != before.state:
             old, new = (
                 self._create_new_state(_PYBREAKER_STATES[circuit.state])
                 for circuit in (before, after)
             )
             self._tell("state_change", old, new)
 
-    def _tell(self, event: str, *facts: Any) -> None:
+    def _tell(self, event: str, *facts: Any, **named: Any) -> None:
         """Tell the listeners; one that raises is logged and harms nothing."""
         for listener in self._listeners:
             try:
-                getattr(listener, event, lambda *_: None)(self, *facts)
+                getattr(listener, event, lambda *_, **__: None)(self, *facts, **named)
             except Exception:
                 log.exception("breaker_listener_failed", breaker=self.name, told=event)
+
+
+class _Block(AbstractContextManager[None]):
+    """A ``with`` block as one call."""
+
+    __slots__ = ("_began", "_breaker", "_ticket")
+
+    def __init__(self, breaker: Breaker) -> None:
+        self._breaker = breaker
+
+    def __enter__(self) -> None:
+        breaker = self._breaker
+        self._ticket = breaker._gate or breaker._admit()  # noqa: SLF001  # one class in two
+        if breaker._listeners:  # noqa: SLF001
+            breaker._tell("before_call", breaker.calling)  # noqa: SLF001
+        self._began = breaker._monotonic()  # noqa: SLF001
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self._breaker._succeeded(self._ticket, self._began)  # noqa: SLF001
+        else:
+            self._breaker._raised(self._ticket, error, self._began)  # noqa: SLF001
+
+
+def _count_nothing() -> None:
+    """Stand in for a counter."""
 
 
 def describe(error: BaseException) -> str:

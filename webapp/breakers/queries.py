@@ -1,110 +1,451 @@
-"""Reads circuits: for the processes that share them, for the page and for the overview."""
+"""Reads circuits: for the processes that share them, for the pages and for the overview."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any, Final
 
-from sqlalchemy import ScalarSelect, func, select
+from sqlalchemy import ColumnElement, ScalarSelect, Select, and_, case, func, or_, select
 
-from webapp.breakers.lifecycle import state_at
-from webapp.breakers.models import CircuitBreakerEvent, CircuitBreakerState
-from webapp.breakers.values import BreakerState, SharedState
+from webapp.breakers.lifecycle import effective_state, state_at
+from webapp.breakers.models import (
+    CircuitBreakerEvent,
+    CircuitBreakerMinute,
+    CircuitBreakerState,
+    CircuitBreakerUse,
+)
+from webapp.breakers.service import effective_thresholds, shared_state
+from webapp.breakers.values import (
+    BreakerState,
+    Control,
+    EventKind,
+    Force,
+    SharedState,
+    Tally,
+    Thresholds,
+)
 from webapp.db import DbSession
+from webapp.errors import Invalid
+from webapp.paging import Cursor, Page, Scan, counted_up_to_cap, fetch_page
 
-EVENTS_SHOWN = 5
-# More circuits than anybody reads; the page says so where there are.
-BREAKERS_SHOWN = 500
+EVENTS_SHOWN: Final = 3
+EVENTS_PAGE: Final = 25
+USES_SHOWN: Final = 20
+PAGE_SIZE: Final = 50
+#: So many minutes are drawn: in a row of the list, and on the page of one.
+LIST_MINUTES: Final = 30
+PAGE_MINUTES: Final = 120
+SUMMARY_MINUTES: Final = 60
+
+
+class Standing:
+    """How a breaker stands, in the words of the filters; what is forced comes first."""
+
+    OPEN = "open"
+    HALF_OPEN = "half_open"
+    CLOSED = "closed"
+    FORCED_OPEN = "forced_open"
+    FORCED_CLOSED = "forced_closed"
+    SHADOW = "shadow"
+    ALL = (OPEN, HALF_OPEN, CLOSED, FORCED_OPEN, FORCED_CLOSED, SHADOW)
+
+
+_FORCED = {
+    Force.OPEN: Standing.FORCED_OPEN,
+    Force.CLOSED: Standing.FORCED_CLOSED,
+    Force.SHADOW: Standing.SHADOW,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One transition as the page shows it."""
+    """One transition, reset, force or change of thresholds."""
 
+    id: int
     at: datetime
+    kind: EventKind
     old: BreakerState
     new: BreakerState
     error: str | None
+    note: str | None
+    reason: str | None
     actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """Who calls through a breaker."""
+
+    caller: str
+    seen_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BreakerRow:
-    """One circuit as the page shows it; ``trial_at`` is when an open one lets a call through."""
+    """One circuit as it is shown.
+
+    ``state`` is that of the circuit by the clock, ``standing`` what a force makes of it.
+    ``trial_at`` is when an open one lets a call through.  ``series`` are the counts by minute of
+    all processes, oldest first; the last minute is not over.  ``recent`` sums those up that the
+    window of the thresholds reaches back to.
+    """
 
     name: str
     state: BreakerState
+    standing: str
     failures: int
-    failure_threshold: int
+    thresholds: Thresholds
+    declared: Thresholds | None
+    customized: bool
+    revision: int
     open_seconds: float
+    open_until: datetime | None
     trial_at: datetime | None
+    trial_until: datetime | None
+    successes: int
     last_error: str | None
+    control: Control
     updated_at: datetime
+    series: Sequence[Tally]
     events: Sequence[Event]
+    callers: Sequence[Use]
+
+    @property
+    def failure_threshold(self) -> int:
+        """Return how many failures in a row open it."""
+        return self.thresholds.failures
+
+    @property
+    def effective(self) -> BreakerState:
+        """Return what a call meets."""
+        return effective_state(self.state, self.control.force)
+
+    @property
+    def recent_minutes(self) -> int:
+        """Return how many minutes back ``recent`` reaches: the window's, and the present one."""
+        return -(-self.thresholds.window_seconds // 60) + 1
+
+    @property
+    def recent(self) -> Tally:
+        """Return what all processes counted lately."""
+        return sum(self.series[-self.recent_minutes :], Tally())
+
+    @property
+    def last_minute(self) -> Tally:
+        """Return what they counted in the last minute that is over."""
+        return self.series[-2] if len(self.series) > 1 else Tally()
+
+    @property
+    def total(self) -> Tally:
+        """Return what they counted in all minutes shown."""
+        return sum(self.series, Tally())
+
+    @property
+    def source(self) -> str | None:
+        """Return the source that it protects, where its name says so."""
+        kind, _, name = self.name.partition(":")
+        return name if kind == "source" and name else None
+
+    @property
+    def touched(self) -> bool:
+        """Tell whether there is anything to reset."""
+        return bool(self.standing != Standing.CLOSED or self.failures)
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerFilters:
+    """What narrows the list; an empty text asks for everything."""
+
+    text: str = ""
+    state: str = ""
+
+    @property
+    def any(self) -> bool:
+        """Tell whether anything is narrowed."""
+        return bool(self.text or self.state)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in the list a page lies: after or before one breaker, by its rank and name."""
+
+    rank: int
+    name: str
+    backwards: bool = False
+
+    @classmethod
+    def read(cls, text: str, *, backwards: bool) -> "Place":
+        """Read a place as :attr:`text` wrote it."""
+        rank, _, name = text.partition(":")
+        if rank not in {"0", "1"} or not name or "\0" in name:
+            raise Invalid.field("before" if backwards else "after", "No place in this list.")
+        return cls(int(rank), name, backwards)
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerList:
+    """One page of the list, how many circuits stand how, and where its neighbours begin."""
+
+    rows: Sequence[BreakerRow]
+    total: int
+    capped: bool
+    counts: Mapping[str, int]
+    previous: str | None
+    next: str | None
 
 
 def shared_states(session: DbSession) -> list[SharedState]:
     """Return every circuit as the processes know it."""
-    rows = session.scalars(select(CircuitBreakerState))
-    return [
-        SharedState(
-            name=row.name,
-            state=BreakerState(row.state),
-            opened_at=row.opened_at,
-            open_seconds=row.open_seconds,
-            failures=row.failures,
-            failure_threshold=row.failure_threshold,
-            last_error=row.last_error,
-            version=row.version,
+    return [shared_state(row) for row in session.scalars(select(CircuitBreakerState))]
+
+
+def list_breakers(
+    session: DbSession,
+    filters: BreakerFilters,
+    *,
+    now: datetime,
+    place: Place | None = None,
+    limit: int = PAGE_SIZE,
+) -> BreakerList:
+    """Return one page of the circuits that fit, those that refuse calls first: five statements.
+
+    An open circuit whose time is over shows as half open, since its next call is a trial.
+    """
+    standing = _standing(now)
+    rank = case((_refuses(now), 0), else_=1)
+    wanted = select(CircuitBreakerState)
+    if filters.text:
+        found = func.lower(CircuitBreakerState.name).contains(filters.text.lower(), autoescape=True)
+        wanted = wanted.where(found)
+    counts = dict.fromkeys(Standing.ALL, 0)
+    totals = wanted.with_only_columns(standing, func.count()).group_by(standing)
+    counts |= dict(session.execute(totals).tuples().all())
+    if filters.state:
+        wanted = wanted.where(standing == filters.state)
+    total = counts.get(filters.state, 0) if filters.state else sum(counts.values())
+    rows, before, after = _fetch(session, wanted, rank, place, limit)
+    shown = _present(session, rows, now=now, minutes=LIST_MINUTES)
+    return BreakerList(
+        rows=shown,
+        total=total,
+        capped=False,
+        counts=counts,
+        previous=_place_of(shown[0], now) if shown and before else None,
+        next=_place_of(shown[-1], now) if shown and after else None,
+    )
+
+
+def _fetch(
+    session: DbSession,
+    wanted: Select[tuple[CircuitBreakerState]],
+    rank: ColumnElement[int],
+    place: Place | None,
+    limit: int,
+) -> tuple[list[CircuitBreakerState], bool, bool]:
+    """Fetch the rows next to a place, and tell whether there are more before and after them."""
+    name = CircuitBreakerState.name
+    back = place is not None and place.backwards
+    if place is not None:
+        beyond = name < place.name if back else name > place.name
+        further = rank < place.rank if back else rank > place.rank
+        wanted = wanted.where(or_(further, and_(rank == place.rank, beyond)))
+    order = (rank.desc(), name.desc()) if back else (rank, name)
+    found = list(session.scalars(wanted.order_by(*order).limit(limit + 1)))
+    more, kept = len(found) > limit, found[:limit]
+    if back:
+        return kept[::-1], more, True
+    return kept, place is not None, more
+
+
+def _place_of(row: BreakerRow, now: datetime) -> str:
+    refuses = row.control.at(now) == Force.OPEN or (
+        row.control.at(now) == Force.NONE and row.state != BreakerState.CLOSED
+    )
+    return f"{0 if refuses else 1}:{row.name}"
+
+
+def view_breaker(session: DbSession, row: CircuitBreakerState, *, now: datetime) -> BreakerRow:
+    """Return one circuit as its page shows it: three statements."""
+    (view,) = _present(session, [row], now=now, minutes=PAGE_MINUTES)
+    return view
+
+
+def events_of(session: DbSession, name: str, cursor: Cursor) -> Page[Event]:
+    """Return a page of the history of one circuit, newest first: two statements."""
+    wanted = select(CircuitBreakerEvent).where(CircuitBreakerEvent.name == name)
+    return fetch_page(
+        session, wanted, Scan(CircuitBreakerEvent.id), cursor, present=_event, size=EVENTS_PAGE
+    )
+
+
+def open_count(*, now: datetime) -> ScalarSelect[int]:
+    """Return a statement that counts the circuits which refuse calls, or wait for a trial."""
+    return counted_up_to_cap(select(CircuitBreakerState).where(_refuses(now)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """How all circuits stand, and what they counted in the last hour, the present minute too."""
+
+    counts: Mapping[str, int]
+    minutes: int
+    total: Tally
+    trips: int
+    worst: Sequence[tuple[str, Tally]]
+
+
+WORST_SHOWN: Final = 5
+
+
+def summarize(session: DbSession, *, now: datetime) -> Summary:
+    """Sum all circuits up: three statements."""
+    standing = _standing(now)
+    counts = dict.fromkeys(Standing.ALL, 0)
+    totals = select(standing, func.count()).select_from(CircuitBreakerState).group_by(standing)
+    counts |= dict(session.execute(totals).tuples().all())
+    since = now - timedelta(minutes=SUMMARY_MINUTES)
+    rows = session.execute(
+        select(
+            CircuitBreakerMinute.name,
+            *(func.sum(getattr(CircuitBreakerMinute, name)) for name in _COUNTED),
         )
+        .where(CircuitBreakerMinute.minute > since)
+        .group_by(CircuitBreakerMinute.name)
+    )
+    tallies = {name: Tally(*(int(number) for number in numbers)) for name, *numbers in rows}
+    trips = session.scalar(
+        select(func.count()).where(
+            CircuitBreakerEvent.at > since,
+            CircuitBreakerEvent.kind == EventKind.TRANSITION,
+            CircuitBreakerEvent.new_state == BreakerState.OPEN,
+        )
+    )
+    failing = sorted(
+        (item for item in tallies.items() if item[1].failures),
+        key=lambda item: (-item[1].failures, item[0]),
+    )
+    return Summary(
+        counts=counts,
+        minutes=SUMMARY_MINUTES,
+        total=sum(tallies.values(), Tally()),
+        trips=trips or 0,
+        worst=failing[:WORST_SHOWN],
+    )
+
+
+_COUNTED: Final = ("calls", "failures", "slow", "refused", "spared")
+
+
+def _forced(now: datetime) -> ColumnElement[bool]:
+    until = CircuitBreakerState.force_until
+    return and_(CircuitBreakerState.force != Force.NONE, or_(until.is_(None), until > now))
+
+
+def _refuses(now: datetime) -> ColumnElement[bool]:
+    forced = _forced(now)
+    return or_(
+        and_(forced, CircuitBreakerState.force == Force.OPEN),
+        and_(~forced, CircuitBreakerState.state != BreakerState.CLOSED),
+    )
+
+
+def _standing(now: datetime) -> ColumnElement[str]:
+    forced, force = _forced(now), CircuitBreakerState.force
+    waits = and_(
+        CircuitBreakerState.state == BreakerState.OPEN, CircuitBreakerState.open_until <= now
+    )
+    return case(
+        *((and_(forced, force == kind), words) for kind, words in _FORCED.items()),
+        (waits, Standing.HALF_OPEN),
+        else_=CircuitBreakerState.state,
+    )
+
+
+def _present(
+    session: DbSession, rows: Sequence[CircuitBreakerState], *, now: datetime, minutes: int
+) -> list[BreakerRow]:
+    """Return rows as they are shown, with what hangs on them: three statements."""
+    names = [row.name for row in rows]
+    events = _last_events(session, names)
+    series = _series(session, names, now=now, minutes=minutes)
+    uses = _uses(session, names)
+    return [
+        _row(row, now, series[row.name], events.get(row.name, ()), uses.get(row.name, ()))
         for row in rows
     ]
 
 
-def breaker_rows(session: DbSession, *, now: datetime) -> list[BreakerRow]:
-    """Return the circuits, those that are not closed first, each with its last transitions.
-
-    An open circuit whose time is over shows as half open, since its next call is a trial.
-    """
-    rows = session.scalars(
-        select(CircuitBreakerState)
-        .order_by(CircuitBreakerState.state == BreakerState.CLOSED, CircuitBreakerState.name)
-        .limit(BREAKERS_SHOWN)
-    ).all()
-    events = _last_events(session, [row.name for row in rows])
-    return [_row(row, events.get(row.name, ()), now) for row in rows]
-
-
-def open_count() -> ScalarSelect[int]:
-    """Return a statement that counts the circuits which refuse calls, or wait for a trial."""
-    return (
-        select(func.count())
-        .select_from(CircuitBreakerState)
-        .where(CircuitBreakerState.state != BreakerState.CLOSED)
-        .scalar_subquery()
-    )
-
-
-def _row(row: CircuitBreakerState, events: Sequence[Event], now: datetime) -> BreakerRow:
-    state = state_at(BreakerState(row.state), row.opened_at, row.open_seconds, now)
-    trial_at = None
-    if state == BreakerState.OPEN and row.opened_at is not None:
-        trial_at = row.opened_at + timedelta(seconds=row.open_seconds)
+def _row(
+    row: CircuitBreakerState,
+    now: datetime,
+    series: Sequence[Tally],
+    events: Sequence[Event],
+    callers: Sequence[Use],
+) -> BreakerRow:
+    known = shared_state(row)
+    state = state_at(known.state, known.open_until, now)
+    force = known.control.at(now)
+    control = known.control if force != Force.NONE else Control()
+    waits = state == BreakerState.OPEN and force in {Force.NONE, Force.SHADOW}
     return BreakerRow(
         name=row.name,
         state=state,
+        standing=_FORCED.get(force, state.value),
         failures=row.failures,
-        failure_threshold=row.failure_threshold,
+        thresholds=effective_thresholds(row),
+        declared=known.declared,
+        customized=row.thresholds is not None,
+        revision=row.revision,
         open_seconds=row.open_seconds,
-        trial_at=trial_at,
+        open_until=row.open_until,
+        trial_at=row.open_until if waits else None,
+        trial_until=row.trial_until if row.trial_until and row.trial_until > now else None,
+        successes=row.successes,
         last_error=row.last_error,
+        control=control,
         updated_at=row.updated_at,
+        series=series,
         events=events,
+        callers=callers,
     )
 
 
+def _series(
+    session: DbSession, names: Sequence[str], *, now: datetime, minutes: int
+) -> Mapping[str, list[Tally]]:
+    """Return the counts of the last minutes of each circuit, those without calls too."""
+    since = now.replace(second=0, microsecond=0) - timedelta(minutes=minutes - 1)
+    series = {name: [Tally()] * minutes for name in names}
+    rows = session.scalars(
+        select(CircuitBreakerMinute).where(
+            CircuitBreakerMinute.name.in_(names), CircuitBreakerMinute.minute >= since
+        )
+    )
+    for row in rows:
+        place = (row.minute - since) // timedelta(minutes=1)
+        # A process whose clock is ahead may have told of a minute that has not begun here.
+        if place < minutes:
+            counts: list[Any] = [getattr(row, name) for name in _COUNTED]
+            series[row.name][place] = Tally(*counts)
+    return series
+
+
+def _uses(session: DbSession, names: Sequence[str]) -> Mapping[str, Sequence[Use]]:
+    rows = session.scalars(
+        select(CircuitBreakerUse)
+        .where(CircuitBreakerUse.name.in_(names))
+        .order_by(CircuitBreakerUse.name, CircuitBreakerUse.caller)
+    )
+    uses: defaultdict[str, list[Use]] = defaultdict(list)
+    for row in rows:
+        if len(uses[row.name]) < USES_SHOWN:
+            uses[row.name].append(Use(row.caller, row.seen_at))
+    return uses
+
+
 def _last_events(session: DbSession, names: list[str]) -> Mapping[str, Sequence[Event]]:
-    """The last few transitions of each circuit, in one statement."""
+    """The last few events of each circuit, in one statement."""
     place = func.row_number().over(
         partition_by=CircuitBreakerEvent.name, order_by=CircuitBreakerEvent.id.desc()
     )
@@ -121,13 +462,19 @@ def _last_events(session: DbSession, names: list[str]) -> Mapping[str, Sequence[
     )
     events: defaultdict[str, list[Event]] = defaultdict(list)
     for row in rows:
-        events[row.name].append(
-            Event(
-                at=row.at,
-                old=BreakerState(row.old_state),
-                new=BreakerState(row.new_state),
-                error=row.error,
-                actor=row.actor,
-            )
-        )
+        events[row.name].append(_event(row))
     return events
+
+
+def _event(row: CircuitBreakerEvent) -> Event:
+    return Event(
+        id=row.id,
+        at=row.at,
+        kind=EventKind(row.kind),
+        old=BreakerState(row.old_state),
+        new=BreakerState(row.new_state),
+        error=row.error,
+        note=row.note,
+        reason=row.reason,
+        actor=row.actor,
+    )

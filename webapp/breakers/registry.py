@@ -9,7 +9,10 @@ import os
 import threading
 import weakref
 
+from webapp.breakers.callers import present_caller
 from webapp.breakers.circuit import Breaker
+from webapp.breakers.meters import Meters
+from webapp.breakers.news import news
 from webapp.breakers.sharing import Sharing
 from webapp.breakers.values import MAX_NAME, Thresholds
 
@@ -19,12 +22,15 @@ LAST_WORD_SECONDS = 1.0
 
 
 class BreakerRegistry:
-    """All circuits of one process; ``database_url`` None keeps them to themselves."""
+    """All circuits of one process; ``database_url`` None keeps them to themselves.
 
-    def __init__(self, database_url: str | None = None) -> None:
+    With ``redis_url`` changes are seen at once, without it within a second.
+    """
+
+    def __init__(self, database_url: str | None = None, redis_url: str = "") -> None:
         self._breakers: dict[str, Breaker] = {}
         self._adding = threading.Lock()
-        self._sharing = Sharing(database_url, self._breakers) if database_url else None
+        self._sharing = Sharing(database_url, self._breakers, redis_url) if database_url else None
         _registries.add(self)
 
     def get(self, name: str, thresholds: Thresholds | None = None) -> Breaker:
@@ -32,7 +38,14 @@ class BreakerRegistry:
         breaker = self._breakers.get(name) or self._add(name, thresholds)
         if self._sharing is not None:
             self._sharing.start()
+        if (caller := present_caller()) is not None:
+            breaker.used_by(caller)
         return breaker
+
+    def announce(self) -> None:
+        """Have other processes look at the store, since something was written there."""
+        if self._sharing is not None:
+            self._sharing.announce()
 
     def close(self) -> None:
         """Tell other processes what they do not know yet, and stop listening to them."""
@@ -53,8 +66,13 @@ class BreakerRegistry:
         with self._adding:
             if name in self._breakers:
                 return self._breakers[name]
-            tell = self._sharing.tell if self._sharing else None
-            breaker = self._breakers[name] = Breaker(name, thresholds, on_transition=tell)
+            breaker = self._breakers[name] = Breaker(
+                name,
+                thresholds,
+                on_transition=self._sharing.tell if self._sharing else None,
+                trials=self._sharing,
+                meters=Meters(name),
+            )
         if self._sharing is not None:
             self._sharing.start()
             self._sharing.look(seconds=FIRST_LOOK_SECONDS)
@@ -78,6 +96,7 @@ def use_registry(registry: BreakerRegistry) -> None:
     """Make a registry the one of this process; the one before stops sharing."""
     _current.registry.close()
     _current.registry = registry
+    news.heard_by(registry.announce)
 
 
 def breaker(name: str, thresholds: Thresholds | None = None) -> Breaker:

@@ -1,15 +1,19 @@
 """Tells other processes of a circuit's transitions, and learns of theirs.
 
-Counts stay in each process.  A thread of its own, on a connection of its own, writes what the call
-path has left for it and reads all circuits once a second, so no call ever waits for the database.
-Where the database is away each process goes on by itself, and says so once a minute.
+Counts stay in each process; the table is the truth of everything else.  A thread of its own, on a
+connection of its own, writes what the call path has left for it and reads all circuits once a
+second, or at once where a signal says that something changed.  So no call waits for the database,
+but for the one that may be the next trial.  Where the database is away each process goes on by
+itself, and says so once a minute.
 """
 
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from datetime import datetime, timedelta
+from typing import Final
 
 from pybreaker import STATE_CLOSED
 from sqlalchemy import Engine, create_engine
@@ -18,38 +22,105 @@ from sqlalchemy.orm import Session
 
 from webapp import clock
 from webapp.breakers.circuit import Breaker
+from webapp.breakers.lifecycle import ASK_SECONDS
 from webapp.breakers.queries import shared_states
-from webapp.breakers.service import FailureCount, record_failures, record_transition, register
-from webapp.breakers.values import BreakerState, SharedState, Transition
-from webapp.db import engine_options, will_write
+from webapp.breakers.recording import add_tallies, add_uses
+from webapp.breakers.service import (
+    FailureCount,
+    declare,
+    end_force,
+    end_trial,
+    record_failures,
+    record_transition,
+    register,
+    take_trial,
+)
+from webapp.breakers.signals import BreakerSignals
+from webapp.breakers.values import (
+    BreakerState,
+    Force,
+    SharedState,
+    Tally,
+    Transition,
+    TrialEnd,
+)
+from webapp.db import clock_difference, engine_options, will_write
 from webapp.logs import get_logger
 
 log = get_logger(__name__)
 
-BEAT_SECONDS = 1.0
-COMPLAINT_SECONDS = 60.0
+BEAT_SECONDS: Final = 1.0
+COMPLAINT_SECONDS: Final = 60.0
+# How often counts are added to the minutes that the pages show.
+TALLY_SECONDS: Final = 10.0
+# A store that has not answered for so long is away, though it may not have failed yet.
+SILENT_SECONDS: Final = 10.0
+CLOCK_SECONDS: Final = 60.0
+# A database that hangs is given up so soon: the thread has other questions to answer.
+ANSWER_SECONDS: Final = 5.0
 # What is told while the store is away; the oldest is forgotten first.
-MAX_UNTOLD = 500
+MAX_UNTOLD: Final = 500
+
+
+@dataclass(slots=True)
+class _Known:
+    """What this process knows of one circuit in the store.
+
+    ``overtaken`` is the generation up to which its own transitions have been overtaken by somebody
+    else's, ``failures`` and ``tally`` are what it last told, ``lease`` is until when its trial may
+    run.
+    """
+
+    version: int = 0
+    revision: int = -1
+    failures: int = 0
+    overtaken: int = -1
+    tally: Tally = field(default_factory=Tally)
+    lease: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """A call that waits to know whether the next trial is its own."""
+
+    name: str
+    answered: threading.Event
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Work:
+    """What one beat has to write."""
+
+    missing: list[Breaker]
+    declaring: list[Breaker]
+    over: list[SharedState]
+    news: list[Transition | TrialEnd]
+    counts: list[FailureCount]
+    asked: list[str]
+    tallies: dict[str, tuple[Tally, Tally]]
+    uses: dict[str, set[str]]
 
 
 class Sharing:
     """The link between one process's circuits and the store.
 
-    ``breakers`` is the registry's own mapping, read only.  :meth:`tell` may be called from any
-    thread and never waits; the rest of the work is done by the thread that :meth:`start` starts.
+    ``breakers`` is the registry's own mapping, read only.  :meth:`tell` and :meth:`release` may be
+    called from any thread and never wait; the work is done by the thread that :meth:`start` starts.
     """
 
-    def __init__(self, database_url: str, breakers: Mapping[str, Breaker]) -> None:
+    def __init__(
+        self, database_url: str, breakers: Mapping[str, Breaker], redis_url: str = ""
+    ) -> None:
         self._database_url = database_url
         self._breakers = breakers
+        self._signals = BreakerSignals(redis_url) if redis_url else None
         self._engine: Engine | None = None
-        # By name: the newest version known here, the failures last told of, and the generation up
-        # to which this process's own transitions have been overtaken by somebody else's.
-        self._versions: dict[str, int] = {}
-        self._failures: dict[str, int] = {}
-        self._overtaken: dict[str, int] = {}
-        self._untold: deque[Transition] = deque(maxlen=MAX_UNTOLD)
+        self._known: dict[str, _Known] = {}
+        self._news: deque[Transition | TrialEnd] = deque(maxlen=MAX_UNTOLD)
+        self._questions: deque[_Question] = deque()
+        self._declared: set[str] = set()
         self._complained_at: float | None = None
+        self._clock_ahead = timedelta()
         self.begin_process()
 
     def begin_process(self) -> None:
@@ -59,7 +130,18 @@ class Sharing:
         self._wake = threading.Event()
         self._looked = threading.Event()
         self._stopped = threading.Event()
-        self._untold.clear()
+        self._news.clear()
+        self._questions.clear()
+        self._declared.clear()
+        self._changed = False
+        self._answered_at = float("-inf")
+        self._failed = False
+        self._clock_at = self._tallied_at = float("-inf")
+        if self._signals is not None:
+            self._signals.begin_process()
+        for name, known in self._known.items():
+            # The parent tells what it has counted itself.
+            known.tally = self._breakers[name].tally if name in self._breakers else Tally()
         if self._engine is not None:
             # Not closed: the parent still speaks through that very socket.
             self._engine.dispose(close=False)
@@ -74,18 +156,47 @@ class Sharing:
                 thread = threading.Thread(target=self._run, name="breaker-sharing", daemon=True)
                 thread.start()
                 self._thread = thread
+                if self._signals is not None:
+                    self._signals.start(self._wake.set)
 
     def stop(self, *, seconds: float) -> None:
-        """Tell what is left and end the thread, within ``seconds``."""
+        """Tell what is left and end the threads, within ``seconds``."""
         self._stopped.set()
         self._wake.set()
+        if self._signals is not None:
+            self._signals.stop()
         if self._thread is not None:
             self._thread.join(seconds)
 
     def tell(self, transition: Transition) -> None:
         """Leave a transition for the thread."""
-        self._untold.append(transition)
+        self._news.append(transition)
         self._wake.set()
+
+    def release(self, end: TrialEnd) -> None:
+        """Leave the end of a trial for the thread."""
+        self._news.append(end)
+        self._wake.set()
+
+    def announce(self) -> None:
+        """Have all processes look, since this one has written something by other ways."""
+        if self._signals is not None:
+            self._changed = True
+            self.start()
+        self._wake.set()
+
+    @property
+    def reachable(self) -> bool:
+        """Tell whether the store has answered lately."""
+        silent = time.monotonic() - self._answered_at > SILENT_SECONDS
+        return not (self._failed or silent)
+
+    def ask(self, name: str) -> None:
+        """Have the thread ask for the next trial, and wait for its answer, but not for long."""
+        question = _Question(name, threading.Event())
+        self._questions.append(question)
+        self._wake.set()
+        question.answered.wait(ASK_SECONDS)
 
     def look(self, *, seconds: float) -> None:
         """Have the store read now, and wait for that, but no longer than ``seconds``."""
@@ -99,116 +210,286 @@ class Sharing:
             self._beat()
             wake.wait(BEAT_SECONDS)
             wake.clear()
-        if self._untold:
+        if self._known or self._news:
+            self._tallied_at = float("-inf")
             self._beat()
         if self._engine is not None:
             self._engine.dispose()
 
     def _beat(self) -> None:
         try:
-            self._exchange(clock.now())
+            self._exchange()
         except SQLAlchemyError as error:
+            self._failed = True
             self._complain(error)
         except Exception:
             # The thread must outlive whatever is wrong with one circuit.
+            self._failed = True
             log.exception("breaker_sharing_failed")
         else:
-            self._complained_at = None
+            self._failed, self._complained_at = False, None
+            self._answered_at = time.monotonic()
         self._looked.set()
 
     def _complain(self, error: SQLAlchemyError) -> None:
         now = time.monotonic()
         if self._complained_at is None or now - self._complained_at >= COMPLAINT_SECONDS:
             self._complained_at = now
-            log.warning("breakers_not_shared", error=type(error).__name__, untold=len(self._untold))
+            log.warning("breakers_not_shared", error=type(error).__name__, untold=len(self._news))
 
-    def _exchange(self, now: datetime) -> None:
+    def _exchange(self) -> None:
         """Learn first, so that what others did meanwhile wins over what is still untold here."""
-        with Session(self._connected()) as session:
-            states = {state.name: state for state in shared_states(session)}
-            session.rollback()
-            for state in states.values():
-                self._learn(state, now)
-            self._tell(session, states, now)
+        questions = _taken(self._questions)
+        try:
+            with Session(self._connected(), expire_on_commit=False) as session:
+                now = self._now(session)
+                states = {state.name: state for state in shared_states(session)}
+                session.rollback()
+                for state in states.values():
+                    self._learn(state, now)
+                self._write(session, states, questions, now)
+        finally:
+            for question in questions:
+                question.answered.set()
+        if self._changed:
+            self._changed = False
+            if self._signals is not None:
+                self._signals.publish()
+
+    def _now(self, session: Session) -> datetime:
+        """Return the time by the clock that all processes share."""
+        if time.monotonic() - self._clock_at > CLOCK_SECONDS:
+            self._clock_ahead = timedelta(seconds=_seconds_ahead(session))
+            self._clock_at = time.monotonic()
+        return clock.now() - self._clock_ahead
 
     def _learn(self, state: SharedState, now: datetime) -> None:
         """Take a circuit's shared state, if it is newer than what is known here."""
-        breaker, known = self._breakers.get(state.name), self._versions.get(state.name)
-        if breaker is None or (known is not None and state.version <= known):
+        breaker = self._breakers.get(state.name)
+        if breaker is None:
             return
-        self._versions[state.name] = state.version
-        self._failures[state.name] = state.failures
-        if known is None and state.state == BreakerState.CLOSED:
-            # The first look: there is nothing to take over, and what was counted until now stays.
-            return
-        self._overtaken[state.name] = breaker.adopt(state.state, open_for=_open_for(state, now))
+        first = state.name not in self._known
+        known = self._known.setdefault(state.name, _Known())
+        if state.revision != known.revision:
+            known.revision = state.revision
+            breaker.use(state.thresholds or breaker.declared)
+        if state.version > known.version:
+            known.version, known.failures = state.version, state.failures
+            seconds = _seconds_until(state.control.until, now)
+            breaker.control(state.control.at(now), seconds=seconds)
+            # At the first look a closed circuit is no news, and what was counted until now stays.
+            if not (first and state.state == BreakerState.CLOSED):
+                known.overtaken = breaker.adopt(
+                    state.state,
+                    open_for=_open_for(state, now),
+                    opens=state.opens,
+                    successes=state.successes,
+                )
+        if state.state == BreakerState.HALF_OPEN and not self._has_news(state.name):
+            breaker.deny_trial(seconds=_seconds_until(state.trial_until, now))
 
-    def _tell(self, session: Session, states: Mapping[str, SharedState], now: datetime) -> None:
+    def _has_news(self, name: str) -> bool:
+        return any(item.name == name for item in list(self._news))
+
+    def _write(
+        self,
+        session: Session,
+        states: Mapping[str, SharedState],
+        questions: Iterable[_Question],
+        now: datetime,
+    ) -> None:
         """Write what is new here; in most beats that is nothing, and no lock is taken."""
-        breakers = list(self._breakers.values())
-        missing = [breaker for breaker in breakers if breaker.name not in states]
-        untold = list(self._untold)
-        counts = self._counts(breakers)
-        if not (missing or untold or counts):
+        work = self._work(states, questions, now)
+        if not any(getattr(work, item.name) for item in fields(work)):
             return
-        versions = dict(self._versions)
+        versions = {name: known.version for name, known in self._known.items()}
         with will_write(), session.begin():
-            for breaker in missing:
-                # One that was known and is gone comes back with a version that is news to all.
-                register(session, _newly_closed(breaker, versions), now=now)
-                versions.setdefault(str(breaker.name), 1)
-            for count in counts:
-                record_failures(session, count, now=now)
-            for transition in untold:
-                self._write(session, transition, versions)
-        self._settle(untold, counts, versions)
+            self._write_circuits(session, work, versions, now)
+            answers = self._take_trials(session, work, now)
+            counted = {name: new for name, (_, new) in work.tallies.items()}
+            add_tallies(session, counted, now=now)
+            add_uses(session, work.uses, now=now)
+        self._remember(work, versions)
+        for answer, ours in answers:
+            self._answer(answer, now, ours=ours)
+        self._changed |= bool(work.over or work.news or any(ours for _, ours in answers))
+
+    def _work(
+        self, states: Mapping[str, SharedState], questions: Iterable[_Question], now: datetime
+    ) -> _Work:
+        """Gather what there is to write."""
+        breakers = list(self._breakers.values())
+        tallies, uses = self._tallies(breakers)
+        return _Work(
+            missing=[breaker for breaker in breakers if breaker.name not in states],
+            declaring=[breaker for breaker in breakers if self._declares_anew(breaker, states)],
+            over=[state for state in states.values() if _is_over(state, now)],
+            news=list(self._news),
+            counts=self._counts(breakers),
+            asked=sorted({question.name for question in questions} & set(self._breakers)),
+            tallies=tallies,
+            uses=uses,
+        )
+
+    def _write_circuits(
+        self, session: Session, work: _Work, versions: dict[str, int], now: datetime
+    ) -> None:
+        for breaker in work.missing:
+            # One that was known and is gone comes back with a version that is news to all.
+            register(session, _newly_closed(breaker, versions), now=now)
+            versions.setdefault(str(breaker.name), 1)
+        for breaker in work.declaring:
+            declare(session, str(breaker.name), breaker.declared, now=now)
+        for state in work.over:
+            end_force(session, state.name, version=state.version, now=now)
+        for count in work.counts:
+            record_failures(session, count, now=now)
+        for item in work.news:
+            self._tell(session, item, versions, now)
+
+    def _take_trials(
+        self, session: Session, work: _Work, now: datetime
+    ) -> list[tuple[SharedState, bool]]:
+        """Ask for the trials that calls wait for: how each circuit stands, and whose trial it is.
+
+        After the news: the end of this process's last trial lets the next one begin.
+        """
+        limits = {name: self._breakers[name].thresholds.trial_seconds for name in work.asked}
+        answers = [
+            take_trial(session, name, seconds=seconds, now=now) for name, seconds in limits.items()
+        ]
+        return [(state, ours) for state, ours in answers if state is not None]
+
+    def _declares_anew(self, breaker: Breaker, states: Mapping[str, SharedState]) -> bool:
+        """Tell, once in a process, whether code gives other thresholds than the store has."""
+        name = str(breaker.name)
+        if name in self._declared or name not in states:
+            return False
+        self._declared.add(name)
+        return states[name].declared != breaker.declared
 
     def _counts(self, breakers: list[Breaker]) -> list[FailureCount]:
         """What is new of closed circuits; an open one keeps those that opened it."""
         return [
             FailureCount(
-                name=name,
+                name=str(breaker.name),
                 failures=breaker.fail_counter,
                 error=breaker.last_error if breaker.fail_counter else None,
-                version=self._versions[name],
+                version=known.version,
             )
             for breaker in breakers
-            if (name := str(breaker.name)) in self._versions
+            if (known := self._known.get(str(breaker.name))) is not None
             and breaker.current_state == STATE_CLOSED
-            and breaker.fail_counter != self._failures.get(name, 0)
+            and breaker.fail_counter != known.failures
         ]
 
-    def _write(self, session: Session, transition: Transition, versions: dict[str, int]) -> None:
-        name = transition.name
-        if transition.generation <= self._overtaken.get(name, -1):
-            return
-        if record_transition(session, transition, version=versions.get(name, 1)):
-            versions[name] = versions.get(name, 1) + 1
+    def _tallies(
+        self, breakers: list[Breaker]
+    ) -> tuple[dict[str, tuple[Tally, Tally]], dict[str, set[str]]]:
+        """Return every ten seconds all that each breaker has counted, what of it is new, and by
+        whom it was called.
+        """
+        if time.monotonic() - self._tallied_at < TALLY_SECONDS:
+            return {}, {}
+        self._tallied_at = time.monotonic()
+        tallies, uses = {}, {}
+        for breaker in breakers:
+            known = self._known.get(str(breaker.name))
+            total = breaker.tally
+            if known is not None and (new := total - known.tally):
+                tallies[str(breaker.name)] = (total, new)
+                if callers := breaker.take_callers():
+                    uses[str(breaker.name)] = callers
+        return tallies, uses
 
-    def _settle(
-        self, untold: list[Transition], counts: list[FailureCount], versions: dict[str, int]
+    def _tell(
+        self,
+        session: Session,
+        item: Transition | TrialEnd,
+        versions: dict[str, int],
+        now: datetime,
     ) -> None:
+        name = item.name
+        known = self._known.get(name, _Known())
+        version = versions.get(name, 1)
+        if isinstance(item, TrialEnd):
+            # It ends a trial of the generation that its lease began.
+            if item.generation == known.overtaken and known.lease is not None:
+                end_trial(session, item, version=version, lease=known.lease, now=now)
+            return
+        # What happened here since was decided elsewhere.
+        told = replace(item, at=item.at - self._clock_ahead)
+        if item.generation > known.overtaken and record_transition(session, told, version=version):
+            versions[name] = version + 1
+
+    def _remember(self, work: _Work, versions: Mapping[str, int]) -> None:
         """Remember what has been committed."""
-        self._versions = versions
-        self._failures |= {count.name: count.failures for count in counts}
-        self._failures |= {transition.name: transition.failures for transition in untold}
-        done = {id(transition) for transition in untold}
-        while self._untold and id(self._untold[0]) in done:
-            self._untold.popleft()
+        for name, version in versions.items():
+            self._known.setdefault(name, _Known()).version = version
+        for told in (*work.counts, *work.news):
+            if not isinstance(told, TrialEnd):
+                self._known.setdefault(told.name, _Known()).failures = told.failures
+        for name, (total, _) in work.tallies.items():
+            self._known[name].tally = total
+        done = {id(item) for item in work.news}
+        while self._news and id(self._news[0]) in done:
+            self._news.popleft()
+
+    def _answer(self, state: SharedState, now: datetime, *, ours: bool) -> None:
+        """Give a breaker the trial that it asked for, or what stands in the way."""
+        breaker = self._breakers[state.name]
+        seconds = _seconds_until(state.trial_until, now)
+        if not ours:
+            self._learn(state, now)
+            if seconds is not None:
+                breaker.deny_trial(seconds=seconds)
+            return
+        known = self._known.setdefault(state.name, _Known())
+        known.version, known.lease = state.version, state.trial_until
+        known.overtaken = breaker.grant_trial(
+            seconds=seconds or 0.0, successes=state.successes, opens=state.opens
+        )
 
     def _connected(self) -> Engine:
         if self._engine is None:
-            options = engine_options(self._database_url) | {"pool_size": 1, "max_overflow": 0}
+            options = engine_options(self._database_url, answer_seconds=ANSWER_SECONDS)
+            options |= {"pool_size": 1, "max_overflow": 0}
             self._engine = create_engine(self._database_url, **options)
         return self._engine
 
 
+def _seconds_ahead(session: Session) -> float:
+    """Return by how much this machine's clock is ahead; how long the answer took is no difference.
+
+    The other clock was read at some time between question and answer: where no difference at all
+    is among those that are possible, there is none.
+    """
+    asked = clock.now()
+    least = clock_difference(session, now=asked)
+    most = least + (clock.now() - asked).total_seconds()
+    return 0.0 if least <= 0 <= most else (least + most) / 2
+
+
+def _taken(questions: deque[_Question]) -> list[_Question]:
+    """Take all questions that wait by now."""
+    return [questions.popleft() for _ in range(len(questions))]
+
+
+def _is_over(state: SharedState, now: datetime) -> bool:
+    """Tell whether something is forced whose time is over."""
+    return state.control.force != Force.NONE and state.control.at(now) == Force.NONE
+
+
+def _seconds_until(moment: datetime | None, now: datetime) -> float | None:
+    """Return the seconds that are left; None for no end, or for one that has passed."""
+    left = (moment - now).total_seconds() if moment is not None else 0.0
+    return left if left > 0 else None
+
+
 def _open_for(state: SharedState, now: datetime) -> float:
     """Seconds that an open circuit stays so; never more than its time, however clocks differ."""
-    if state.opened_at is None:
-        return 0.0
-    left = state.open_seconds - (now - state.opened_at).total_seconds()
-    return min(max(left, 0.0), state.open_seconds)
+    left = _seconds_until(state.open_until, now) or 0.0
+    return min(left, state.open_seconds)
 
 
 def _newly_closed(breaker: Breaker, versions: Mapping[str, int]) -> SharedState:
@@ -222,4 +503,5 @@ def _newly_closed(breaker: Breaker, versions: Mapping[str, int]) -> SharedState:
         failure_threshold=breaker.fail_max,
         last_error=None,
         version=versions.get(name, 0) + 1,
+        declared=breaker.declared,
     )

@@ -288,6 +288,19 @@ def letter_figures(session: DbSession, *, now: datetime) -> LetterFigures:
     )
 
 
+def oldest_open(session: DbSession) -> datetime | None:
+    """Return when the oldest open letter's job failed; the first 10,001 are looked at."""
+    first = (
+        select(DeadLetter.failed_at)
+        .where(DeadLetter.resolved_at.is_(None))
+        .order_by(DeadLetter.id)
+        .limit(COUNT_CAP + 1)
+        .subquery()
+    )
+    found: datetime | None = session.scalar(select(func.min(first.c.failed_at)))
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Trouble:
     """Open letters that are the same trouble."""

@@ -10,7 +10,7 @@ from sqlalchemy import delete, select, update
 from webapp.actors import Actor
 from webapp.audit.service import record
 from webapp.audit.values import Change
-from webapp.db import DbSession
+from webapp.db import DbSession, gather_for_commit
 from webapp.dead_letters.fingerprint import fingerprint
 from webapp.dead_letters.masks import unmask
 from webapp.dead_letters.models import DeadLetter
@@ -21,6 +21,7 @@ from webapp.jobs.registry import find_job_type, parse_arguments
 from webapp.jobs.service import find_job, give_up_on
 from webapp.jobs.service import retry as retry_job
 from webapp.jobs.values import JobState
+from webapp.metrics import DLQ_ADDED, DLQ_RESOLVED, DLQ_RETRIES
 
 
 def write(session: DbSession, job_id: int, cause: Cause, *, now: datetime) -> DeadLetter:
@@ -42,7 +43,13 @@ def write(session: DbSession, job_id: int, cause: Cause, *, now: datetime) -> De
     letter.failed_at = now
     letter.resolved_at = letter.resolved_by = letter.resolution = letter.notes = None
     session.flush()
+    gather_for_commit(session, _count_added, job.type)
     return letter
+
+
+def _count_added(types: list[str]) -> None:
+    for name in types:
+        DLQ_ADDED.labels(name).inc()
 
 
 def resolve_by_success(session: DbSession, job_id: int, *, now: datetime) -> None:
@@ -107,7 +114,13 @@ def retry(
         raise ActionRefused(Refusal.UNIQUE_KEY_TAKEN, error.detail) from None
     held.letter.retry_count += 1
     session.flush()
+    gather_for_commit(session, _count_retried, held.letter.type)
     return held.letter
+
+
+def _count_retried(types: list[str]) -> None:
+    for name in types:
+        DLQ_RETRIES.labels(name).inc()
 
 
 def resolve(
@@ -276,4 +289,10 @@ def _close(
         reason=why,
         changes={"resolution": Change(None, how.value)},
     )
+    gather_for_commit(session, _count_resolved, letter.type)
     return letter
+
+
+def _count_resolved(types: list[str]) -> None:
+    for name in types:
+        DLQ_RESOLVED.labels(name).inc()

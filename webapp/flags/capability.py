@@ -29,6 +29,7 @@ from webapp.flags.snapshot import FlagStore, provide_store
 from webapp.flags.usage import UsageCounter
 from webapp.web.access import Principal
 from webapp.web.capability import Capability
+from webapp.web.limits import EXTENSION as LIMITS
 from webapp.web.menu import MenuEntry
 from webapp.web.transport import transport_of
 
@@ -77,6 +78,7 @@ def register_flag_store(app: Flask) -> None:
         authenticate=authenticate,
         public=settings.public_evaluation,
         admits=transport_of(settings).admits,
+        limit=app.extensions[LIMITS],
     )
 
 

@@ -26,6 +26,7 @@ from webapp.flags.evaluation import Ready
 from webapp.flags.sampling import SubjectSample, joined
 from webapp.flags.values import MAX_NAME, Decision
 from webapp.logs import get_logger
+from webapp.metrics import FLAG_EVALUATIONS
 
 log = get_logger(__name__)
 
@@ -144,6 +145,7 @@ class UsageCounter:
                 except Exception as error:  # noqa: BLE001  # whatever it is, evaluation goes on
                     self._note_failure(error)
                     return False
+                _meter(part)
                 self._forget(part)
             self._uses = {}
             if self._failing:
@@ -219,6 +221,11 @@ class UsageCounter:
         if not self._failing:
             log.warning("flag_usage_not_told", error=type(error).__name__, rows=len(self._counts))
         self._failing = True
+
+
+def _meter(told: UsageBatch) -> None:
+    for key, number in told.counts.items():
+        FLAG_EVALUATIONS.labels(key.flag, str(key.enabled).lower(), key.reason).inc(number)
 
 
 def _hour_of(when: datetime) -> datetime:

@@ -49,6 +49,10 @@ _LEVELS = {
 }
 
 _Block = AbstractContextManager[None] | AbstractAsyncContextManager[None]
+# The retry of a call that was told to wait comes just as the pause of all calls ends; a hair too
+# early, and it would be refused for nothing.
+MOMENT = 0.1
+
 _blocks: ContextVar[tuple[_Block, ...]] = ContextVar("blocks", default=())
 
 
@@ -89,7 +93,7 @@ class Guard(Requests):
         self.timeout = timeout
         self.fallback = fallback
         self._thresholds = thresholds
-        self._wait = wait
+        self._wait = max(wait, MOMENT)
         self._attempts = None if retry is None else Attempts(name, retry)
 
     def __call__(self, function: Function) -> Function:

@@ -59,6 +59,11 @@ def queue_stats(session: DbSession, *, now: datetime) -> QueueStats:
     )
 
 
+def queue_depths(session: DbSession) -> Mapping[str, Mapping[str, int]]:
+    """Count the unfinished jobs of each queue by state, in one statement and up to the cap."""
+    return _unfinished(session)[0]
+
+
 _Counts = dict[str, dict[str, int]]
 
 

@@ -1,25 +1,183 @@
-"""The rate limits of this process, by name; a name without a limit costs nothing."""
+"""The rate limits of this process, by name; a name without a limit costs nothing.
+
+Equal names share one limit.  Where the application has been set up, rules and pauses are those of
+all processes; before that (a script, a test of a rule) each process is alone.
+"""
+
+import atexit
+import os
+import threading
+import weakref
+from collections.abc import Mapping
+
+from webapp import clock
+from webapp.errors import Invalid
+from webapp.limits.limit import RateLimit
+from webapp.limits.policy import API_RULE, check_rule
+from webapp.limits.sharing import Sharing
+from webapp.limits.stores import ProcessStore, RedisStore
+from webapp.limits.values import LimitStats, Rule, Usage
+
+# A limit that is new in this process waits this long for its rule.
+FIRST_LOOK_SECONDS = 0.05
+LAST_WORD_SECONDS = 1.0
+
+#: Rules that the program itself sets, for whatever registry is in use.
+_by_code: dict[str, Rule | None] = {}
 
 
-class RateLimit:
-    """How often calls under one name may be made."""
+class LimitRegistry:
+    """All rate limits of one process; without ``database_url`` it keeps them to itself.
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    Without ``redis_url`` each process has its share.  ``api`` is the rule of sources of that kind
+    that have none of their own.
+    """
 
-    def acquire(self, *, wait: float = 0.0) -> None:
-        """Count a call, after up to ``wait`` seconds; ``Throttled`` where it may not be made."""
+    def __init__(
+        self,
+        database_url: str | None = None,
+        redis_url: str = "",
+        api: Rule = API_RULE,
+    ) -> None:
+        self.api = api
+        self._limits: dict[str, RateLimit] = {}
+        self._adding = threading.Lock()
+        self._alone = ProcessStore()
+        self._redis = RedisStore(redis_url, self._alone) if redis_url else None
+        self._sharing = (
+            Sharing(database_url, self._limits, self._alone, api) if database_url else None
+        )
+        _registries.add(self)
 
-    async def acquire_async(self, *, wait: float = 0.0) -> None:
-        """Count a call as :meth:`acquire` does, without holding the event loop."""
+    def get(self, name: str) -> RateLimit:
+        """Return the limit ``name``."""
+        limit = self._limits.get(name) or self._add(name)
+        if self._sharing is not None and not self._sharing.running:
+            self._sharing.start()
+        return limit
 
-    def pause(self, seconds: float) -> None:
-        """Let no call through for so long, since the other side said so; shared as counts are."""
+    def set_rule(self, name: str, rule: Rule | None) -> None:
+        """Set the rule of a name, where this process knows it."""
+        if name in self._limits:
+            self._limits[name].set_rule(rule)
+
+    def rules_by_code(self) -> Mapping[str, Rule | None]:
+        """Return the rules that the program itself has set in this process."""
+        return dict(_by_code)
+
+    def usage(self, rules: Mapping[str, Rule]) -> dict[str, Usage] | None:
+        """Return what all processes have used of each rule; None where only they know."""
+        return self._redis.usage(rules) if self._redis else None
+
+    def get_stats(self) -> dict[str, LimitStats]:
+        """Return how each limit that this process uses stands; counts are this process's own."""
+        limits = dict(self._limits)
+        rules = {name: limit.rule for name, limit in limits.items() if limit.rule}
+        used = self.usage(rules) or self._alone.usage(rules)
+        return {
+            name: _stats(limit, used.get(name, Usage(0, None))) for name, limit in limits.items()
+        }
+
+    def look(self, *, seconds: float) -> None:
+        """Tell and learn now, within so many seconds."""
+        if self._sharing is not None:
+            self._sharing.start()
+            self._sharing.look(seconds=seconds)
+
+    def close(self) -> None:
+        """Tell other processes what they do not know yet, and stop listening to them."""
+        if self._sharing is not None:
+            self._sharing.stop(seconds=LAST_WORD_SECONDS)
+
+    def begin_process(self) -> None:
+        """Make ready for use in a forked child, where only the forking thread lives on."""
+        self._adding = threading.Lock()
+        self._alone.begin_process()
+        for limit in self._limits.values():
+            limit.begin_process()
+        if self._sharing is not None:
+            self._sharing.begin_process()
+
+    def _add(self, name: str) -> RateLimit:
+        with self._adding:
+            if name in self._limits:
+                return self._limits[name]
+            share = self._sharing.wake if self._sharing else None
+            store = self._redis or self._alone
+            limit = RateLimit(name, store, _by_code.get(name), share=share)
+            self._limits[name] = limit
+        self.look(seconds=FIRST_LOOK_SECONDS)
+        return limit
 
 
-_limits: dict[str, RateLimit] = {}
+def _stats(limit: RateLimit, usage: Usage) -> LimitStats:
+    rule, pause = limit.rule, limit.pause_left()
+    return LimitStats(
+        name=limit.name,
+        limit=rule,
+        used=usage.used if rule else 0,
+        left=max(0, rule.calls - usage.used) if rule else None,
+        reset=usage.reset if rule else None,
+        blocked=limit.counts,
+        pause=pause if pause and pause.until > clock.now() else None,
+    )
+
+
+_registries: weakref.WeakSet[LimitRegistry] = weakref.WeakSet()
+
+
+class _Current:
+    """The registry that :func:`rate_limit` asks: that of the application set up last."""
+
+    def __init__(self) -> None:
+        self.registry = LimitRegistry()
+
+
+_current = _Current()
+
+
+def use_registry(registry: LimitRegistry) -> None:
+    """Make a registry the one of this process; the one before stops sharing."""
+    _current.registry.close()
+    _current.registry = registry
+
+
+def current_registry() -> LimitRegistry:
+    """Return the registry of this process."""
+    return _current.registry
 
 
 def rate_limit(name: str) -> RateLimit:
     """Return the rate limit of the calls under ``name``; equal names share one."""
-    return _limits.get(name) or _limits.setdefault(name, RateLimit(name))
+    return _current.registry.get(name)
+
+
+def set_rate_limit(name: str, calls: int, seconds: int) -> None:
+    """Limit the calls under ``name`` to so many within any so many seconds; 0 calls: no limit.
+
+    In force in each process that says so; what a source says of itself goes before it.
+    """
+    checked, window = check_rule(calls, seconds)
+    if checked is None:
+        raise Invalid.field("calls", "Say how many calls.")
+    rule = Rule(checked, window) if checked and window else None
+    _by_code[name] = rule
+    _current.registry.set_rule(name, rule)
+
+
+def get_stats() -> dict[str, LimitStats]:
+    """Return how each limit that this process uses stands, by name."""
+    return _current.registry.get_stats()
+
+
+def _begin_process() -> None:
+    for registry in list(_registries):
+        registry.begin_process()
+
+
+def _end_process() -> None:
+    _current.registry.close()
+
+
+os.register_at_fork(after_in_child=_begin_process)
+atexit.register(_end_process)

@@ -62,7 +62,7 @@ def get_overview(session: DbSession, *, now: datetime) -> Overview:
         select(
             alive_count(now=now),
             alive_count(now=now, scheduling=True),
-            breaker_queries.open_count(),
+            breaker_queries.open_count(now=now),
         )
     ).one()
     troubles = open_troubles(session, now=now)

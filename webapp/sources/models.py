@@ -18,6 +18,9 @@ class Source(Base):
     kind: Mapped[str] = mapped_column(String(16))
     location: Mapped[str] = mapped_column(String(1000))
     key_field: Mapped[str] = mapped_column(String(255))
+    # How often it may be called; none for the default of its kind, and 0 calls for no limit.
+    rate_limit: Mapped[int | None]
+    rate_window: Mapped[int | None]
     # Kept by each batch in its own transaction, since counting a million rows is not free.
     record_count: Mapped[int] = mapped_column(BigId, default=0)
     created_at: Mapped[datetime] = mapped_column(UtcTime)

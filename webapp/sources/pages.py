@@ -10,6 +10,7 @@ from webapp.clock import now
 from webapp.db import db
 from webapp.errors import FieldErrors, Invalid
 from webapp.jobs.service import enqueue
+from webapp.limits.stats import stats_of_sources
 from webapp.roles import Role
 from webapp.sources import queries
 from webapp.sources.previews import Preview, preview
@@ -28,8 +29,16 @@ SAMPLE = 10
 def index() -> Response:
     """List the sources with their last runs."""
     text = read_search()
+    moment = now()
     sources = queries.list_sources(db.session, text=text)
-    return render("sources/index.html", "sources/_table.html", sources=sources, q=text, now=now())
+    return render(
+        "sources/index.html",
+        "sources/_table.html",
+        sources=sources,
+        limits=stats_of_sources(db.session, [view.source for view in sources], now=moment),
+        q=text,
+        now=moment,
+    )
 
 
 @blueprint.get("/new")
@@ -63,10 +72,12 @@ def create() -> BaseResponse:
 @blueprint.get("/<name>")
 @requires(Role.VIEWER)
 def show(name: str) -> Response:
-    """Show one source: its runs, what it rejected, and its first records."""
+    """Show one source: its runs, its rate limit, what it rejected, and its first records."""
+    moment = now()
     source = find_source(db.session, name)
     page = queries.runs_of(db.session, source, read_cursor())
-    latest = queries.latest_run(db.session, source)
+    newest_page = page.newer is None
+    latest = next(iter(page.rows), None) if newest_page else queries.latest_run(db.session, source)
     return render(
         "sources/show.html",
         "sources/_activity.html",
@@ -75,7 +86,8 @@ def show(name: str) -> Response:
         latest=latest,
         rejected=queries.rejected_rows(db.session, latest.id, SAMPLE) if latest else (),
         records=queries.first_records(db.session, source, SAMPLE),
-        now=now(),
+        limit=stats_of_sources(db.session, [source], now=moment)[name],
+        now=moment,
         **neighbours(page),
     )
 

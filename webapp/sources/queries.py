@@ -127,6 +127,12 @@ def success_rate(session: DbSession, since: datetime) -> float | None:
     return 100 * good / total if total else None
 
 
+def records_by_kind(session: DbSession) -> dict[str, int]:
+    """Return how many records there are of each kind of source."""
+    rows = session.execute(select(Source.kind, func.sum(Source.record_count)).group_by(Source.kind))
+    return {kind: int(number) for kind, number in rows}
+
+
 def first_records(session: DbSession, source: Source, limit: int) -> Sequence[Record]:
     """Return the first records of a source by key."""
     return session.scalars(

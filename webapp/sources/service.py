@@ -16,8 +16,11 @@ from sqlalchemy.exc import IntegrityError
 from webapp.actors import Actor
 from webapp.audit.service import record
 from webapp.audit.values import Change
-from webapp.db import DbSession, Json
+from webapp.db import DbSession, Json, gather_for_commit
 from webapp.errors import Invalid, NotFound
+from webapp.limits.policy import check_rule
+from webapp.limits.values import MAX_REASON
+from webapp.sources.counting import End, Read, count_ends, count_read
 from webapp.sources.locations import check_location
 from webapp.sources.mapping import KEY_LENGTH, MappedRow, Standing, check_columns, compare, map_row
 from webapp.sources.models import EtlRun, Record, RejectedRecord, Source
@@ -68,6 +71,60 @@ def create_source(
         subject="source",
         name=name,
         changes={"location": Change(None, location), "key_field": Change(None, key_field)},
+    )
+    return source
+
+
+def set_rate_limit(  # noqa: PLR0913 - all but the first two are named at the call
+    session: DbSession,
+    name: str,
+    *,
+    calls: int | None,
+    seconds: int | None,
+    by: Actor,
+    now: datetime,
+    reason: str,
+) -> Source:
+    """Say how often a source may be called; every process follows within two seconds.
+
+    Neither number means the default of its kind, 0 calls no limit; the same again changes nothing.
+    """
+    errors: dict[str, Sequence[str]] = {}
+    try:
+        calls, seconds = check_rule(calls, seconds)
+    except Invalid as error:
+        errors |= error.errors
+    if not reason.strip():
+        errors["reason"] = ["Say why, for whoever reads the audit."]
+    elif len(reason) > MAX_REASON:
+        errors["reason"] = [f"Use at most {MAX_REASON} characters."]
+    if errors:
+        field, messages = next(iter(errors.items()))
+        raise Invalid(f"{field}: {messages[0]}", errors)
+    # Locked, so that the audit has what was there before, whoever writes at the same time.
+    wanted = select(Source).where(Source.name == name).with_for_update()
+    source = session.scalar(wanted.execution_options(populate_existing=True))
+    if source is None:
+        raise NotFound(f"There is no source {name!r}.")
+    before = (source.rate_limit, source.rate_window)
+    if before == (calls, seconds):
+        return source
+    source.rate_limit, source.rate_window = calls, seconds
+    session.flush()
+    names = ("rate_limit", "rate_window")
+    record(
+        session,
+        by=by,
+        at=now,
+        action="source.limited",
+        subject="source",
+        name=name,
+        reason=reason,
+        changes={
+            field: Change(old, new)
+            for field, old, new in zip(names, before, (calls, seconds), strict=True)
+            if old != new
+        },
     )
     return source
 
@@ -140,6 +197,8 @@ def ingest_batch(session: DbSession, run_id: int, batch: Batch, *, now: datetime
     run.rejected += len(rejected)
     run.checkpoint = batch.end.to_json()
     session.flush()
+    read = Read(source.kind, len(rows) + len(rejected), comparison.inserted, len(rejected))
+    gather_for_commit(session, count_read, read)
     return run
 
 
@@ -233,6 +292,7 @@ def finish_run(session: DbSession, run_id: int, *, now: datetime) -> EtlRun:
     run.status = RunStatus.FAILED if failed else RunStatus.SUCCEEDED
     run.ended_at = now
     session.flush()
+    _count_end(session, run, now)
     return run
 
 
@@ -242,3 +302,10 @@ def cancel_run(session: DbSession, run_id: int, *, now: datetime) -> None:
     run.status = RunStatus.CANCELED
     run.ended_at = now
     session.flush()
+    _count_end(session, run, now)
+
+
+def _count_end(session: DbSession, run: EtlRun, now: datetime) -> None:
+    kind = session.get_one(Source, run.source_id).kind
+    ended = End(kind, run.status, (now - run.started_at).total_seconds())
+    gather_for_commit(session, count_ends, ended)

@@ -17,7 +17,7 @@ from webapp.errors import Forbidden
 from webapp.settings import ANY_HOST, Settings
 
 # Asked by supervisors and collectors, by address and from inside; none of them tells a secret.
-PROBES: Final = frozenset({"/health", "/ready", "/metrics"})
+PROBES: Final = frozenset({"/health", "/ready", "/metrics", "/observability/metrics"})
 
 _EXTENSION: Final = "transport"
 _DEFAULT_PORT: Final = 443

@@ -1,6 +1,7 @@
 """``flask worker``: Huey's consumer by options that speak of queues and jobs."""
 
 import os
+import socket
 import sys
 from typing import NoReturn
 
@@ -34,7 +35,8 @@ def worker(
     *, queues: tuple[str, ...], workers: int, name: str, burst: bool, scheduler: bool
 ) -> None:
     """Run jobs: the consumer of the Procfile, in this process's place."""
-    if Settings.from_environment().queue_backend == "immediate":
+    settings = Settings.from_environment()
+    if settings.queue_backend == "immediate":
         message = "QUEUE_BACKEND is immediate: each job runs in the process that enqueues it."
         raise click.ClickException(message)
     wanted = {
@@ -42,6 +44,8 @@ def worker(
         "WORKER_NAME": _checked_name(name),
         "WORKER_BURST": "true" if burst else "",
         "WORKER_SCHEDULER": "" if scheduler else "false",
+        "PROMETHEUS_MULTIPROC_DIR": os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+        or str(settings.instance_dir / "metrics" / socket.gethostname()),
     }
     # What the command does not say, the environment may.
     given = {variable: value for variable, value in wanted.items() if value}

@@ -87,6 +87,16 @@ def last_beat(session: DbSession) -> datetime | None:
     return session.scalar(select(func.max(Worker.beat_at)).where(Worker.stopped_at.is_(None)))
 
 
+def living_processes(session: DbSession, *, now: datetime) -> int:
+    """Count the processes of all living workers that run jobs; threads of one are one process."""
+    rows = session.execute(
+        select(Worker.kind, Worker.processes).where(
+            Worker.beat_at > now - GONE_AFTER, Worker.stopped_at.is_(None)
+        )
+    )
+    return sum(row.processes if row.kind == "process" else 1 for row in rows)
+
+
 def neighbours(session: DbSession, place: str, *, now: datetime) -> dict[str, int]:
     """Return the process id of each worker of this place that has not said farewell."""
     rows = session.execute(

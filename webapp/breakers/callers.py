@@ -1,0 +1,21 @@
+"""Who makes the calls of this context: a type of job, where one runs."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from webapp.breakers.values import MAX_NAME
+
+_caller: ContextVar[str | None] = ContextVar("breaker_caller", default=None)
+
+present_caller = _caller.get
+
+
+@contextmanager
+def calling_as(name: str) -> Iterator[None]:
+    """Have the breakers that are used inside know who used them."""
+    token = _caller.set(name[:MAX_NAME])
+    try:
+        yield
+    finally:
+        _caller.reset(token)
