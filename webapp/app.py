@@ -42,6 +42,7 @@ from webapp.web.problems import register_problems
 from webapp.web.requests import register_requests
 from webapp.web.security import register_proxies, register_security
 from webapp.web.theme import register_theme
+from webapp.web.transport import register_transport
 from webapp.workers.capability import workers
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -86,6 +87,7 @@ def create_app(settings: Settings) -> Flask:
     register_request_metrics(app)
     register_requests(app)
     register_problems(app)
+    register_transport(app, settings)
     register_limits(app, settings)
     register_security(app, settings)
     register_access(app)

@@ -31,7 +31,7 @@ from webapp.flags.snapshot import FlagStore, provide_store
 from webapp.flags.usage import UsageCounter, UsageSink
 from webapp.health import api as health_api
 from webapp.logs import configure_logs
-from webapp.settings import Settings, SettingsError
+from webapp.settings import ANY_HOST, Settings, SettingsError
 from webapp.web.access import PROGRAMS_ONLY, Principal, register_access
 from webapp.web.aliases import register_aliases
 from webapp.web.limits import EXTENSION as LIMITS
@@ -39,6 +39,7 @@ from webapp.web.limits import register_limits
 from webapp.web.problems import register_problems
 from webapp.web.requests import register_requests
 from webapp.web.security import register_proxies, register_security
+from webapp.web.transport import register_transport, transport_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +68,11 @@ def create_edge_from_environment() -> Flask:
 def edge_settings(environ: Mapping[str, str]) -> Settings:
     """Read the settings; nothing is signed here, so any secret will do where none is given.
 
+    So will any host name: there is no page whose links a false one could turn elsewhere.
     Nor is anything kept where the flags come from elsewhere: a read-only folder will do.
     """
     given = {name: value for name, value in environ.items() if value.strip()}
-    ours = {"SECRET_KEY": secrets.token_urlsafe(48)}
+    ours = {"SECRET_KEY": secrets.token_urlsafe(48), "ALLOWED_HOSTS": ANY_HOST}
     if given.keys() & {"EDGE_UPSTREAM", "REDIS_URL", "DATABASE_URL"}:
         ours["INSTANCE_DIR"] = tempfile.gettempdir()
     return Settings.from_environment(ours | given)
@@ -103,6 +105,7 @@ def create_edge(settings: Settings) -> Flask:
     provide_store(store, lambda: store)
     register_requests(app)
     register_problems(app)
+    register_transport(app, settings)
     register_limits(app, replace(settings, redis_url=""))
     register_security(app, settings)
     register_access(app)
@@ -114,6 +117,7 @@ def create_edge(settings: Settings) -> Flask:
         store,
         authenticate=authenticate,
         public=settings.public_evaluation,
+        admits=transport_of(settings).admits,
         limit=app.extensions[LIMITS],
     )
     register_proxies(app, settings)

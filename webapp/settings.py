@@ -22,9 +22,13 @@ QUEUE_BACKENDS = ("sqlite", "redis", "immediate")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 MIN_SECRET_BYTES = 32
 WORKER_NAME = re.compile(r"[A-Za-z0-9._-]{0,100}")
+#: Stands in ALLOWED_HOSTS for all of them.
+ANY_HOST = "*"
 
 _HEADER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9_-][a-z0-9_.-]*)(:[0-9]{1,5})?")
+_HOST_NAME = re.compile(r"\[[0-9a-f:.]+\]|[a-z0-9_-][a-z0-9_.-]*")
+_MOST_PORT = 65_535
 # At least 24 bytes in base64, and hardly more than 64.
 _WEBHOOK_SECRET = re.compile(
     r"whsec_([A-Za-z0-9+/]{4}){8,21}([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?"
@@ -50,7 +54,7 @@ class Settings:
 
     environment: str = _setting(
         "ENVIRONMENT",
-        "development, test or production; production demands SECRET_KEY",
+        "development, test or production; production demands SECRET_KEY and ALLOWED_HOSTS",
         "development",
     )
     instance_dir: Path = _setting(
@@ -211,7 +215,18 @@ class Settings:
         "SESSION_IDLE_SECONDS", "seconds of idleness after which a person is signed out", 43200.0
     )
     https: bool = _setting(
-        "FORCE_HTTPS", "the console is served over HTTPS: cookies are Secure", default=False
+        "FORCE_HTTPS",
+        "answer over HTTPS only: plain HTTP is redirected, cookies are Secure",
+        default=False,
+    )
+    https_strict: bool = _setting(
+        "HTTPS_STRICT", "refuse plain HTTP instead of redirecting it", default=False
+    )
+    https_port: int = _setting("HTTPS_PORT", "port that plain HTTP is redirected to", 443)
+    allowed_hosts: tuple[str, ...] = _setting(
+        "ALLOWED_HOSTS",
+        "comma-separated names that the console is served under; * is any, production demands it",
+        (),
     )
     trusted_hops: int = _setting(
         "TRUSTED_PROXIES", "number of proxies in front whose X-Forwarded-* headers count", 0
@@ -259,6 +274,7 @@ class Settings:
             "database_url": database_url,
             "queue_backend": backend,
             "secret_key": self.secret_key or _kept_secret(instance_dir / "secret_key"),
+            "allowed_hosts": tuple(host.lower() for host in self.allowed_hosts),
             "outbound_allow_hosts": tuple(host.lower() for host in self.outbound_allow_hosts),
         }
         return type(self)(**values)
@@ -369,9 +385,25 @@ def _complaints(settings: Settings) -> list[str]:
         for host in settings.outbound_allow_hosts
         if not _HOST.fullmatch(host.lower())
     ]
+    problems += _https_complaints(settings)
     problems += _database_complaints(settings.database_url)
     problems += _secret_complaints(settings)
     problems += _callback_complaints(settings.callback_secret)
+    return problems
+
+
+def _https_complaints(settings: Settings) -> list[str]:
+    problems = [
+        f"ALLOWED_HOSTS: {host!r} is not a name such as console.example, without a port"
+        for host in settings.allowed_hosts
+        if host != ANY_HOST and not _HOST_NAME.fullmatch(host.lower())
+    ]
+    if settings.is_production and not settings.allowed_hosts:
+        problems.append("ALLOWED_HOSTS: is needed where ENVIRONMENT is production; * is any host")
+    if settings.https_strict and not settings.https:
+        problems.append("HTTPS_STRICT: says nothing unless FORCE_HTTPS is true")
+    if not 0 < settings.https_port <= _MOST_PORT:
+        problems.append(f"HTTPS_PORT: must be a port from 1 to {_MOST_PORT}")
     return problems
 
 

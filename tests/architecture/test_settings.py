@@ -67,6 +67,13 @@ def test_every_other_variable_that_is_read_is_described() -> None:
     )
 
 
+def test_every_variable_of_the_compose_files_is_described() -> None:
+    text = "".join(path.read_text() for path in ROOT.glob("docker-compose*.yml"))
+    named = set(re.findall(r"\$\{([A-Z_]+)", text))
+    settings = {field.metadata["name"] for field in fields(Settings)}
+    assert named - settings - set(section("The processes")) == set(section("The compose files"))
+
+
 def files_in(path: Path) -> list[Path]:
     if path.is_dir():
         return [item for item in sorted(path.iterdir()) if item.suffix in {".py", ".sh"}]

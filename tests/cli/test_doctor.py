@@ -111,7 +111,8 @@ def test_a_broker_that_answers_is_none(
 
 
 def test_jobs_inside_the_web_process_are_a_problem_in_production(app: Flask, private: Path) -> None:
-    settings = make_settings(private, ENVIRONMENT="production", QUEUE_BACKEND="immediate")
+    production = {"ENVIRONMENT": "production", "ALLOWED_HOSTS": "console.example"}
+    settings = make_settings(private, QUEUE_BACKEND="immediate", **production)
     assert not findings(app, settings)["queue"].good
 
 
@@ -150,5 +151,6 @@ def test_all_invalid_settings_are_told_at_once(private: Path) -> None:
     assert seen.stderr.splitlines() == [
         "Invalid settings:",
         "  - JOB_MAX_LOSSES: 'many' is not a whole number",
+        "  - ALLOWED_HOSTS: is needed where ENVIRONMENT is production; * is any host",
         "  - SECRET_KEY: must be at least 32 bytes, is 5",
     ]

@@ -397,8 +397,9 @@ def end(app: Flask) -> None:
     if (publisher := app.extensions.get("token_publisher")) is not None:
         publisher.stop()
         provide_publisher(None)
-    with app.app_context():
-        db.engine.dispose()
+    if "sqlalchemy" in app.extensions:
+        with app.app_context():
+            db.engine.dispose()
 
 
 @pytest.fixture

@@ -152,6 +152,20 @@ def test_a_redirect_is_followed_and_what_it_leads_to_is_judged(
 
 
 @BOTH
+@pytest.mark.parametrize(
+    "host", ["[::ffff:127.0.0.1]", "[::1]", "2130706433", "0.0.0.0", "localhost", "inside.example"]
+)
+def test_no_redirect_leads_inside_however_it_is_written(
+    net: Net, server: Server, other: Server, exchange: Exchange, host: str
+) -> None:
+    net.names["inside.example"] = [["127.0.0.1"]]
+    server.answers = [answer("302 Found", f"Location: http://{host}:{other.port}/")]
+    with pytest.raises(AddressRefused):
+        exchange("GET", server.url, TRUSTED)
+    assert other.received == []
+
+
+@BOTH
 def test_a_redirect_to_the_same_address_stays_trusted(server: Server, exchange: Exchange) -> None:
     server.answers = [answer("302 Found", "Location: /moved"), OK]
     assert exchange("GET", server.url, TRUSTED).status_code == 200

@@ -31,6 +31,7 @@ from webapp.web.access import Principal
 from webapp.web.capability import Capability
 from webapp.web.limits import EXTENSION as LIMITS
 from webapp.web.menu import MenuEntry
+from webapp.web.transport import transport_of
 
 EXTENSION: Final = "flag_store"
 
@@ -76,6 +77,7 @@ def register_flag_store(app: Flask) -> None:
         store,
         authenticate=authenticate,
         public=settings.public_evaluation,
+        admits=transport_of(settings).admits,
         limit=app.extensions[LIMITS],
     )
 

@@ -7,7 +7,7 @@ here: flags and tokens are what this process has in memory.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Final
@@ -51,20 +51,22 @@ _HEADERS: Final = [
 class EvaluationShortCut:
     """A WSGI application before another: ``authenticate`` says what a bearer token is worth.
 
-    ``public`` lets everybody evaluate who shows neither a token nor a cookie.  ``limit`` counts;
-    who has had all is refused by the views.
+    ``public`` lets everybody evaluate who shows neither a token nor a cookie.  ``admits`` says
+    whether a request came over HTTPS and to our name, where it must; ``limit`` counts: who has had
+    all is refused by the views.
     """
 
     behind: WSGIApplication
     store: FlagStore
     authenticate: Authenticator
     public: bool
+    admits: Callable[[WSGIEnvironment], bool]
     limit: EvaluationLimit
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer an evaluation, hand on everything else."""
         name = _flag_asked(environ)
-        if name is None:
+        if name is None or not self.admits(environ):
             return self.behind(environ, start_response)
         request_id = id_to_use(environ.get("HTTP_X_REQUEST_ID", ""))
         # As bound_contextvars, at a third of its cost.

@@ -3,17 +3,19 @@
 import random
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 import structlog
 from flask import Flask, Response, current_app, g, request
-from werkzeug.exceptions import BadRequest
+from werkzeug.exceptions import BadRequest, HTTPException
 from werkzeug.routing import IntegerConverter, Map
 
 from webapp.db import MOST_ID, mark_writing
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{8,128}\Z")
 View = TypeVar("View", bound=Callable[..., object])
+_PIECE = 65_536
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -31,6 +33,7 @@ def register_requests(app: Flask) -> None:
     app.url_map.merge_slashes = False
     app.before_request(_begin)
     app.after_request(_name)
+    app.after_request(_read_out)
     app.teardown_request(_end)
 
 
@@ -102,6 +105,19 @@ def _end(error: BaseException | None) -> None:
     """Leave nothing of this request to whatever its thread does next."""
     del error
     mark_writing(writing=False)
+
+
+def _read_out(response: Response) -> Response:
+    """Take what is left of a body that was refused unread.
+
+    The server would close the connection upon it, and a proxy that is still sending would tell of
+    that instead of our answer.  No more is read than of a body that is taken.
+    """
+    if request.method not in SAFE_METHODS:
+        with suppress(HTTPException, OSError):
+            while request.stream.read(_PIECE):
+                pass
+    return response
 
 
 def _name(response: Response) -> Response:
