@@ -22,6 +22,8 @@ PUBLIC_ROUTES = {
     ("GET", "/ready"),
     ("GET", "/sign-in"),
     ("POST", "/sign-in"),
+    # Signing in, for programs.
+    ("POST", "/api/v1/auth/token"),
     ("POST", "/sign-out"),
 }
 # Open to viewers, and to everybody where FF_PUBLIC_EVALUATION says so.

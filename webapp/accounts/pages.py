@@ -30,6 +30,8 @@ from webapp.accounts.service import (
     sign_out_everywhere,
 )
 from webapp.accounts.sign_in import Try, accept_try, count_try, refuse_try, throttled
+from webapp.accounts.signatures import signing_key
+from webapp.accounts.signed_tokens import SignedTokens
 from webapp.accounts.token_publishing import (
     TokenPublisher,
     keep_tokens_published,
@@ -73,7 +75,8 @@ def setup(app: Flask) -> None:
     login_manager.init_app(app)
     settings: Settings = app.extensions["settings"]
     tokens = DatabaseTokens(settings.database_url)
-    book = TokenBook(tokens)
+    key = signing_key(settings.secret_key)
+    book = TokenBook(SignedTokens(tokens, tokens.standings, key=key))
     publisher = None
     if settings.redis_url:
         publisher = TokenPublisher(tokens.published, RedisTokens(settings.redis_url))
@@ -85,7 +88,7 @@ def setup(app: Flask) -> None:
         grant = book.grant(text, clock.now())
         if grant is None:
             return None
-        return Principal("token", grant.name, grant.role, grant.environment, grant.expires_at)
+        return Principal(grant.kind, grant.name, grant.role, grant.environment, grant.expires_at)
 
     app.extensions["token_book"] = book
     app.extensions["token_publisher"] = publisher
@@ -122,7 +125,7 @@ def enter() -> BaseResponse:
     username = request.form.get("username", "")
     password = request.form.get("password", "")
     try:
-        attempt = _tried(username, password)
+        attempt = tried(username, password)
     except Throttled as error:
         return _sign_in_form(target, username, problem=error)
     except Invalid as error:
@@ -159,7 +162,7 @@ def set_password() -> BaseResponse:
     new = request.form.get("password", "")
     try:
         _check_new_password(new, request.form.get("repeated", ""), person.username)
-        attempt = _tried(person.username, request.form.get("current", ""), field="current")
+        attempt = tried(person.username, request.form.get("current", ""), field="current")
         change_password(db.session, person.id, new, by=actor(), now=clock.now())
     except (Invalid, Throttled) as error:
         db.session.rollback()
@@ -196,7 +199,7 @@ def _parted(answer: BaseResponse) -> BaseResponse:
     return answer
 
 
-def _tried(username: str, password: str, *, field: str = "password") -> Try:
+def tried(username: str, password: str, *, field: str = "password") -> Try:
     """Count a try, compare the password outside any transaction, and settle the try.
 
     A good try is settled in the transaction that is left open.
