@@ -23,6 +23,7 @@ from webapp.retries.capability import retries
 from webapp.schedules.capability import schedules
 from webapp.settings import Settings
 from webapp.sources.capability import sources
+from webapp.system.capability import system
 from webapp.telemetry.capability import telemetry
 from webapp.web.access import register_access
 from webapp.web.assets import register_assets
@@ -54,6 +55,7 @@ CAPABILITIES = (
     sources,
     audit,
     accounts,
+    system,
     health,
     outbound,
     retries,

@@ -37,6 +37,7 @@ EVALUATION_ROUTES = {
 VIEWER_WRITES = {
     ("POST", "/api/v1/feature-flags/<name>/explain"),
     ("POST", "/account/password"),
+    ("POST", "/account/sessions/<handle>/end"),
     ("POST", "/account/sign-out-everywhere"),
     # What a process counted that evaluates elsewhere, as whoever evaluates here is counted.
     ("POST", "/api/v1/feature-flags/usage"),

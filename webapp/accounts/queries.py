@@ -117,8 +117,8 @@ def session_account(
     session: DbSession, user_id: int, epoch: int, session_id: str, *, now: datetime
 ) -> Account | None:
     """Return who a session belongs to, or None where it has ended."""
-    user = session.scalar(
-        select(User)
+    found = session.execute(
+        select(User, UserSession.last_used_at)
         .join(UserSession, UserSession.user_id == User.id)
         .where(
             User.id == user_id,
@@ -127,12 +127,11 @@ def session_account(
             UserSession.id == session_id,
             UserSession.started_at > now - SESSION_LIFETIME,
         )
-    )
-    return account_of(user) if user else None
+    ).one_or_none()
+    return _account(*found) if found else None
 
 
-def account_of(user: User) -> Account:
-    """Return what others may see of an account."""
+def _account(user: User, last_used_at: datetime | None) -> Account:
     return Account(
         id=user.id,
         username=user.username,
@@ -140,6 +139,7 @@ def account_of(user: User) -> Account:
         epoch=user.epoch,
         created_at=user.created_at,
         last_sign_in_at=user.last_sign_in_at,
+        last_used_at=last_used_at,
     )
 
 
@@ -236,14 +236,6 @@ def view_user(session: DbSession, user_id: int) -> UserView:
     return _user_view(user)
 
 
-def user_id_of(session: DbSession, username: str) -> int:
-    """Return the id of an account; :class:`NotFound` where there is none."""
-    found = session.scalar(select(User.id).where(User.username == normal_username(username)))
-    if found is None:
-        raise NotFound("This account does not exist.")
-    return found
-
-
 def find_api_tokens(
     session: DbSession,
     filters: TokenFilters,
@@ -297,11 +289,6 @@ def sessions_of(session: DbSession, user_id: int, *, now: datetime) -> list[Sess
         )
         for row in rows
     ]
-
-
-def session_used_at(session: DbSession, session_id: str) -> datetime | None:
-    """Return when a session was last noted to be in use."""
-    return session.scalar(select(UserSession.last_used_at).where(UserSession.id == session_id))
 
 
 def _in_state(state: TokenState, now: datetime) -> ColumnElement[bool]:

@@ -16,6 +16,7 @@ class Account:
     epoch: int
     created_at: datetime
     last_sign_in_at: datetime | None
+    last_used_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
