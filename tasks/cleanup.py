@@ -19,6 +19,7 @@ from webapp.clock import now
 from webapp.db import transaction
 from webapp.dead_letters.service import remove_resolved
 from webapp.flags.recording import forget_oldest
+from webapp.idempotency.service import remove_expired
 from webapp.jobs.registry import JobArguments, job
 from webapp.jobs.removal import remove_batches, remove_ended
 from webapp.jobs.service import save_checkpoint
@@ -82,7 +83,7 @@ class Progress:
     priority=10,
 )
 def clean_up(context: JobContext, arguments: CleanupArguments) -> dict[str, int]:
-    """Remove jobs, letters, usage of flags and events of breakers older than is to be kept."""
+    """Remove what is kept no longer: jobs, letters, usage of flags, events of breakers, keys."""
     limits = _limits(current_app.extensions["settings"], arguments, now())
     progress = Progress(**(context.claim.checkpoint or {}))
     parts = tuple(PARTS.values())
@@ -145,6 +146,13 @@ def _breaker_events(session: Session, progress: Progress, limits: Limits) -> boo
     return number < AT_ONCE
 
 
+def _idempotency_keys(session: Session, progress: Progress, limits: Limits) -> bool:
+    del limits
+    number = remove_expired(session, now=now(), most=AT_ONCE)
+    progress.removed["idempotency_keys"] += number
+    return number < AT_ONCE
+
+
 #: In this order: a job can go once its letter has. Each tells whether it is through.
 PARTS: dict[str, Callable[[Session, Progress, Limits], bool]] = {
     "dead_letters": _dead_letters,
@@ -152,4 +160,5 @@ PARTS: dict[str, Callable[[Session, Progress, Limits], bool]] = {
     "batches": _batches,
     "flag_usage": _flag_usage,
     "breaker_events": _breaker_events,
+    "idempotency_keys": _idempotency_keys,
 }

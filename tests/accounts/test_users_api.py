@@ -4,10 +4,12 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from sqlalchemy import select
 
 from tests.conftest import PASSWORD, ConsoleClient
 from webapp.audit.service import history
 from webapp.db import db
+from webapp.idempotency.models import IdempotencyKey
 from webapp.roles import Role
 
 USERS = "/api/v1/users"
@@ -206,3 +208,25 @@ def test_what_does_not_exist_is_not_found(admin: ConsoleClient) -> None:
     assert admin.patch(f"{USERS}/999999", json=body).status_code == 404
     assert admin.post(f"{USERS}/999999/sign-out", json={"reason": "x"}).status_code == 404
     assert admin.delete(f"{TOKENS}/999999").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("url", "body", "secret"),
+    [
+        (USERS, {"username": "anna", "role": "viewer"}, "password"),
+        (TOKENS, {"name": "shop", "role": "viewer"}, "token"),
+    ],
+)
+def test_a_secret_is_not_kept_for_whoever_asks_again(
+    app: Flask, admin: ConsoleClient, url: str, body: dict[str, str], secret: str
+) -> None:
+    headers = {"Idempotency-Key": "once-only"}
+    first = admin.post(url, json=body, headers=headers)
+    assert first.status_code == 201
+    again = admin.post(url, json=body, headers=headers)
+    assert again.status_code == 409
+    assert "for once only" in again.get_json()["detail"]
+    with app.app_context():
+        (kept,) = db.session.scalars(select(IdempotencyKey.body)).all()
+    assert kept is None
+    assert first.get_json()[secret] not in again.text

@@ -29,6 +29,7 @@ from webapp.flags.values import (
     SegmentDraft,
     Variant,
 )
+from webapp.idempotency.models import IdempotencyKey
 from webapp.jobs.models import (
     Job,
     JobAttempt,
@@ -350,7 +351,23 @@ def _add_credentials(session: Session, number: int, now: datetime) -> None:
         last_used_at=now,
     )
     throttle = SignInThrottle(key=f"account:somebody{number}", failures=1, last_try_at=now)
-    session.add_all((token, opened, throttle))
+    key = IdempotencyKey(
+        principal=f"token:{token.name}",
+        key=f"order-{number}",
+        request="POST /api/v1/queue/jobs/etl",
+        fingerprint="0" * 64,
+        claim="0" * 32,
+        claimed_at=now,
+        expires_at=now + timedelta(days=2),
+        answered_at=now,
+        status=201,
+        headers=[["Content-Type", "application/json"]],
+        body=b"{}",
+        replays=number % 3,
+        conflicts=0,
+        mismatches=0,
+    )
+    session.add_all((token, opened, throttle, key))
     record(
         session,
         by=COMMAND,

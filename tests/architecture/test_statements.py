@@ -34,6 +34,7 @@ PAGES = (
     "/audit",
     "/settings/users",
     "/settings/tokens",
+    "/idempotency-keys",
 )
 # One thing of many, with all that its page can tell.
 ONE = (

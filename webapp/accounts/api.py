@@ -18,11 +18,22 @@ from webapp.accounts.queries import (
     view_token,
     view_user,
 )
+from webapp.accounts.responses import (
+    AccessTokenResponse,
+    ApiTokenResponse,
+    ApiTokensQuery,
+    ChangedUserResponse,
+    MadeApiTokenResponse,
+    TokenRemovalQuery,
+    TokenResponse,
+    UserResponse,
+    UsersQuery,
+)
 from webapp.accounts.schemas import (
     Credentials,
     NewApiToken,
     NewUser,
-    Reasoned,
+    SignOutRequest,
     UserUpdate,
     access_token_as_json,
     token_as_json,
@@ -39,9 +50,11 @@ from webapp.paging import COUNT_CAP
 from webapp.roles import Role
 from webapp.web.access import actor, principal, public, requires
 from webapp.web.answers import json_answer
+from webapp.web.limits import Kind, limited_as
+from webapp.web.openapi import CountedCollection, describes
 from webapp.web.problems import problem
-from webapp.web.requests import request_id
-from webapp.web.schemas import read_choice, read_json, read_removal, read_whole
+from webapp.web.requests import makes, request_id, shown_once
+from webapp.web.schemas import Removal, read_choice, read_json, read_removal, read_whole
 
 blueprint = Blueprint("accounts_api", __name__, url_prefix="/api/v1")
 
@@ -51,6 +64,8 @@ MAX_LIMIT = 500
 
 @blueprint.post("/auth/token")
 @public
+@limited_as(Kind.SIGN_IN)
+@describes({200: AccessTokenResponse}, body=Credentials)
 def sign_in() -> BaseResponse:
     """Sign an access token for whoever knows a username and its password."""
     body = read_json(Credentials)
@@ -73,6 +88,8 @@ def sign_in() -> BaseResponse:
 
 @blueprint.get("/token")
 @requires(Role.VIEWER)
+@limited_as(Kind.EVALUATIONS)
+@describes({200: TokenResponse})
 def show() -> Response:
     """Tell whoever asks what they may do here, and until when."""
     who = principal()
@@ -88,6 +105,7 @@ def show() -> Response:
 
 @blueprint.get("/users")
 @requires(Role.ADMIN)
+@describes({200: CountedCollection[UserResponse]}, query=UsersQuery)
 def users() -> Response:
     """List accounts by name."""
     active = read_choice("active") if "active" in request.args else None
@@ -99,6 +117,11 @@ def users() -> Response:
 
 @blueprint.post("/users")
 @requires(Role.ADMIN)
+@describes(
+    {201: ChangedUserResponse}, body=NewUser, example={"username": "anna", "role": "operator"}
+)
+@makes
+@shown_once
 def make_user() -> Response:
     """Make an account; a password that was made up is answered, once."""
     body = read_json(NewUser)
@@ -114,6 +137,7 @@ def make_user() -> Response:
 
 @blueprint.get("/users/<int:user_id>")
 @requires(Role.ADMIN)
+@describes({200: UserResponse})
 def show_user(user_id: int) -> Response:
     """Write one account."""
     return json_answer(user_as_json(view_user(db.session, user_id)))
@@ -121,6 +145,8 @@ def show_user(user_id: int) -> Response:
 
 @blueprint.patch("/users/<int:user_id>")
 @requires(Role.ADMIN)
+@describes({200: ChangedUserResponse}, body=UserUpdate)
+@shown_once
 def change_user(user_id: int) -> Response:
     """Change the fields given; a password that was made up is answered, once."""
     body = read_json(UserUpdate)
@@ -147,9 +173,10 @@ def change_user(user_id: int) -> Response:
 
 @blueprint.post("/users/<int:user_id>/sign-out")
 @requires(Role.ADMIN)
+@describes({200: UserResponse}, body=SignOutRequest)
 def sign_out_user(user_id: int) -> Response:
     """End all sessions of an account, and void its access tokens."""
-    body = read_json(Reasoned)
+    body = read_json(SignOutRequest)
     administration.sign_out(db.session, user_id, by=actor(), now=now(), reason=body.reason)
     db.session.commit()
     return json_answer(user_as_json(view_user(db.session, user_id)))
@@ -157,6 +184,7 @@ def sign_out_user(user_id: int) -> Response:
 
 @blueprint.get("/tokens")
 @requires(Role.ADMIN)
+@describes({200: CountedCollection[ApiTokenResponse]}, query=ApiTokensQuery)
 def tokens() -> Response:
     """List API tokens by name."""
     state = request.args.get("state", "")
@@ -170,6 +198,13 @@ def tokens() -> Response:
 
 @blueprint.post("/tokens")
 @requires(Role.ADMIN)
+@describes(
+    {201: MadeApiTokenResponse},
+    body=NewApiToken,
+    example={"name": "web-shop", "role": "viewer", "environment": "production"},
+)
+@makes
+@shown_once
 def make_token() -> Response:
     """Make an API token: its text is answered, once."""
     body = read_json(NewApiToken)
@@ -189,6 +224,7 @@ def make_token() -> Response:
 
 @blueprint.delete("/tokens/<int:token_id>")
 @requires(Role.ADMIN)
+@describes({204: None}, body=Removal, query=TokenRemovalQuery)
 def delete_token(token_id: int) -> Response:
     """Make a token worthless for good; why stands in the body or the query."""
     wanted = read_removal()

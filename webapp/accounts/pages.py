@@ -49,6 +49,7 @@ from webapp.roles import Role
 from webapp.settings import Settings
 from webapp.web.access import Principal, actor, public, requires
 from webapp.web.htmx import done, wants_part
+from webapp.web.limits import Kind, limited_as
 from webapp.web.requests import SAFE_METHODS
 
 log = get_logger(__name__)
@@ -142,6 +143,7 @@ def sign_in() -> BaseResponse:
 
 @blueprint.post("/sign-in")
 @public
+@limited_as(Kind.SIGN_IN)
 def enter() -> BaseResponse:
     """Sign a person in and go to where they wanted to."""
     target = local_path(request.form.get("next"))

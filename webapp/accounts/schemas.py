@@ -43,8 +43,8 @@ class UserUpdate(Schema):
             raise Invalid.field("body", "Give a role, active, a password, or several of them.")
 
 
-class Reasoned(Schema):
-    """The body of an act that wants a reason."""
+class SignOutRequest(Schema):
+    """The body that signs somebody out."""
 
     reason: Text = ""
 

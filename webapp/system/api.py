@@ -9,15 +9,18 @@ from webapp.db import db
 from webapp.flags.snapshot import flag_store
 from webapp.roles import Role
 from webapp.system.queries import settings_in_force, system_facts
+from webapp.system.responses import SystemResponse
 from webapp.system.schemas import system_as_json
 from webapp.web.access import requires
 from webapp.web.answers import json_answer
+from webapp.web.openapi import describes
 
 blueprint = Blueprint("system_api", __name__, url_prefix="/api/v1/system")
 
 
 @blueprint.get("")
 @requires(Role.ADMIN)
+@describes({200: SystemResponse})
 def show() -> Response:
     """Write the facts of this process, what a look has found, and the settings in force."""
     settings = current_app.extensions["settings"]
