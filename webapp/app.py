@@ -25,6 +25,7 @@ from webapp.retries.capability import retries
 from webapp.schedules.capability import schedules
 from webapp.settings import Settings
 from webapp.sources.capability import sources
+from webapp.system.capability import system
 from webapp.telemetry.capability import telemetry
 from webapp.web.access import register_access
 from webapp.web.aliases import register_aliases
@@ -59,6 +60,7 @@ CAPABILITIES = (
     sources,
     audit,
     accounts,
+    system,
     health,
     outbound,
     retries,

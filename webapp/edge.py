@@ -19,6 +19,8 @@ from webapp import clock
 from webapp.accounts.database_tokens import DatabaseTokens
 from webapp.accounts.http_tokens import HttpTokens
 from webapp.accounts.redis_tokens import RedisTokens
+from webapp.accounts.signatures import signing_key
+from webapp.accounts.signed_tokens import SignedTokens
 from webapp.accounts.token_sources import TokenSource
 from webapp.accounts.tokens import TokenBook
 from webapp.db import engine_options, reading
@@ -96,7 +98,7 @@ def create_edge(settings: Settings) -> Flask:
         grant = book.grant(text, clock.now())
         if grant is None:
             return None
-        return Principal("token", grant.name, grant.role, grant.environment, grant.expires_at)
+        return Principal(grant.kind, grant.name, grant.role, grant.environment, grant.expires_at)
 
     app = Flask(__name__, static_folder=None)
     app.config[PROGRAMS_ONLY] = True
@@ -134,7 +136,9 @@ def sources_of(settings: Settings) -> Sources:
         return Sources(RedisFeed(signals), RedisTokens(url), RedisSink(url), signals)
     url = settings.database_url
     engine = _engine(url)
-    return Sources(DatabaseFeed(lambda: reading(engine)), DatabaseTokens(url), DatabaseSink(url))
+    known = DatabaseTokens(url)
+    tokens = SignedTokens(known, known.standings, key=signing_key(settings.secret_key))
+    return Sources(DatabaseFeed(lambda: reading(engine)), tokens, DatabaseSink(url))
 
 
 def _engine(database_url: str) -> Engine:

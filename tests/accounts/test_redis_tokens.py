@@ -114,6 +114,7 @@ def test_what_is_published_is_the_grant_by_the_hash_of_the_token(
     told = orjson.loads(published)
     assert isinstance(told.pop("id"), int)
     assert told == {
+        "kind": "token",
         "name": "shop",
         "role": "operator",
         "environment": "staging",

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
-from webapp.accounts.models import ApiToken, SignInThrottle
+from webapp.accounts.models import ApiToken, SignInThrottle, User, UserSession
 from webapp.actors import COMMAND
 from webapp.audit.service import record
 from webapp.audit.values import Change
@@ -332,6 +332,24 @@ def _add_credentials(session: Session, number: int, now: datetime) -> None:
         created_by="command line",
         created_at=now,
     )
+    user = User(
+        username=f"somebody{number}",
+        password_hash="",
+        role="viewer",
+        epoch=1,
+        active=number % 3 != 1,
+        created_at=now,
+    )
+    session.add(user)
+    session.flush()
+    opened = UserSession(
+        id=f"session{number:057}",
+        user_id=user.id,
+        started_at=now,
+        address="192.0.2.7",
+        user_agent="Mozilla/5.0 (X11; Linux x86_64) Firefox/133.0",
+        last_used_at=now,
+    )
     throttle = SignInThrottle(key=f"account:somebody{number}", failures=1, last_try_at=now)
     key = IdempotencyKey(
         principal=f"token:{token.name}",
@@ -349,7 +367,7 @@ def _add_credentials(session: Session, number: int, now: datetime) -> None:
         conflicts=0,
         mismatches=0,
     )
-    session.add_all((token, throttle, key))
+    session.add_all((token, opened, throttle, key))
     record(
         session,
         by=COMMAND,

@@ -50,7 +50,7 @@ INPUT_OUTPUT = frozenset(
     {"io", "logging", "os", "random", "secrets", "shutil", "socket", "sqlite3", "subprocess"}
     | {"tempfile", "threading", "time", "urllib.request", "uuid"}
 )
-PURE_LIBRARIES = frozenset({"cronsim", "mmh3", "re2", "semver"})
+PURE_LIBRARIES = frozenset({"cronsim", "jwt", "mmh3", "re2", "semver"})
 PURE_PLUMBING = frozenset(
     {"webapp.actors", "webapp.errors", "webapp.networks", "webapp.roles", "webapp.tracebacks"}
 )

@@ -25,6 +25,7 @@ SHOWN = (
     "/breakers/source:source0",
     "/sources/source1",
     "/account",
+    "/settings/system",
 )
 EDITED = (
     "/flags/new",
@@ -37,6 +38,8 @@ EDITED = (
     "/flags/groups/new",
     "/flags/groups/group0/edit",
     "/sources/new",
+    "/settings/users/new",
+    "/settings/tokens/new",
     "/sources/source0/limit",
     "/patterns",
 )

@@ -22,6 +22,8 @@ PUBLIC_ROUTES = {
     ("GET", "/ready"),
     ("GET", "/sign-in"),
     ("POST", "/sign-in"),
+    # Signing in, for programs.
+    ("POST", "/api/v1/auth/token"),
     ("POST", "/sign-out"),
 }
 # Open to viewers, and to everybody where FF_PUBLIC_EVALUATION says so.
@@ -35,6 +37,7 @@ EVALUATION_ROUTES = {
 VIEWER_WRITES = {
     ("POST", "/api/v1/feature-flags/<name>/explain"),
     ("POST", "/account/password"),
+    ("POST", "/account/sessions/<handle>/end"),
     ("POST", "/account/sign-out-everywhere"),
     # What a process counted that evaluates elsewhere, as whoever evaluates here is counted.
     ("POST", "/api/v1/feature-flags/usage"),

@@ -32,6 +32,8 @@ PAGES = (
     "/breakers",
     "/sources",
     "/audit",
+    "/settings/users",
+    "/settings/tokens",
     "/idempotency-keys",
 )
 # One thing of many, with all that its page can tell.
@@ -40,6 +42,8 @@ ONE = (
     "/flags/flag.number1/edit",
     "/jobs/types/etl",
     "/breakers/source:source1",
+    "/account",
+    "/settings/system",
     "/sources/source1",
     "/jobs/bulk?action=retry&scope=all",
     "/jobs?type=etl&queue=default&q=source:source1",

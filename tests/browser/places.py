@@ -89,6 +89,12 @@ def furnish(account: Account, folder: Path) -> dict[str, str]:
         "audit": "/audit",
         "idempotency keys": "/idempotency-keys",
         "account": "/account",
+        "users": "/settings/users",
+        "user": make_user(account, "ulla"),
+        "new user": "/settings/users/new",
+        "tokens": make_token(account, "web-shop"),
+        "new token": "/settings/tokens/new",
+        "system": "/settings/system",
         "patterns": "/patterns",
     }
 
@@ -151,6 +157,20 @@ def fail_job(account: Account) -> str:
     listed = "/jobs?type=test_steps&state=dead"
     wait_until(lambda: bool(_job(account.get(listed))), seconds=60, what="a job is given up")
     return _job(account.get(listed))
+
+
+def make_user(account: Account, name: str) -> str:
+    """Make an account with a password that nobody keeps; returns the path of its page."""
+    account.post("/settings/users", username=name, role="viewer")
+    found = re.search(rf'href="(/settings/users/\d+)"[^>]*>{name}<', account.get("/settings/users"))
+    assert found, f"{name} is listed"
+    return found[1]
+
+
+def make_token(account: Account, name: str) -> str:
+    """Make a token that nobody keeps; returns the path of the list."""
+    account.post("/settings/tokens", name=name, role="operator", environment="staging", days="30")
+    return "/settings/tokens"
 
 
 def _job(page: str) -> str:

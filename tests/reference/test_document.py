@@ -80,8 +80,10 @@ def test_operations_have_names_of_their_own_summaries_and_roles(document: dict[s
     assert len(set(names)) == len(names)
     assert [name for name in names if not re.fullmatch(r"[a-z]+(_[a-z]+)*", name)] == []
     assert all(operation["summary"].endswith((".", "201.", "``")) for operation in found)
+    open_to_all = {item["operationId"] for item in found if item.get("security") == []}
+    assert open_to_all == {"accounts_sign_in"}
     assert all(
-        re.search(r"Needs the role (viewer|operator|admin)\.", operation["description"])
+        re.search(r"Needs (the role (viewer|operator|admin)|no token)\.", operation["description"])
         for operation in found
     )
 
@@ -119,6 +121,8 @@ def test_what_writes_takes_the_key_and_what_makes_may_require_it(
     demanding = create_app(replace(settings, idempotency_required=True))
     required = {name for name, needed in keys(openapi_document(demanding)).items() if needed}
     assert required == {
+        "accounts_make_token",
+        "accounts_make_user",
         "jobs_enqueue",
         "batches_create",
         "flags_create",

@@ -1,29 +1,92 @@
-"""Accounts over JSON: what the token that a program shows is worth."""
+"""Accounts over JSON: access tokens for a password, what a token is worth, people and tokens."""
 
-from datetime import datetime
+from http import HTTPStatus
+from typing import Any
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, current_app, request
+from werkzeug.wrappers import Response as BaseResponse
 
+from webapp.accounts import administration
+from webapp.accounts.pages import WRONG, tried
+from webapp.accounts.queries import (
+    MOST_SKIPPED,
+    TokenFilters,
+    TokenState,
+    UserFilters,
+    find_api_tokens,
+    find_users,
+    view_token,
+    view_user,
+)
+from webapp.accounts.responses import (
+    AccessTokenResponse,
+    ApiTokenResponse,
+    ApiTokensQuery,
+    ChangedUserResponse,
+    MadeApiTokenResponse,
+    TokenRemovalQuery,
+    TokenResponse,
+    UserResponse,
+    UsersQuery,
+)
+from webapp.accounts.schemas import (
+    Credentials,
+    NewApiToken,
+    NewUser,
+    SignOutRequest,
+    UserUpdate,
+    access_token_as_json,
+    token_as_json,
+    user_as_json,
+)
+from webapp.accounts.service import create_token, create_user, revoke_token
+from webapp.accounts.sign_in import issue_access_token
+from webapp.accounts.signatures import LIFETIME, signing_key
+from webapp.actors import Actor
+from webapp.clock import now
+from webapp.db import db
+from webapp.errors import Invalid
+from webapp.paging import COUNT_CAP
 from webapp.roles import Role
-from webapp.web.access import principal, requires
+from webapp.web.access import actor, principal, public, requires
 from webapp.web.answers import json_answer
 from webapp.web.limits import Kind, limited_as
-from webapp.web.openapi import Answer, describes
+from webapp.web.openapi import CountedCollection, describes
+from webapp.web.problems import problem
+from webapp.web.requests import makes, request_id, shown_once
+from webapp.web.schemas import Removal, read_choice, read_json, read_removal, read_whole
+
+blueprint = Blueprint("accounts_api", __name__, url_prefix="/api/v1")
+
+DEFAULT_LIMIT = 50
+MAX_LIMIT = 500
 
 
-class TokenResponse(Answer):
-    """What whoever asks may do, and until when."""
+@blueprint.post("/auth/token")
+@public
+@limited_as(Kind.SIGN_IN)
+@describes({200: AccessTokenResponse}, body=Credentials)
+def sign_in() -> BaseResponse:
+    """Sign an access token for whoever knows a username and its password."""
+    body = read_json(Credentials)
+    try:
+        attempt = tried(body.username, body.password)
+    except Invalid:
+        answer = problem(HTTPStatus.UNAUTHORIZED, WRONG)
+        answer.headers["WWW-Authenticate"] = "Bearer"
+        return answer
+    assert attempt.user is not None  # noqa: S101 - a good try has one
+    by = Actor("user", attempt.user.username, request_id())
+    key = signing_key(current_app.extensions["settings"].secret_key)
+    text, claims = issue_access_token(db.session, attempt, key=key, by=by, now=now())
+    db.session.commit()
+    seconds = int(LIFETIME.total_seconds())
+    return _once(
+        access_token_as_json(text, role=claims.role, expires_at=claims.expires_at, seconds=seconds)
+    )
 
-    name: str
-    role: Role
-    environment: str | None
-    expires_at: datetime | None
 
-
-blueprint = Blueprint("accounts_api", __name__, url_prefix="/api/v1/token")
-
-
-@blueprint.get("")
+@blueprint.get("/token")
 @requires(Role.VIEWER)
 @limited_as(Kind.EVALUATIONS)
 @describes({200: TokenResponse})
@@ -38,3 +101,160 @@ def show() -> Response:
             "expires_at": who.expires_at,
         }
     )
+
+
+@blueprint.get("/users")
+@requires(Role.ADMIN)
+@describes({200: CountedCollection[UserResponse]}, query=UsersQuery)
+def users() -> Response:
+    """List accounts by name."""
+    active = read_choice("active") if "active" in request.args else None
+    filters = UserFilters(request.args.get("q", ""), _role(), active)
+    skip, limit = _window()
+    found = find_users(db.session, filters, skip=skip, limit=limit)
+    return _list([user_as_json(user) for user in found.rows], found.total)
+
+
+@blueprint.post("/users")
+@requires(Role.ADMIN)
+@describes(
+    {201: ChangedUserResponse}, body=NewUser, example={"username": "anna", "role": "operator"}
+)
+@makes
+@shown_once
+def make_user() -> Response:
+    """Make an account; a password that was made up is answered, once."""
+    body = read_json(NewUser)
+    made_up = body.password is None
+    password = administration.made_up_password() if body.password is None else body.password
+    user = create_user(
+        db.session, body.username, password=password, role=body.role, by=actor(), now=now()
+    )
+    db.session.commit()
+    answer = user_as_json(view_user(db.session, user.id))
+    return _once(answer | ({"password": password} if made_up else {}), 201)
+
+
+@blueprint.get("/users/<int:user_id>")
+@requires(Role.ADMIN)
+@describes({200: UserResponse})
+def show_user(user_id: int) -> Response:
+    """Write one account."""
+    return json_answer(user_as_json(view_user(db.session, user_id)))
+
+
+@blueprint.patch("/users/<int:user_id>")
+@requires(Role.ADMIN)
+@describes({200: ChangedUserResponse}, body=UserUpdate)
+@shown_once
+def change_user(user_id: int) -> Response:
+    """Change the fields given; a password that was made up is answered, once."""
+    body = read_json(UserUpdate)
+    body.refuse_nothing()
+    by, at = actor(), now()
+    told: dict[str, Any] = {}
+    administration.change_user(
+        db.session,
+        user_id,
+        role=body.role,
+        active=body.active,
+        by=by,
+        now=at,
+        reason=body.reason,
+    )
+    if body.password is not None:
+        password = administration.reset_password(
+            db.session, user_id, by=by, now=at, reason=body.reason, password=body.password
+        )
+        told = {} if body.password else {"password": password}
+    db.session.commit()
+    return _once(user_as_json(view_user(db.session, user_id)) | told)
+
+
+@blueprint.post("/users/<int:user_id>/sign-out")
+@requires(Role.ADMIN)
+@describes({200: UserResponse}, body=SignOutRequest)
+def sign_out_user(user_id: int) -> Response:
+    """End all sessions of an account, and void its access tokens."""
+    body = read_json(SignOutRequest)
+    administration.sign_out(db.session, user_id, by=actor(), now=now(), reason=body.reason)
+    db.session.commit()
+    return json_answer(user_as_json(view_user(db.session, user_id)))
+
+
+@blueprint.get("/tokens")
+@requires(Role.ADMIN)
+@describes({200: CountedCollection[ApiTokenResponse]}, query=ApiTokensQuery)
+def tokens() -> Response:
+    """List API tokens by name."""
+    state = request.args.get("state", "")
+    if state and state not in set(TokenState):
+        raise Invalid.field("state", f"One of {', '.join(TokenState)}.")
+    filters = TokenFilters(request.args.get("q", ""), _role(), state)
+    skip, limit = _window()
+    found = find_api_tokens(db.session, filters, now=now(), skip=skip, limit=limit)
+    return _list([token_as_json(token) for token in found.rows], found.total)
+
+
+@blueprint.post("/tokens")
+@requires(Role.ADMIN)
+@describes(
+    {201: MadeApiTokenResponse},
+    body=NewApiToken,
+    example={"name": "web-shop", "role": "viewer", "environment": "production"},
+)
+@makes
+@shown_once
+def make_token() -> Response:
+    """Make an API token: its text is answered, once."""
+    body = read_json(NewApiToken)
+    made = create_token(
+        db.session,
+        body.name,
+        role=body.role,
+        environment=body.environment,
+        expires_at=body.expires_at,
+        by=actor(),
+        now=now(),
+    )
+    db.session.commit()
+    answer = token_as_json(view_token(db.session, made.id, now=now()))
+    return _once(answer | {"token": made.text}, 201)
+
+
+@blueprint.delete("/tokens/<int:token_id>")
+@requires(Role.ADMIN)
+@describes({204: None}, body=Removal, query=TokenRemovalQuery)
+def delete_token(token_id: int) -> Response:
+    """Make a token worthless for good; why stands in the body or the query."""
+    wanted = read_removal()
+    at = now()
+    name = view_token(db.session, token_id, now=at).name
+    revoke_token(db.session, name, by=actor(), now=at, reason=wanted.reason)
+    db.session.commit()
+    return Response(status=204)
+
+
+def _once(body: dict[str, Any], status: int = 200) -> Response:
+    """Answer with what nobody on the way may keep."""
+    answer = json_answer(body, status)
+    answer.headers["Cache-Control"] = "no-store"
+    return answer
+
+
+def _list(items: list[dict[str, Any]], total: int) -> Response:
+    return json_answer(
+        {"items": items, "total": min(total, COUNT_CAP), "capped": total > COUNT_CAP}
+    )
+
+
+def _role() -> str:
+    role = request.args.get("role", "")
+    if role and role not in set(Role):
+        raise Invalid.field("role", f"One of {', '.join(Role)}.")
+    return role
+
+
+def _window() -> tuple[int, int]:
+    skip = read_whole("skip", 0, 0, MOST_SKIPPED)
+    return skip, read_whole("limit", DEFAULT_LIMIT, 1, MAX_LIMIT)

@@ -5,7 +5,7 @@ as one that came for something in the database, and it need not be Flask that se
 """
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,9 +15,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.accounts.models import ApiToken
 from webapp.accounts.policy import token_hash
-from webapp.accounts.queries import find_tokens, good_tokens
+from webapp.accounts.queries import find_standings, find_tokens, good_tokens
 from webapp.accounts.token_sources import SourceAway, TokenUse
-from webapp.accounts.values import TokenGrant
+from webapp.accounts.values import Standing, TokenGrant
 from webapp.db import engine_options, reading, transaction
 
 ANSWER_SECONDS = 2.0
@@ -64,6 +64,11 @@ class DatabaseTokens:
         """Return every token that is worth something, by its hash."""
         with _answering(), reading(self._connected()) as session:
             return good_tokens(session, now=now)
+
+    def standings(self, user_ids: Collection[int]) -> Mapping[int, Standing]:
+        """Return how accounts stand, by their ids; those that may not act are left out."""
+        with _answering(), reading(self._connected()) as session:
+            return find_standings(session, user_ids)
 
     def note_uses(self, uses: Sequence[TokenUse]) -> None:
         """Write when tokens were last used, unless another process has noted it this minute."""

@@ -58,7 +58,8 @@ class SignInThrottle(Base):
 class UserSession(Base):
     """A session that stands: its cookie is worth something only for as long as this row is here.
 
-    ``id`` is what the signed cookie names; without the secret key it opens nothing.
+    ``id`` is what the signed cookie names; without the secret key it opens nothing.  ``address``
+    and ``user_agent`` are those of the sign-in; ``last_used_at`` is noted every few minutes.
     """
 
     __tablename__ = "user_sessions"
@@ -66,3 +67,6 @@ class UserSession(Base):
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
     started_at: Mapped[datetime] = mapped_column(UtcTime, index=True)
+    address: Mapped[str | None] = mapped_column(String(64))
+    user_agent: Mapped[str | None] = mapped_column(String(200))
+    last_used_at: Mapped[datetime | None] = mapped_column(UtcTime)

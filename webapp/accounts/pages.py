@@ -16,34 +16,41 @@ from flask import (
 )
 from flask import session as cookie
 from flask_login import LoginManager, UserMixin, current_user, login_user, logout_user
+from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.wrappers import Response as BaseResponse
 
 from webapp import clock
 from webapp.accounts.database_tokens import DatabaseTokens
-from webapp.accounts.policy import local_path, password_problem
-from webapp.accounts.queries import count_sessions, session_account
+from webapp.accounts.policy import USE_NOTED_EVERY, local_path, password_problem
+from webapp.accounts.queries import count_sessions, session_account, sessions_of
 from webapp.accounts.redis_tokens import RedisTokens
 from webapp.accounts.service import (
     begin_session,
     change_password,
     end_session,
+    end_session_by_handle,
+    note_session_use,
     sign_out_everywhere,
 )
 from webapp.accounts.sign_in import Try, accept_try, count_try, refuse_try, throttled
+from webapp.accounts.signatures import signing_key
+from webapp.accounts.signed_tokens import SignedTokens
 from webapp.accounts.token_publishing import (
     TokenPublisher,
     keep_tokens_published,
     provide_publisher,
 )
 from webapp.accounts.tokens import TokenBook
-from webapp.db import db
+from webapp.accounts.values import Account
+from webapp.db import db, transaction
 from webapp.errors import FieldErrors, Forbidden, Invalid, Throttled
 from webapp.logs import get_logger
 from webapp.roles import Role
 from webapp.settings import Settings
 from webapp.web.access import Principal, actor, public, requires
-from webapp.web.htmx import done
+from webapp.web.htmx import done, wants_part
 from webapp.web.limits import Kind, limited_as
+from webapp.web.requests import SAFE_METHODS
 
 log = get_logger(__name__)
 blueprint = Blueprint("accounts", __name__)
@@ -74,7 +81,8 @@ def setup(app: Flask) -> None:
     login_manager.init_app(app)
     settings: Settings = app.extensions["settings"]
     tokens = DatabaseTokens(settings.database_url)
-    book = TokenBook(tokens)
+    key = signing_key(settings.secret_key)
+    book = TokenBook(SignedTokens(tokens, tokens.standings, key=key))
     publisher = None
     if settings.redis_url:
         publisher = TokenPublisher(tokens.published, RedisTokens(settings.redis_url))
@@ -86,7 +94,7 @@ def setup(app: Flask) -> None:
         grant = book.grant(text, clock.now())
         if grant is None:
             return None
-        return Principal("token", grant.name, grant.role, grant.environment, grant.expires_at)
+        return Principal(grant.kind, grant.name, grant.role, grant.environment, grant.expires_at)
 
     app.extensions["token_book"] = book
     app.extensions["token_publisher"] = publisher
@@ -102,7 +110,25 @@ def load_signed_in(cookie_text: str) -> SignedIn | None:
         # Else each answer would sign the dead cookie anew.
         cookie.clear()
         return None
+    _note_use(account, session_id)
     return SignedIn(account.id, account.username, account.role, account.epoch, session_id)
+
+
+def _note_use(account: Account, session_id: str) -> None:
+    """Note that a session is in use, every few minutes and only where a person asked for a page.
+
+    Apart from the request's own transaction, which only reads.  It is left out where the database
+    is busy: the page matters more.
+    """
+    at = clock.now()
+    is_recent = account.last_used_at and at - account.last_used_at < USE_NOTED_EVERY
+    if is_recent or wants_part() or request.method not in SAFE_METHODS:
+        return
+    try:
+        with transaction() as session:
+            note_session_use(session, session_id, now=at)
+    except SQLAlchemyError as error:
+        log.warning("session_use_not_noted", error=type(error).__name__)
 
 
 @blueprint.get("/sign-in")
@@ -124,7 +150,7 @@ def enter() -> BaseResponse:
     username = request.form.get("username", "")
     password = request.form.get("password", "")
     try:
-        attempt = _tried(username, password)
+        attempt = tried(username, password)
     except Throttled as error:
         return _sign_in_form(target, username, problem=error)
     except Invalid as error:
@@ -161,7 +187,7 @@ def set_password() -> BaseResponse:
     new = request.form.get("password", "")
     try:
         _check_new_password(new, request.form.get("repeated", ""), person.username)
-        attempt = _tried(person.username, request.form.get("current", ""), field="current")
+        attempt = tried(person.username, request.form.get("current", ""), field="current")
         change_password(db.session, person.id, new, by=actor(), now=clock.now())
     except (Invalid, Throttled) as error:
         db.session.rollback()
@@ -184,6 +210,15 @@ def leave_everywhere() -> BaseResponse:
     return _parted(done("You are signed out everywhere.", url=url_for("accounts.sign_in")))
 
 
+@blueprint.post("/account/sessions/<handle>/end")
+@requires(Role.VIEWER)
+def leave_one(handle: str) -> BaseResponse:
+    """End another session of one's account."""
+    end_session_by_handle(db.session, _person().id, handle, by=actor(), now=clock.now())
+    db.session.commit()
+    return done("That session has ended.", url=url_for("accounts.show"))
+
+
 def _check_new_password(new: str, repeated: str, username: str) -> None:
     """Refuse what cannot become the password, before a try is counted that would lock its owner."""
     if new != repeated:
@@ -198,7 +233,7 @@ def _parted(answer: BaseResponse) -> BaseResponse:
     return answer
 
 
-def _tried(username: str, password: str, *, field: str = "password") -> Try:
+def tried(username: str, password: str, *, field: str = "password") -> Try:
     """Count a try, compare the password outside any transaction, and settle the try.
 
     A good try is settled in the transaction that is left open.
@@ -224,7 +259,13 @@ def _open_session(attempt: Try) -> None:
         # Else its row would stand, and a copy of its cookie with it, until it is too old.
         end_session(db.session, current_user.session_id)
     user = attempt.user
-    session_id = begin_session(db.session, user.id, now=clock.now())
+    session_id = begin_session(
+        db.session,
+        user.id,
+        address=request.remote_addr,
+        user_agent=request.user_agent.string,
+        now=clock.now(),
+    )
     cookie.clear()
     cookie.permanent = True
     login_user(SignedIn(user.id, user.username, Role(user.role), user.epoch, session_id))
@@ -271,7 +312,9 @@ def _account_page(person: SignedIn, error: Invalid | Throttled | None = None) ->
         render_template(
             "accounts/show.html",
             account=account,
-            sessions=count_sessions(db.session, person.id, now=now),
+            places=count_sessions(db.session, person.id, now=now),
+            sessions=sessions_of(db.session, person.id, now=now),
+            session_id=person.session_id,
             errors=error.errors if isinstance(error, Invalid) else {},
             problem=error.detail if isinstance(error, Throttled) else None,
         )

@@ -19,12 +19,35 @@ THROTTLE_MEMORY = timedelta(days=1)
 # However busy it is, a session ends after this; how long it may be idle is a setting.
 SESSION_LIFETIME = timedelta(days=30)
 
+# How exactly it is known when a session was last used.
+USE_NOTED_EVERY = timedelta(minutes=5)
+
 MIN_PASSWORD = 12
 MAX_PASSWORD = 1024
 MAX_USERNAME = 64
 # Longer than any address of ours, and short enough for the headers that a proxy lets through.
 MAX_PATH = 2000
 
+# The first that is found: most browsers name others beside themselves.
+_BROWSERS = (
+    ("Edg/", "Edge"),
+    ("OPR/", "Opera"),
+    ("Firefox/", "Firefox"),
+    ("FxiOS/", "Firefox"),
+    ("Chrome/", "Chrome"),
+    ("CriOS/", "Chrome"),
+    ("Safari/", "Safari"),
+    ("curl/", "curl"),
+    ("python-httpx/", "Python"),
+)
+_SYSTEMS = (
+    ("Android", "Android"),
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Windows", "Windows"),
+    ("Mac OS X", "macOS"),
+    ("Linux", "Linux"),
+)
 _USERNAME = re.compile(r"[a-z0-9][a-z0-9._@+-]*\Z")
 _CONTROL = re.compile(r"[\x00-\x20\x7f\\]")
 _TWO_MINUTES = 120
@@ -64,6 +87,21 @@ def password_problem(password: str, username: str) -> str | None:
 def token_hash(text: str) -> str:
     """Return what is kept of a token: it is random enough that a plain hash cannot be guessed."""
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def session_handle(session_id: str) -> str:
+    """Return what a page may call a session: its id is what a cookie names, and stays unsaid."""
+    return hashlib.sha256(session_id.encode()).hexdigest()[:16]
+
+
+def browser_in_words(user_agent: str | None) -> str:
+    """Say what somebody signed in with, as well as a browser's own account of itself tells it."""
+    said = user_agent or ""
+    browser = next((name for mark, name in _BROWSERS if mark in said), "")
+    system = next((name for mark, name in _SYSTEMS if mark in said), "")
+    if browser and system:
+        return f"{browser} on {system}"
+    return browser or system or "Unknown browser"
 
 
 def throttle_keys(username: str, address: str) -> tuple[str, str]:

@@ -8,15 +8,17 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import delete, exists, select, update
+from sqlalchemy import delete, exists, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from webapp.accounts.models import ApiToken, User, UserSession
 from webapp.accounts.passwords import hash_password
 from webapp.accounts.policy import (
     SESSION_LIFETIME,
+    USE_NOTED_EVERY,
     normal_username,
     password_problem,
+    session_handle,
     token_hash,
     username_problem,
 )
@@ -24,7 +26,7 @@ from webapp.accounts.token_publishing import publish_tokens
 from webapp.actors import Actor
 from webapp.audit.service import record
 from webapp.audit.values import Change
-from webapp.db import DbSession
+from webapp.db import DbSession, storable
 from webapp.errors import Conflict, Invalid, NotFound
 from webapp.roles import Role
 
@@ -33,12 +35,15 @@ TOKEN_BYTES = 30  # 40 urlsafe characters
 SHOWN_CHARACTERS = 10
 MAX_NAME = 100
 MAX_ENVIRONMENT = 64
+MAX_ADDRESS = 64
+MAX_USER_AGENT = 200
 
 
 @dataclass(frozen=True, slots=True)
 class NewToken:
     """A token that was just made; ``text`` can be shown now and never again."""
 
+    id: int
     name: str
     text: str
 
@@ -81,15 +86,15 @@ def create_user(
 
 
 def change_password(
-    session: DbSession, user_id: int, password: str, *, by: Actor, now: datetime
+    session: DbSession, user_id: int, password: str, *, by: Actor, now: datetime, reason: str = ""
 ) -> None:
     """Give an account a new password and end all its sessions."""
-    user = _user(session, user_id)
+    user = locked_user(session, user_id)
     problem = password_problem(password, user.username)
     if problem:
         raise Invalid.field("password", problem)
     user.password_hash = hash_password(password)
-    _end_sessions(session, user)
+    end_sessions(session, user)
     record(
         session,
         by=by,
@@ -97,13 +102,16 @@ def change_password(
         action="user.password_changed",
         subject="user",
         name=user.username,
+        reason=reason,
     )
 
 
-def sign_out_everywhere(session: DbSession, user_id: int, *, by: Actor, now: datetime) -> None:
-    """End all sessions of an account."""
-    user = _user(session, user_id)
-    _end_sessions(session, user)
+def sign_out_everywhere(
+    session: DbSession, user_id: int, *, by: Actor, now: datetime, reason: str = ""
+) -> None:
+    """End all sessions of an account, and void the access tokens that were signed for it."""
+    user = locked_user(session, user_id)
+    end_sessions(session, user)
     record(
         session,
         by=by,
@@ -111,17 +119,32 @@ def sign_out_everywhere(session: DbSession, user_id: int, *, by: Actor, now: dat
         action="user.signed_out_everywhere",
         subject="user",
         name=user.username,
+        reason=reason,
     )
 
 
-def begin_session(session: DbSession, user_id: int, *, now: datetime) -> str:
+def begin_session(
+    session: DbSession,
+    user_id: int,
+    *,
+    address: str | None = None,
+    user_agent: str | None = None,
+    now: datetime,
+) -> str:
     """Open a session and return its id; those that are too old to be shown again are removed."""
     session.execute(
         delete(UserSession).where(
             UserSession.user_id == user_id, UserSession.started_at <= now - SESSION_LIFETIME
         )
     )
-    opened = UserSession(id=secrets.token_urlsafe(24), user_id=user_id, started_at=now)
+    opened = UserSession(
+        id=secrets.token_urlsafe(24),
+        user_id=user_id,
+        started_at=now,
+        address=storable(address)[:MAX_ADDRESS] if address else None,
+        user_agent=storable(user_agent)[:MAX_USER_AGENT] if user_agent else None,
+        last_used_at=now,
+    )
     session.add(opened)
     session.flush()
     return opened.id
@@ -130,6 +153,38 @@ def begin_session(session: DbSession, user_id: int, *, now: datetime) -> str:
 def end_session(session: DbSession, session_id: str) -> None:
     """End one session: a copy of its cookie is worthless from now on."""
     session.execute(delete(UserSession).where(UserSession.id == session_id))
+
+
+def note_session_use(session: DbSession, session_id: str, *, now: datetime) -> None:
+    """Write when a session was last used, unless another request has noted it just now."""
+    earlier = or_(
+        UserSession.last_used_at.is_(None), UserSession.last_used_at <= now - USE_NOTED_EVERY
+    )
+    session.execute(
+        update(UserSession).where(UserSession.id == session_id, earlier).values(last_used_at=now)
+    )
+
+
+def end_session_by_handle(
+    session: DbSession, user_id: int, handle: str, *, by: Actor, now: datetime
+) -> None:
+    """End one of an account's own sessions, by the handle that its page shows."""
+    ids = session.scalars(select(UserSession.id).where(UserSession.user_id == user_id)).all()
+    session_id = next((found for found in ids if session_handle(found) == handle), None)
+    # Of two requests at once one removes the row, and the audit says so once.
+    removed = session_id and session.scalar(
+        delete(UserSession).where(UserSession.id == session_id).returning(UserSession.id)
+    )
+    if not removed:
+        raise NotFound("This session has ended already.")
+    record(
+        session,
+        by=by,
+        at=now,
+        action="user.session_ended",
+        subject="user",
+        name=locked_user(session, user_id).username,
+    )
 
 
 def create_token(  # noqa: PLR0913 - what a token is worth is told in full
@@ -172,10 +227,12 @@ def create_token(  # noqa: PLR0913 - what a token is worth is told in full
         },
     )
     publish_tokens(session)
-    return NewToken(name, text)
+    return NewToken(token.id, name, text)
 
 
-def revoke_token(session: DbSession, name: str, *, by: Actor, now: datetime) -> None:
+def revoke_token(
+    session: DbSession, name: str, *, by: Actor, now: datetime, reason: str = ""
+) -> None:
     """Make a token worthless for good; one that is already stays as it is."""
     if not session.scalar(select(exists().where(ApiToken.name == name))):
         raise NotFound(f"There is no token {name}.")
@@ -194,6 +251,7 @@ def revoke_token(session: DbSession, name: str, *, by: Actor, now: datetime) -> 
             action="token.revoked",
             subject="token",
             name=name,
+            reason=reason,
             changes={"revoked_at": Change(None, now)},
         )
         publish_tokens(session)
@@ -219,13 +277,15 @@ def _add(session: DbSession, row: User | ApiToken, taken: str) -> None:
         raise Conflict(taken) from None
 
 
-def _user(session: DbSession, user_id: int) -> User:
+def locked_user(session: DbSession, user_id: int) -> User:
+    """Return an account's row, held until the transaction ends."""
     user = session.get(User, user_id, with_for_update=True)
     if user is None:
         raise NotFound("This account does not exist.")
     return user
 
 
-def _end_sessions(session: DbSession, user: User) -> None:
+def end_sessions(session: DbSession, user: User) -> None:
+    """End all sessions of an account, and its epoch with them."""
     user.epoch += 1
     session.execute(delete(UserSession).where(UserSession.user_id == user.id))

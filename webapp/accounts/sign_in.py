@@ -5,6 +5,7 @@ number of processes, are still five and a lock.  The password is compared betwee
 transactions, never inside one: it takes tens of milliseconds, and nobody should wait for it.
 """
 
+import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -20,13 +21,16 @@ from webapp.accounts.policy import (
     wait_in_words,
 )
 from webapp.accounts.queries import find_user
+from webapp.accounts.signatures import AccessClaims, claims_for, sign
 from webapp.actors import Actor
 from webapp.audit.service import record
 from webapp.audit.values import Change
 from webapp.db import DbSession
 from webapp.errors import Throttled
+from webapp.roles import Role
 
 PURGED_AT_ONCE = 500
+TOKEN_ID_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,35 @@ def accept_try(session: DbSession, good: Try, *, password: str, now: datetime) -
         values["password_hash"] = hash_password(password)
     session.execute(update(User).where(User.id == good.user.id).values(values))
     _purge(session, now)
+
+
+def issue_access_token(
+    session: DbSession, good: Try, *, key: bytes, by: Actor, now: datetime
+) -> tuple[str, AccessClaims]:
+    """Sign an access token for whoever a good try was made by; the audit says so, and not what."""
+    user = good.user
+    assert user is not None  # noqa: S101 - a good try has one
+    claims = claims_for(
+        user.id,
+        role=Role(user.role),
+        epoch=user.epoch,
+        now=now,
+        token_id=secrets.token_hex(TOKEN_ID_BYTES),
+    )
+    record(
+        session,
+        by=by,
+        at=now,
+        action="user.token_issued",
+        subject="user",
+        name=user.username,
+        changes={
+            "role": Change(None, claims.role),
+            "expires_at": Change(None, claims.expires_at),
+            "jti": Change(None, claims.token_id),
+        },
+    )
+    return sign(claims, key), claims
 
 
 def refuse_try(session: DbSession, bad: Try, *, by: Actor, now: datetime) -> None:

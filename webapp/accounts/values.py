@@ -16,16 +16,19 @@ class Account:
     epoch: int
     created_at: datetime
     last_sign_in_at: datetime | None
+    last_used_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenGrant:
     """What a program may do that shows a certain token, and until when.
 
-    ``id`` is None where another instance told of it, which keeps that to itself.
+    ``id`` is None where another instance told of it, which keeps that to itself, and of a token
+    that was signed for a person: then ``kind`` is user, and ``name`` is theirs.
     """
 
     id: int | None = None
+    kind: str = "token"
     name: str
     role: Role
     environment: str | None
@@ -34,3 +37,12 @@ class TokenGrant:
     def holds(self, now: datetime) -> bool:
         """Tell whether the token has not run out."""
         return self.expires_at is None or now < self.expires_at
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How an account stands that may act: what was signed for another epoch or role is void."""
+
+    username: str
+    role: Role
+    epoch: int

@@ -32,7 +32,8 @@ API_PAGE = "/api/docs"
 class Principal(NamedTuple):
     """Whoever asks: ``kind`` is user, token or anonymous; ``name`` is what the audit shows.
 
-    ``environment`` and ``expires_at`` are those of a token.  One is made for each request, and a
+    A user is signed in, or shows an access token that was signed for them.  ``environment`` and
+    ``expires_at`` are those of a token.  One is made for each request, and a
     tuple is made in a third of a frozen dataclass's time.
     """
 
@@ -143,7 +144,8 @@ def _check() -> BaseResponse | None:
     if not who.role.allows(needed):
         message = f"This needs the role {needed}; {who.name} is {who.role}."
         raise Forbidden(message)
-    if who.kind == "user" and (request.method not in SAFE_METHODS or not wants_part()):
+    by_cookie = who.kind == "user" and bearer_token() is None
+    if by_cookie and (request.method not in SAFE_METHODS or not wants_part()):
         # What a person does keeps the session alive; what a tab asks by itself does not.
         session.modified = True
     return None

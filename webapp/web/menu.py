@@ -24,12 +24,13 @@ class Attention:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MenuEntry:
-    """One entry of the navigation."""
+    """One entry of the navigation; ``pages_of`` are further blueprints that stand below it."""
 
     label: str
     endpoint: str
     icon: str
     attention: Attention | None = None
+    pages_of: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +61,9 @@ def _item(entry: MenuEntry, count: int) -> MenuItem:
         label=entry.label,
         url=url_for(entry.endpoint),
         icon=entry.icon,
-        active=entry.endpoint.partition(".")[0] in request.blueprints,
+        active=not {entry.endpoint.partition(".")[0], *entry.pages_of}.isdisjoint(
+            request.blueprints
+        ),
         count=count if shown else None,
         tone=attention.tone if attention else "neutral",
     )

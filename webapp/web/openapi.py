@@ -16,7 +16,7 @@ from werkzeug.routing import IntegerConverter, Rule
 
 from webapp.db import MOST_ID
 from webapp.settings import Settings
-from webapp.web.access import EVALUATION
+from webapp.web.access import EVALUATION, PUBLIC
 from webapp.web.requests import SAFE_METHODS
 
 View = TypeVar("View", bound=Callable[..., object])
@@ -228,25 +228,31 @@ def _written(item: _Described, settings: Settings) -> JsonSchema:
     text = (item.view.__doc__ or "").strip().replace("``", "`")
     summary, _, more = text.partition("\n\n")
     access = getattr(item.view, "access", None)
-    role = "viewer" if access == EVALUATION else str(access)
+    role = f"the role {'viewer' if access == EVALUATION else access}"
+    needed = "no token" if access == PUBLIC else role
     written: JsonSchema = {
         "operationId": item.rule.endpoint.replace("_api.", "_").rstrip("_"),
         "tags": [_tag(item.view)],
         "summary": " ".join(summary.split()),
-        "description": f"{more.strip()}\n\nNeeds the role {role}.".strip(),
+        "description": f"{more.strip()}\n\nNeeds {needed}.".strip(),
         "parameters": [*_path_parameters(item.rule), *_query_parameters(item)],
         "responses": _responses(item),
     }
     if access == EVALUATION and settings.public_evaluation:
         written["security"] = [{}, {"token": []}]
+    elif access == PUBLIC:
+        written["security"] = []
     if getattr(item.view, "takes_key", False):
         written["parameters"].append(_key_parameter(item.view, settings))
     if item.operation.body is not None:
-        needed = any(info.is_required() for info in item.operation.body.model_fields.values())
+        fields = item.operation.body.model_fields.values()
         content: JsonSchema = {_JSON: {"schema": item.refs["body"]}}
         if item.operation.example is not None:
             content[_JSON]["example"] = item.operation.example
-        written["requestBody"] = {"required": needed, "content": content}
+        written["requestBody"] = {
+            "required": any(info.is_required() for info in fields),
+            "content": content,
+        }
     return written
 
 

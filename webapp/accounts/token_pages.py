@@ -1,0 +1,164 @@
+"""The pages of API tokens, for admins: the list, and the form that makes one.
+
+The text of a token is shown by the answer that made it, and nowhere else.
+"""
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from http import HTTPStatus
+
+from flask import Blueprint, Response, request, url_for
+from werkzeug.wrappers import Response as BaseResponse
+
+from webapp.accounts.administration import refuse_reason
+from webapp.accounts.queries import (
+    MOST_SKIPPED,
+    TokenFilters,
+    TokenState,
+    find_api_tokens,
+    view_token,
+)
+from webapp.accounts.service import create_token, revoke_token
+from webapp.clock import now
+from webapp.db import db
+from webapp.errors import Conflict, FieldErrors, Invalid
+from webapp.paging import COUNT_CAP, PAGE_SIZE
+from webapp.roles import Role
+from webapp.web.access import actor, requires
+from webapp.web.confirmations import Confirmation, act, asking
+from webapp.web.cursors import read_search
+from webapp.web.htmx import render
+
+blueprint = Blueprint("tokens", __name__, url_prefix="/settings/tokens")
+
+ROLES = [(role.value, role.value.capitalize()) for role in Role]
+STATES = [(state.value, state.value.capitalize()) for state in TokenState]
+LIFETIMES = [
+    ("7", "In 7 days"),
+    ("30", "In 30 days"),
+    ("90", "In 90 days"),
+    ("365", "In a year"),
+    ("", "Never"),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenForm:
+    """A token as it is typed."""
+
+    name: str = ""
+    role: str = Role.VIEWER.value
+    environment: str = ""
+    days: str = "90"
+    errors: FieldErrors = field(default_factory=dict)
+
+    def chosen(self) -> Role:
+        """Return the role that was chosen."""
+        if self.role not in set(Role):
+            raise Invalid.field("role", "Choose one of the roles.")
+        return Role(self.role)
+
+    def expires_at(self, at: datetime) -> datetime | None:
+        """Return when the token is to run out, None for never."""
+        if self.days not in dict(LIFETIMES):
+            raise Invalid.field("days", "Choose one of these.")
+        return at + timedelta(days=int(self.days)) if self.days else None
+
+
+@blueprint.get("")
+@requires(Role.ADMIN)
+def index() -> Response:
+    """List the tokens that the filters in the URL ask for."""
+    role, state = request.args.get("role", ""), request.args.get("state", "")
+    filters = TokenFilters(
+        read_search(),
+        role if role in set(Role) else "",
+        state if state in set(TokenState) else "",
+    )
+    skip = min(max(0, request.args.get("skip", 0, type=int)), MOST_SKIPPED)
+    return render(
+        "tokens/index.html",
+        "tokens/_table.html",
+        filters=filters,
+        found=find_api_tokens(db.session, filters, now=now(), skip=skip),
+        roles=ROLES,
+        states=STATES,
+        page_size=PAGE_SIZE,
+        cap=COUNT_CAP,
+    )
+
+
+@blueprint.get("/new")
+@requires(Role.ADMIN)
+def new() -> Response:
+    """Show the form of a token to be made."""
+    return _form_page(TokenForm())
+
+
+@blueprint.post("")
+@requires(Role.ADMIN)
+def create() -> Response:
+    """Make the token that was typed, and show it."""
+    form = _typed()
+    at = now()
+    try:
+        made = create_token(
+            db.session,
+            form.name,
+            role=form.chosen(),
+            environment=form.environment,
+            expires_at=form.expires_at(at),
+            by=actor(),
+            now=at,
+        )
+        db.session.commit()
+    except Invalid as error:
+        db.session.rollback()
+        return _form_page(replace(form, errors=error.errors), HTTPStatus.UNPROCESSABLE_ENTITY)
+    except Conflict as error:
+        db.session.rollback()
+        return _form_page(replace(form, errors={"name": [error.detail]}), HTTPStatus.CONFLICT)
+    token = view_token(db.session, made.id, now=at)
+    answer = render("tokens/made.html", status=201, token=token, text=made.text)
+    answer.headers["Cache-Control"] = "no-store"
+    return answer
+
+
+@blueprint.post("/<int:token_id>/revoke")
+@requires(Role.ADMIN)
+def revoke(token_id: int) -> BaseResponse:
+    """Make a token worthless for good."""
+    name = view_token(db.session, token_id, now=now()).name
+    asked = asking(
+        f"Revoke {name}?",
+        "Programs that show it are refused within two seconds. It cannot be brought back.",
+        "Revoke token",
+    )
+    url = url_for("accounts.tokens.index")
+    return act(
+        asked,
+        f"{name} is revoked.",
+        url=url,
+        verb=lambda by, at: revoke_token(
+            db.session, name, by=by, now=at, reason=_given_reason(asked)
+        ),
+    )
+
+
+def _given_reason(asked: Confirmation) -> str:
+    refuse_reason(asked.reason)
+    return asked.reason
+
+
+def _typed() -> TokenForm:
+    given = request.form
+    return TokenForm(
+        name=given.get("name", ""),
+        role=given.get("role", ""),
+        environment=given.get("environment", ""),
+        days=given.get("days", ""),
+    )
+
+
+def _form_page(form: TokenForm, status: int = 200) -> Response:
+    return render("tokens/new.html", status=status, form=form, roles=ROLES, lifetimes=LIFETIMES)
