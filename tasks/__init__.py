@@ -38,6 +38,7 @@ for _module in (
     "tasks.cleanup",
     "tasks.dead_letters",
     "tasks.etl",
+    "tasks.webhooks",
     *_settings.job_modules,
 ):
     import_module(_module)
