@@ -38,6 +38,9 @@ EDITED = (
     "/flags/groups/group0/edit",
     "/sources/new",
     "/sources/source0/limit",
+    "/reports/new",
+    "/channels/new",
+    "/channels/channel0/edit",
     "/patterns",
 )
 

@@ -31,6 +31,8 @@ PAGES = (
     "/workers",
     "/breakers",
     "/sources",
+    "/reports",
+    "/channels",
     "/audit",
 )
 # One thing of many, with all that its page can tell.
