@@ -16,6 +16,7 @@ import json
 import logging
 import subprocess
 import sys
+import tempfile
 from argparse import ArgumentParser
 from collections.abc import Awaitable, Callable, Iterator
 from importlib import import_module
@@ -164,19 +165,31 @@ def shared_in_redis(url: str) -> Iterator[str]:
 
     from webapp.app import create_app  # noqa: PLC0415
     from webapp.guards import guard  # noqa: PLC0415
+    from webapp.limits.registry import set_rate_limit  # noqa: PLC0415
     from webapp.retries.values import RetryConfig  # noqa: PLC0415
     from webapp.settings import Settings  # noqa: PLC0415
 
-    create_app(Settings.from_environment({"REDIS_URL": url, "LOG_LEVEL": "ERROR"}))
-    guarded = guard("bench-shared", retry=RetryConfig())(work)
-    guarded(0)
-    with redis.Redis.from_url(url) as client:
-        before = client.info("stats")["total_commands_processed"]
-        for number in range(COUNTED):
-            guarded(number)
-        asked = client.info("stats")["total_commands_processed"] - before - 1
-    yield f"  commands of Redis in {COUNTED:,} calls (others' too): {asked}"
-    yield f"  guard, shared in Redis: {seconds_of(guarded) * 1e6:.2f} us"
+    sent: list[object] = []
+    send = redis.Connection.send_packed_command
+
+    def count(connection: redis.Connection, *given: Any, **options: Any) -> None:
+        sent.append(connection)
+        send(connection, *given, **options)
+
+    redis.Connection.send_packed_command = count  # type: ignore[method-assign]
+    with tempfile.TemporaryDirectory() as folder:
+        given = {"REDIS_URL": url, "INSTANCE_DIR": folder, "LOG_LEVEL": "ERROR"}
+        create_app(Settings.from_environment(given))
+        set_rate_limit("bench-limited", 10_000, 1)
+        for name in ("bench-shared", "bench-limited"):
+            guarded = guard(name, retry=RetryConfig())(work)
+            guarded(0)
+            sent.clear()
+            for number in range(COUNTED):
+                guarded(number)
+            asked = len(sent) / COUNTED
+            yield f"  {name}: {asked:.2f} round trips to Redis a call (other threads' too)"
+            yield f"  {name}: {seconds_of(guarded) * 1e6:.2f} us"
 
 
 def main() -> None:

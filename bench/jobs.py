@@ -252,6 +252,7 @@ def measure_ours(name: str, folder: Path | None, jobs: int) -> Figures:
     with surroundings(OURS[name], folder) as environ:
         environ |= {
             "ENVIRONMENT": "test",
+            "REQUEST_LIMITS": "false",
             "INSTANCE_DIR": environ["BENCH_FOLDER"],
             "SECRET_KEY": "no secret: it lives as long as the benchmark",
             "JOB_MODULES": "queues.switchyard",

@@ -365,6 +365,7 @@ def measure(settings: Settings, rounds: int) -> None:
     """Ask every page in turn with the one that does nothing, and print the medians."""
     environ = {
         "ENVIRONMENT": "test",
+        "REQUEST_LIMITS": "false",
         "INSTANCE_DIR": str(settings.instance_dir),
         "DATABASE_URL": settings.database_url,
         "SECRET_KEY": SECRET,
@@ -454,6 +455,7 @@ def main(arguments: Namespace) -> None:
     folder = Path(arguments.folder or tempfile.mkdtemp(prefix="switchyard-large-"))
     environ = {
         "ENVIRONMENT": "test",
+        "REQUEST_LIMITS": "false",
         "INSTANCE_DIR": str(folder),
         "DATABASE_URL": os.environ.get("DATABASE_URL", ""),
         "SECRET_KEY": SECRET,

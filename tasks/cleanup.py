@@ -20,6 +20,7 @@ from webapp.clock import now
 from webapp.db import transaction
 from webapp.dead_letters.service import remove_resolved
 from webapp.flags.recording import forget_oldest
+from webapp.idempotency.service import remove_expired
 from webapp.jobs.registry import JobArguments, job
 from webapp.jobs.removal import remove_batches, remove_ended
 from webapp.jobs.service import save_checkpoint
@@ -89,7 +90,7 @@ class Progress:
     priority=10,
 )
 def clean_up(context: JobContext, arguments: CleanupArguments) -> dict[str, int]:
-    """Remove jobs, letters, usage of flags, events of breakers and reports that are too old."""
+    """Remove what is kept no longer: jobs, letters, usage, events of breakers, reports, keys."""
     limits = _limits(current_app.extensions["settings"], arguments, now())
     progress = Progress(**(context.claim.checkpoint or {}))
     parts = tuple(PARTS.values())
@@ -162,6 +163,13 @@ def _reports(session: Session, progress: Progress, limits: Limits) -> bool:
     return number < AT_ONCE
 
 
+def _idempotency_keys(session: Session, progress: Progress, limits: Limits) -> bool:
+    del limits
+    number = remove_expired(session, now=now(), most=AT_ONCE)
+    progress.removed["idempotency_keys"] += number
+    return number < AT_ONCE
+
+
 #: In this order: a job can go once its letter has. Each tells whether it is through.
 PARTS: dict[str, Callable[[Session, Progress, Limits], bool]] = {
     "dead_letters": _dead_letters,
@@ -170,4 +178,5 @@ PARTS: dict[str, Callable[[Session, Progress, Limits], bool]] = {
     "flag_usage": _flag_usage,
     "breaker_events": _breaker_events,
     "reports": _reports,
+    "idempotency_keys": _idempotency_keys,
 }

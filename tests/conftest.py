@@ -141,6 +141,7 @@ def make_settings(instance_dir: Path, **environ: str) -> Settings:
             "INSTANCE_DIR": str(instance_dir),
             "SECRET_KEY": SECRET,
             "LOG_LEVEL": "WARNING",
+            "REQUEST_LIMITS": "false",
         }
         | environ
     )

@@ -55,6 +55,7 @@ class Deployment:
             "INSTANCE_DIR": str(folder),
             "SECRET_KEY": SECRET,
             "LOG_LEVEL": "INFO",
+            "REQUEST_LIMITS": "false",
             "JOB_MODULES": "tests.jobs.types",
             # Short, so that a test need not wait half a minute for a rescue.
             "JOB_LEASE_SECONDS": "3",
@@ -102,10 +103,10 @@ class Deployment:
         command = [str(BIN / "flask"), "--app", "wsgi", "worker", *words]
         return self._start("worker", command, **environ)
 
-    def start_web(self, port: int) -> subprocess.Popen[bytes]:
+    def start_web(self, port: int, processes: int = 2) -> subprocess.Popen[bytes]:
         """Start gunicorn and wait until it is ready."""
         command = [str(BIN / "gunicorn"), "-c", "gunicorn.conf.py", "wsgi:app"]
-        process = self._start("web", command, PORT=str(port), WEB_CONCURRENCY="2")
+        process = self._start("web", command, PORT=str(port), WEB_CONCURRENCY=str(processes))
         wait_until(lambda: is_up(port), seconds=30, what=f"web ready\n{self.log('web')}")
         return process
 

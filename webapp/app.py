@@ -15,11 +15,13 @@ from webapp.dead_letters.capability import dead_letters
 from webapp.flags.capability import flags
 from webapp.guards.capability import guards
 from webapp.health.capability import health
+from webapp.idempotency.capability import idempotency
 from webapp.jobs.capability import jobs
 from webapp.limits.capability import limits
 from webapp.logs import configure_logs
 from webapp.outbound.capability import outbound
 from webapp.overview.capability import overview
+from webapp.reference.capability import reference
 from webapp.reports.capability import reports
 from webapp.retries.capability import retries
 from webapp.schedules.capability import schedules
@@ -27,11 +29,13 @@ from webapp.settings import Settings
 from webapp.sources.capability import sources
 from webapp.telemetry.capability import telemetry
 from webapp.web.access import register_access
+from webapp.web.aliases import register_aliases
 from webapp.web.assets import register_assets
 from webapp.web.capability import register_capabilities
 from webapp.web.cursors import register_cursors
 from webapp.web.filters import register_filters
 from webapp.web.htmx import register_htmx
+from webapp.web.limits import register_limits
 from webapp.web.masking import register_masking
 from webapp.web.menu import register_menu
 from webapp.web.metering import register_request_metrics
@@ -64,6 +68,9 @@ CAPABILITIES = (
     guards,
     limits,
     telemetry,
+    reference,
+    # Last: it stands before the views of all others.
+    idempotency,
 )
 
 
@@ -83,6 +90,7 @@ def create_app(settings: Settings) -> Flask:
     register_request_metrics(app)
     register_requests(app)
     register_problems(app)
+    register_limits(app, settings)
     register_security(app, settings)
     register_access(app)
     register_htmx(app)
@@ -93,6 +101,7 @@ def create_app(settings: Settings) -> Flask:
     register_menu(app)
     register_theme(app)
     register_patterns(app, settings)
+    register_aliases(app)
     register_capabilities(app, CAPABILITIES)
     register_commands(app)
     register_proxies(app, settings)

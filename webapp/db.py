@@ -11,10 +11,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from flask_sqlalchemy import SQLAlchemy
+from flask_sqlalchemy.session import Session as FlaskSession
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -44,6 +46,9 @@ log = get_logger(__name__)
 # A request that only reads must not queue behind writers, so SQLite's write lock is taken at
 # BEGIN only where the caller says that it will write.
 _writing: ContextVar[bool] = ContextVar("writing", default=False)
+
+# Under this name in ``session.info``: who holds the commit.
+_HELD: Final = "held_commit"
 
 DbSession = Session | scoped_session[Any]
 
@@ -122,7 +127,58 @@ BigId = BigInteger().with_variant(Integer(), "sqlite")
 MOST_ID = 2**63 - 1
 Json = JSON()
 
-db = SQLAlchemy(model_class=Base, session_options={"expire_on_commit": False})
+
+class RequestSession(FlaskSession):
+    """The session of a request, whose commits can be held until its answer is known."""
+
+    def commit(self) -> None:
+        """Commit, or write what is to be committed where somebody holds the commit."""
+        held: HeldCommit | None = self.info.get(_HELD)
+        if held is None:
+            super().commit()
+        else:
+            self.flush()
+            held.wanted = True
+
+    def rollback(self) -> None:
+        """Roll back, also what was held."""
+        if (held := self.info.get(_HELD)) is not None:
+            held.wanted = False
+        super().rollback()
+
+
+@dataclass(slots=True)
+class HeldCommit:
+    """A commit that is held; ``wanted`` tells whether somebody asked for it."""
+
+    session: Session
+    wanted: bool = False
+
+    def commit(self) -> None:
+        """Hold no longer, and commit."""
+        del self.session.info[_HELD]
+        self.session.commit()
+
+
+@contextmanager
+def held_commit(session: scoped_session[Any]) -> Iterator[HeldCommit]:
+    """Hold the commits of a request's session, for somebody who has to add to its transaction.
+
+    What the block asks to be committed is written, and is committed by :meth:`HeldCommit.commit`;
+    without that it does not stand.  What waits for the commit waits for that one.
+    """
+    real = session()
+    held = real.info[_HELD] = HeldCommit(real)
+    try:
+        yield held
+    finally:
+        if real.info.pop(_HELD, None):
+            real.rollback()
+
+
+db = SQLAlchemy(
+    model_class=Base, session_options={"class_": RequestSession, "expire_on_commit": False}
+)
 
 
 def engine_options(database_url: str, *, answer_seconds: float | None = None) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import os
 import secrets
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flask import Flask
 from sqlalchemy import Engine, create_engine
@@ -33,6 +33,9 @@ from webapp.health import api as health_api
 from webapp.logs import configure_logs
 from webapp.settings import Settings, SettingsError
 from webapp.web.access import PROGRAMS_ONLY, Principal, register_access
+from webapp.web.aliases import register_aliases
+from webapp.web.limits import EXTENSION as LIMITS
+from webapp.web.limits import register_limits
 from webapp.web.problems import register_problems
 from webapp.web.requests import register_requests
 from webapp.web.security import register_proxies, register_security
@@ -100,12 +103,18 @@ def create_edge(settings: Settings) -> Flask:
     provide_store(store, lambda: store)
     register_requests(app)
     register_problems(app)
+    register_limits(app, replace(settings, redis_url=""))
     register_security(app, settings)
     register_access(app)
     app.register_blueprint(evaluation_api.blueprint)
     app.register_blueprint(health_api.edge_blueprint)
+    register_aliases(app)
     app.wsgi_app = EvaluationShortCut(  # type: ignore[method-assign]
-        app.wsgi_app, store, authenticate=authenticate, public=settings.public_evaluation
+        app.wsgi_app,
+        store,
+        authenticate=authenticate,
+        public=settings.public_evaluation,
+        limit=app.extensions[LIMITS],
     )
     register_proxies(app, settings)
     return app

@@ -25,6 +25,14 @@ class Conflict(DomainError):
     """The thing changed, or stands already, so that this request no longer fits it."""
 
 
+class Underway(Conflict):
+    """The same is being done already; ``retry_after`` is when to look again, in seconds."""
+
+    def __init__(self, detail: str, *, retry_after: float) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
+
+
 class Forbidden(DomainError):
     """Whoever asks may not do this."""
 

@@ -94,6 +94,10 @@ GUARD_RETRIES = Counter(
 GUARD_RETRIES_REFUSED = Counter(
     "guard_retries_refused", "Calls not repeated since the budget of retries was spent.", ("guard",)
 )
+#: Outcome is stored, replayed, conflict (the first still runs) or mismatch (another request).
+IDEMPOTENCY_REQUESTS = Counter(
+    "idempotency_requests", "Requests with an idempotency key, by outcome.", ("outcome",)
+)
 #: Outcome is allowed, waited or refused.
 RATE_LIMIT_HITS = Counter(
     "rate_limit_hits", "Calls that asked a source's rate limit.", ("source", "outcome")

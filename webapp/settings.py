@@ -23,6 +23,7 @@ LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 MIN_SECRET_BYTES = 32
 WORKER_NAME = re.compile(r"[A-Za-z0-9._-]{0,100}")
 
+_HEADER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9_-][a-z0-9_.-]*)(:[0-9]{1,5})?")
 # At least 24 bytes in base64, and hardly more than 64.
 _WEBHOOK_SECRET = re.compile(
@@ -185,6 +186,36 @@ class Settings:
     metrics_port: int = _setting(
         "METRICS_PORT", "port on which a worker serves the metrics of its host; 0 for none", 0
     )
+    idempotency_enabled: bool = _setting(
+        "IDEMPOTENCY_ENABLED", "carry out once what comes again under its key", default=True
+    )
+    idempotency_header: str = _setting(
+        "IDEMPOTENCY_HEADER", "name of the header that holds an idempotency key", "Idempotency-Key"
+    )
+    idempotency_ttl: float = _setting(
+        "IDEMPOTENCY_TTL", "seconds for which the answer to a key is kept", 172800.0
+    )
+    idempotency_required: bool = _setting(
+        "IDEMPOTENCY_REQUIRED", "refuse to make anything without a key", default=False
+    )
+    request_limits: bool = _setting(
+        "REQUEST_LIMITS", "limit how many requests a minute one may send", default=True
+    )
+    request_limit_reads: int = _setting(
+        "REQUEST_LIMIT_READS", "reads of the JSON API, per minute and token or address; 0: any", 300
+    )
+    request_limit_writes: int = _setting(
+        "REQUEST_LIMIT_WRITES", "writes of the JSON API, likewise", 60
+    )
+    request_limit_sign_in: int = _setting(
+        "REQUEST_LIMIT_SIGN_IN", "tries to sign in, per minute and address; 0: any", 10
+    )
+    request_limit_pages: int = _setting(
+        "REQUEST_LIMIT_PAGES", "pages and their live parts, per minute and person; 0: any", 3000
+    )
+    request_limit_evaluations: int = _setting(
+        "REQUEST_LIMIT_EVALUATIONS", "evaluations, per minute, token and process; 0: any", 600_000
+    )
     session_idle_seconds: float = _setting(
         "SESSION_IDLE_SECONDS", "seconds of idleness after which a person is signed out", 43200.0
     )
@@ -330,6 +361,8 @@ def _complaints(settings: Settings) -> list[str]:
     ]
     if not WORKER_NAME.fullmatch(settings.worker_name):
         problems.append("WORKER_NAME: up to 100 letters, digits, dots, dashes and underscores")
+    if not _HEADER_NAME.fullmatch(settings.idempotency_header):
+        problems.append("IDEMPOTENCY_HEADER: a letter, then letters, digits and dashes")
     if settings.job_lease_seconds < 2 * settings.job_heartbeat_seconds:
         problems.append("JOB_LEASE_SECONDS: must be at least twice JOB_HEARTBEAT_SECONDS")
     if settings.retry_max_attempts == 0:

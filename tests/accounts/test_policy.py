@@ -5,7 +5,6 @@ import pytest
 from webapp.accounts.policy import (
     local_path,
     lock_seconds,
-    network,
     normal_username,
     password_problem,
     throttle_keys,
@@ -95,27 +94,6 @@ def test_case_and_outer_spaces_of_a_username_do_not_matter() -> None:
 )
 def test_a_password_is_long_and_not_the_username(password: str, right: bool) -> None:
     assert (password_problem(password, "anna.lind.stockholm") is None) == right
-
-
-@pytest.mark.parametrize(
-    ("address", "counted"),
-    [
-        ("192.0.2.7", "192.0.2.7"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("2001:db8:1:2::9", "2001:db8:1:2::/64"),
-        ("fe80::1%eth0", "fe80::/64"),
-        ("::ffff:192.0.2.7", "192.0.2.7"),
-        ("", ""),
-        ("unix:", "unix:"),
-        ("192.0.2.7:55", "192.0.2.7"),
-        ("[2001:db8:1:2::9]:55", "2001:db8:1:2::/64"),
-        ("[2001:db8:1:2::9]", "2001:db8:1:2::/64"),
-        ("2001:db8:1:2::9:55", "2001:db8:1:2::/64"),
-        ("[::ffff:192.0.2.7]:55", "192.0.2.7"),
-    ],
-)
-def test_tries_count_against_what_a_visitor_cannot_step_out_of(address: str, counted: str) -> None:
-    assert network(address) == counted
 
 
 def test_tries_count_against_one_account_however_its_name_is_written() -> None:

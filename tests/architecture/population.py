@@ -30,6 +30,7 @@ from webapp.flags.values import (
     SegmentDraft,
     Variant,
 )
+from webapp.idempotency.models import IdempotencyKey
 from webapp.jobs.models import (
     Job,
     JobAttempt,
@@ -331,6 +332,8 @@ def _add_channel(session: Session, number: int, now: datetime) -> None:
 def _add_report(session: Session, number: int, job: Job, now: datetime) -> None:
     written = number % 2 == 0
     report = Report(
+        # A number is given once, also after a test has emptied the table.
+        id=number + 1,
         kind="operations" if written else "source",
         format="html",
         days=7,
@@ -369,7 +372,23 @@ def _add_credentials(session: Session, number: int, now: datetime) -> None:
         created_at=now,
     )
     throttle = SignInThrottle(key=f"account:somebody{number}", failures=1, last_try_at=now)
-    session.add_all((token, throttle))
+    key = IdempotencyKey(
+        principal=f"token:{token.name}",
+        key=f"order-{number}",
+        request="POST /api/v1/queue/jobs/etl",
+        fingerprint="0" * 64,
+        claim="0" * 32,
+        claimed_at=now,
+        expires_at=now + timedelta(days=2),
+        answered_at=now,
+        status=201,
+        headers=[["Content-Type", "application/json"]],
+        body=b"{}",
+        replays=number % 3,
+        conflicts=0,
+        mismatches=0,
+    )
+    session.add_all((token, throttle, key))
     record(
         session,
         by=COMMAND,

@@ -51,7 +51,9 @@ INPUT_OUTPUT = frozenset(
     | {"tempfile", "threading", "time", "urllib.request", "uuid"}
 )
 PURE_LIBRARIES = frozenset({"cronsim", "mmh3", "re2", "semver"})
-PURE_PLUMBING = frozenset({"webapp.actors", "webapp.errors", "webapp.roles", "webapp.tracebacks"})
+PURE_PLUMBING = frozenset(
+    {"webapp.actors", "webapp.errors", "webapp.networks", "webapp.roles", "webapp.tracebacks"}
+)
 # The operating system's numbers are constants; where files are is not asked.
 IMPURE_CALLS = frozenset({"open", "print", "input", "exec", "eval", "__import__"})
 CLOCKS = frozenset({"now", "utcnow", "today"})

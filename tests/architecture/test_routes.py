@@ -39,7 +39,8 @@ VIEWER_WRITES = {
     # What a process counted that evaluates elsewhere, as whoever evaluates here is counted.
     ("POST", "/api/v1/feature-flags/usage"),
 }
-API = ("/api/", "/v1/", "/ofrep/", "/observability/")
+# The page that shows the API is for people.
+API = ("/api/v1/", "/v1/", "/ofrep/", "/observability/")
 
 
 @pytest.fixture

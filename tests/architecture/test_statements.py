@@ -34,6 +34,7 @@ PAGES = (
     "/reports",
     "/channels",
     "/audit",
+    "/idempotency-keys",
 )
 # One thing of many, with all that its page can tell.
 ONE = (

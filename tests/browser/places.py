@@ -87,6 +87,7 @@ def furnish(account: Account, folder: Path) -> dict[str, str]:
         "rate limit of a source": f"/sources/{SOURCE}/limit",
         "new source": "/sources/new?location=package:airportsdata/airports.csv",
         "audit": "/audit",
+        "idempotency keys": "/idempotency-keys",
         "account": "/account",
         "patterns": "/patterns",
     }

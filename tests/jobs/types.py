@@ -3,6 +3,9 @@
 import os
 import signal
 import time
+from pathlib import Path
+
+from pydantic import field_validator
 
 from webapp.actors import SYSTEM
 from webapp.audit.service import record
@@ -25,6 +28,22 @@ class FailArguments(JobArguments):
 
     error: str = "ConnectionError"
     until: int = 99
+
+
+class KillingArguments(JobArguments):
+    """Whoever reads them first is killed; ``mark`` is the file that says that somebody was."""
+
+    mark: Path
+
+    @field_validator("mark", mode="before")
+    @classmethod
+    def kill(cls, mark: str) -> Path:
+        """Kill the process, once."""
+        path = Path(mark)
+        if not path.exists():
+            path.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return path
 
 
 class NoArguments(JobArguments):
@@ -51,6 +70,13 @@ def echo(context: JobContext, arguments: EchoArguments) -> Result:
             raise JobCancelled
         time.sleep(0.02)
     return {"value": arguments.value}
+
+
+@job("test_kill_web", KillingArguments, policy=QUICK)
+def kill_web(context: JobContext, arguments: KillingArguments) -> Result:
+    """Do nothing: it is its enqueueing that kills."""
+    del context, arguments
+    return None
 
 
 @job("test_fail", FailArguments, policy=QUICK)

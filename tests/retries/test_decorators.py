@@ -277,7 +277,8 @@ def database_error(code: str) -> Exception:
         ),
         (with_retry(), ConnectionResetError(), True),
     ],
-    ids=lambda value: repr(value)[:50],
+    # Not the address of a function: those who share the work must name the tests alike.
+    ids=lambda value: getattr(value, "__name__", None) or repr(value)[:50],
 )
 def test_each_decorator_repeats_its_own_errors(
     decorate: Callable[[Any], Any], error: Exception, repeated: bool

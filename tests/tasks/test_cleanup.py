@@ -17,6 +17,9 @@ from webapp.dead_letters.models import DeadLetter
 from webapp.dead_letters.service import resolve, write
 from webapp.dead_letters.values import Cause, Reason
 from webapp.flags.models import FeatureFlagEvaluation
+from webapp.idempotency.models import IdempotencyKey
+from webapp.idempotency.service import claim
+from webapp.idempotency.values import Slot
 from webapp.jobs import service
 from webapp.jobs.models import Job, JobBatch
 from webapp.jobs.values import JobState
@@ -103,10 +106,17 @@ def number_of(model: type[Base]) -> int:
         return session.scalar(select(func.count()).select_from(model)) or 0
 
 
+def result_of(done: Job) -> dict[str, int]:
+    """Return what went, without the keys, of which there are none here."""
+    result: dict[str, int] = dict(done.result or {})
+    assert result.pop("idempotency_keys") == 0
+    return result
+
+
 def test_the_result_tells_how_many_of_each_went(app: Flask) -> None:
     done = clean(app)
     assert done.state == JobState.SUCCEEDED, done.error
-    assert done.result == {
+    assert result_of(done) == {
         "dead_letters": 1,
         "jobs": 24,
         "batches": 1,
@@ -123,7 +133,7 @@ def test_the_result_tells_how_many_of_each_went(app: Flask) -> None:
 def test_a_second_run_finds_nothing(app: Flask) -> None:
     clean(app)
     again = clean(app)
-    assert again.result == {
+    assert result_of(again) == {
         "dead_letters": 0,
         "jobs": 0,
         "batches": 0,
@@ -135,7 +145,7 @@ def test_a_second_run_finds_nothing(app: Flask) -> None:
 
 def test_arguments_win_over_the_settings(app: Flask) -> None:
     kept = clean(app, job_days=200, dead_letter_days=200, flag_usage_days=550, breaker_days=200)
-    assert kept.result == {
+    assert result_of(kept) == {
         "dead_letters": 0,
         "jobs": 0,
         "batches": 0,
@@ -143,6 +153,16 @@ def test_arguments_win_over_the_settings(app: Flask) -> None:
         "breaker_events": 0,
         "reports": 0,
     }
+
+
+def test_keys_go_once_they_have_expired(app: Flask) -> None:
+    with transaction() as session:
+        slot = Slot("token:shop", "order-1", "POST /a", "f" * 64)
+        claim(session, slot, lasts=timedelta(hours=1), now=now() - timedelta(hours=2))
+    done = clean(app)
+    assert done.result is not None
+    assert done.result["idempotency_keys"] == 1
+    assert number_of(IdempotencyKey) == 0
 
 
 def test_nothing_is_kept_for_less_than_a_day(app: Flask) -> None:
@@ -173,7 +193,7 @@ def test_a_run_that_is_interrupted_goes_on_and_counts_everything_once(
                 service.retry(session, job_id, by=SYSTEM, now=now())
     done = found(job_id)
     assert done.state == JobState.SUCCEEDED
-    assert done.result == {
+    assert result_of(done) == {
         "dead_letters": 1,
         "jobs": 24,
         "batches": 1,

@@ -43,6 +43,7 @@ from webapp.roles import Role
 from webapp.settings import Settings
 from webapp.web.access import Principal, actor, public, requires
 from webapp.web.htmx import done
+from webapp.web.limits import Kind, limited_as
 
 log = get_logger(__name__)
 blueprint = Blueprint("accounts", __name__)
@@ -116,6 +117,7 @@ def sign_in() -> BaseResponse:
 
 @blueprint.post("/sign-in")
 @public
+@limited_as(Kind.SIGN_IN)
 def enter() -> BaseResponse:
     """Sign a person in and go to where they wanted to."""
     target = local_path(request.form.get("next"))

@@ -7,7 +7,8 @@ import hashlib
 import math
 import re
 from datetime import timedelta
-from ipaddress import IPv6Address, ip_address, ip_network
+
+from webapp.networks import network
 
 FREE_TRIES = 5
 FIRST_LOCK_SECONDS = 30
@@ -26,10 +27,7 @@ MAX_PATH = 2000
 
 _USERNAME = re.compile(r"[a-z0-9][a-z0-9._@+-]*\Z")
 _CONTROL = re.compile(r"[\x00-\x20\x7f\\]")
-# A provider gives each customer at least this much of IPv6, so one address says nothing.
-_IPV6_NETWORK = 64
 _TWO_MINUTES = 120
-_WITH_PORT = re.compile(r"\[(?P<ipv6>[^\]]*)\](?::[0-9]*)?|(?P<other>[^:]*):[0-9]+")
 
 
 def normal_username(text: str) -> str:
@@ -71,24 +69,6 @@ def token_hash(text: str) -> str:
 def throttle_keys(username: str, address: str) -> tuple[str, str]:
     """Return what a try counts against: its account, known or not, and where it came from."""
     return f"account:{normal_username(username)[:MAX_USERNAME]}", f"address:{network(address)}"
-
-
-def network(address: str) -> str:
-    """Return what one visitor cannot step out of: an IPv4 address, or a /64 of IPv6."""
-    address = _without_port(address)
-    try:
-        ip = ip_address(address.partition("%")[0])
-    except ValueError:
-        return address[:MAX_USERNAME]
-    if isinstance(ip, IPv6Address):
-        return str(ip.ipv4_mapped or ip_network((ip, _IPV6_NETWORK), strict=False))
-    return str(ip)
-
-
-def _without_port(address: str) -> str:
-    """Drop the port that some proxies append: it changes with each connection of one visitor."""
-    found = _WITH_PORT.fullmatch(address)
-    return (found["ipv6"] or found["other"] or "") if found else address
 
 
 def lock_seconds(tries: int) -> int:

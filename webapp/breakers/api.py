@@ -12,6 +12,13 @@ from webapp.breakers.queries import (
     summarize,
     view_breaker,
 )
+from webapp.breakers.responses import (
+    BreakerResponse,
+    BreakersQuery,
+    BreakersResponse,
+    SummaryResponse,
+    TraceResponse,
+)
 from webapp.breakers.schemas import (
     Forced,
     Reasoned,
@@ -32,6 +39,7 @@ from webapp.roles import Role
 from webapp.web.access import actor, requires
 from webapp.web.answers import json_answer
 from webapp.web.cursors import read_search
+from webapp.web.openapi import describes
 from webapp.web.schemas import read_json, read_whole
 
 blueprint = Blueprint("breakers_api", __name__, url_prefix="/api/v1/circuit-breakers")
@@ -42,6 +50,7 @@ MAX_LIMIT = 500
 
 @blueprint.get("")
 @requires(Role.VIEWER)
+@describes({200: BreakersResponse}, query=BreakersQuery)
 def index() -> Response:
     """List circuits, those that refuse calls first; ``next`` is the ``after`` of the next page."""
     state = request.args.get("state", "")
@@ -61,6 +70,7 @@ def index() -> Response:
 
 @blueprint.get("/metrics/summary")
 @requires(Role.VIEWER)
+@describes({200: SummaryResponse})
 def summary() -> Response:
     """Sum all circuits up."""
     return json_answer(summary_as_json(summarize(db.session, now=now())))
@@ -68,6 +78,7 @@ def summary() -> Response:
 
 @blueprint.post("/test")
 @requires(Role.OPERATOR)
+@describes({200: TraceResponse}, body=ThresholdsBody, example={"failures": 3})
 def test() -> Response:
     """Drive a scratch breaker through its states; it guards nothing and is stored nowhere."""
     thresholds = Thresholds().with_given(read_json(ThresholdsBody).given())
@@ -76,6 +87,7 @@ def test() -> Response:
 
 @blueprint.get("/<path:name>")
 @requires(Role.VIEWER)
+@describes({200: BreakerResponse})
 def show(name: str) -> Response:
     """Write one circuit with its newest events."""
     return _answer(name)
@@ -83,6 +95,11 @@ def show(name: str) -> Response:
 
 @blueprint.put("/<path:name>")
 @requires(Role.OPERATOR)
+@describes(
+    {200: BreakerResponse},
+    body=ThresholdsUpdate,
+    example={"failures": 8, "reason": "They fail now and then"},
+)
 def update(name: str) -> Response:
     """Change the thresholds that are given."""
     body = read_json(ThresholdsUpdate)
@@ -102,6 +119,7 @@ def update(name: str) -> Response:
 
 @blueprint.post("/<path:name>/reset")
 @requires(Role.OPERATOR)
+@describes({200: BreakerResponse}, body=Reasoned, example={"reason": "It is mended"})
 def reset(name: str) -> Response:
     """Close a circuit, and end what is forced."""
     body = read_json(Reasoned)
@@ -112,6 +130,9 @@ def reset(name: str) -> Response:
 
 @blueprint.post("/<path:name>/force")
 @requires(Role.OPERATOR)
+@describes(
+    {200: BreakerResponse}, body=Forced, example={"force": "open", "reason": "Their maintenance"}
+)
 def force(name: str) -> Response:
     """Have a circuit refuse all calls, let all through, only watch, or decide by itself again."""
     control = read_json(Forced).control()

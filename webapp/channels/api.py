@@ -4,6 +4,12 @@ from flask import Blueprint, Response, current_app, url_for
 
 from webapp.channels import service
 from webapp.channels.queries import list_channels, view_channel
+from webapp.channels.responses import (
+    ChannelRemovalQuery,
+    ChannelResponse,
+    ChannelsQuery,
+    TestSentResponse,
+)
 from webapp.channels.schemas import ChannelUpdate, NewChannel, channel_as_json
 from webapp.channels.values import ChannelDraft
 from webapp.clock import now
@@ -14,13 +20,16 @@ from webapp.settings import Settings
 from webapp.web.access import actor, requires
 from webapp.web.answers import json_answer
 from webapp.web.cursors import read_search
-from webapp.web.schemas import read_json, read_removal
+from webapp.web.openapi import Collection, describes
+from webapp.web.requests import makes
+from webapp.web.schemas import Removal, read_json, read_removal
 
 blueprint = Blueprint("channels_api", __name__, url_prefix="/api/v1/channels")
 
 
 @blueprint.get("")
 @requires(Role.VIEWER)
+@describes({200: Collection[ChannelResponse]}, query=ChannelsQuery)
 def index() -> Response:
     """List channels by name."""
     found = list_channels(db.session, secret_key=_secret_key(), text=read_search())
@@ -29,6 +38,12 @@ def index() -> Response:
 
 @blueprint.post("")
 @requires(Role.ADMIN)
+@describes(
+    {201: ChannelResponse},
+    body=NewChannel,
+    example={"name": "on-call", "url": "jsons://hooks.example.com/alerts", "reason": "New rota"},
+)
+@makes
 def create() -> Response:
     """Make a channel."""
     body = read_json(NewChannel)
@@ -48,6 +63,7 @@ def create() -> Response:
 
 @blueprint.get("/<name>")
 @requires(Role.VIEWER)
+@describes({200: ChannelResponse})
 def show(name: str) -> Response:
     """Write one channel."""
     return _answer(name)
@@ -55,6 +71,7 @@ def show(name: str) -> Response:
 
 @blueprint.patch("/<name>")
 @requires(Role.ADMIN)
+@describes({200: ChannelResponse}, body=ChannelUpdate)
 def update(name: str) -> Response:
     """Change the fields given."""
     body = read_json(ChannelUpdate)
@@ -78,6 +95,7 @@ def update(name: str) -> Response:
 
 @blueprint.delete("/<name>")
 @requires(Role.ADMIN)
+@describes({204: None}, body=Removal, query=ChannelRemovalQuery)
 def delete(name: str) -> Response:
     """Remove a channel; why stands in the body or the query."""
     wanted = read_removal()
@@ -90,6 +108,8 @@ def delete(name: str) -> Response:
 
 @blueprint.post("/<name>/test")
 @requires(Role.OPERATOR)
+@describes({202: TestSentResponse})
+@makes
 def test(name: str) -> Response:
     """Send a test message: 202 with the address of its job."""
     job_id = service.send_test(db.session, name, by=actor(), now=now())

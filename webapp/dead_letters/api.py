@@ -13,6 +13,18 @@ from webapp.db import db
 from webapp.dead_letters import bulk, queries, service
 from webapp.dead_letters.export import COLUMNS, letter_batches, row_batches
 from webapp.dead_letters.models import DeadLetter
+from webapp.dead_letters.responses import (
+    BulkOutcomeResponse,
+    DryRunResponse,
+    ExportQuery,
+    LetterDetailsResponse,
+    LetterFiguresResponse,
+    LetterGroupsQuery,
+    LetterGroupsResponse,
+    LetterResponse,
+    LettersQuery,
+    RemovedLettersResponse,
+)
 from webapp.dead_letters.schemas import (
     BulkRequest,
     CleanupRequest,
@@ -34,6 +46,7 @@ from webapp.web.access import actor, requires
 from webapp.web.answers import json_answer
 from webapp.web.cursors import neighbours, read_cursor, read_search
 from webapp.web.downloads import json_file_answer
+from webapp.web.openapi import SearchPage, describes
 from webapp.web.schemas import read_json, read_whole
 from webapp.web.spreadsheets import csv_answer
 
@@ -50,6 +63,7 @@ _STATUSES: Final = {"false": Status.OPEN, "true": Status.RESOLVED, "any": Status
 
 @blueprint.get("")
 @requires(Role.VIEWER)
+@describes({200: SearchPage[LetterResponse]}, query=LettersQuery)
 def index() -> Response:
     """List letters, newest first; the open ones unless something else is asked for."""
     found = queries.list_letters(db.session, _filters(), read_cursor(), now=now(), size=_limit())
@@ -68,6 +82,7 @@ def index() -> Response:
 
 @blueprint.get("/stats")
 @requires(Role.VIEWER)
+@describes({200: LetterFiguresResponse})
 def stats() -> Response:
     """Count letters, each count up to 10,001."""
     return json_answer(figures_as_json(queries.letter_figures(db.session, now=now())))
@@ -75,6 +90,7 @@ def stats() -> Response:
 
 @blueprint.get("/groups")
 @requires(Role.VIEWER)
+@describes({200: LetterGroupsResponse}, query=LetterGroupsQuery)
 def groups() -> Response:
     """List what troubles there are, the commonest first, each with a sample."""
     found = queries.list_groups(
@@ -96,6 +112,7 @@ def groups() -> Response:
 
 @blueprint.get("/job/<int:job_id>")
 @requires(Role.VIEWER)
+@describes({200: LetterDetailsResponse})
 def show(job_id: int) -> Response:
     """Write a job's letter with every attempt."""
     letter = service.letter_of(db.session, job_id)
@@ -106,6 +123,7 @@ def show(job_id: int) -> Response:
 
 @blueprint.post("/retry/<int:job_id>")
 @requires(Role.OPERATOR)
+@describes({202: LetterResponse}, body=RetryRequest)
 def retry(job_id: int) -> Response:
     """Run a job again: 202 with its address; 409 says why it cannot run."""
     body = read_json(RetryRequest)
@@ -119,6 +137,7 @@ def retry(job_id: int) -> Response:
 
 @blueprint.post("/resolve/<int:job_id>")
 @requires(Role.OPERATOR)
+@describes({200: LetterResponse}, body=ResolveRequest)
 def resolve(job_id: int) -> Response:
     """Close a letter by hand."""
     body = read_json(ResolveRequest)
@@ -130,6 +149,7 @@ def resolve(job_id: int) -> Response:
 
 @blueprint.post("/discard/<int:job_id>")
 @requires(Role.OPERATOR)
+@describes({200: LetterResponse}, body=DiscardRequest)
 def discard(job_id: int) -> Response:
     """Give a job up for good."""
     body = read_json(DiscardRequest)
@@ -141,6 +161,11 @@ def discard(job_id: int) -> Response:
 
 @blueprint.post("/bulk")
 @requires(Role.OPERATOR)
+@describes(
+    {200: DryRunResponse | BulkOutcomeResponse, 202: BulkOutcomeResponse},
+    body=BulkRequest,
+    example={"action": "retry", "filter": {}, "dry_run": True},
+)
 def many() -> Response:
     """Act on many letters; a dry run only counts them.  202 where a job does it."""
     body = read_json(BulkRequest)
@@ -159,6 +184,7 @@ def many() -> Response:
 
 @blueprint.post("/cleanup")
 @requires(Role.ADMIN)
+@describes({200: RemovedLettersResponse}, body=CleanupRequest)
 def cleanup() -> Response:
     """Remove letters that were closed more than so many days ago; ``more`` says ask again."""
     body = read_json(CleanupRequest)
@@ -176,6 +202,7 @@ def cleanup() -> Response:
 
 @blueprint.get("/export")
 @requires(Role.VIEWER)
+@describes({200: list[dict[str, Any]]}, query=ExportQuery, files=("text/csv",))
 def export() -> Response:
     """Hand out the letters that fit as a file, newest first: ``format`` is csv or json."""
     kind = request.args.get("format", "csv")

@@ -18,6 +18,15 @@ from webapp.flags.explanation import explain
 from webapp.flags.figures import DAY_HOURS, MAX_HOURS, usage_of
 from webapp.flags.queries import MAX_SKIP, FlagFilters, get_flag, list_flags, load_flags
 from webapp.flags.relations import known_to
+from webapp.flags.responses import (
+    ExplanationResponse,
+    FlagChangeResponse,
+    FlagRemovalQuery,
+    FlagResponse,
+    FlagsQuery,
+    HoursQuery,
+    UsageResponse,
+)
 from webapp.flags.schemas import (
     FlagUpdate,
     NewFlag,
@@ -33,7 +42,9 @@ from webapp.paging import COUNT_CAP
 from webapp.roles import Role
 from webapp.web.access import actor, principal, requires
 from webapp.web.answers import json_answer
-from webapp.web.schemas import read_choice, read_json, read_removal, read_whole
+from webapp.web.openapi import Collection, CountedCollection, WindowQuery, describes
+from webapp.web.requests import makes
+from webapp.web.schemas import Removal, read_choice, read_json, read_removal, read_whole
 
 blueprint = Blueprint("flags_api", __name__, url_prefix="/api/v1/feature-flags")
 
@@ -43,6 +54,7 @@ MAX_LIMIT = 500
 
 @blueprint.get("")
 @requires(Role.VIEWER)
+@describes({200: Collection[FlagResponse]}, query=FlagsQuery)
 def index() -> Response:
     """List flags with their lists of ids, by name."""
     filters = FlagFilters(
@@ -65,6 +77,12 @@ def index() -> Response:
 
 @blueprint.post("")
 @requires(Role.ADMIN)
+@describes(
+    {201: FlagResponse},
+    body=NewFlag,
+    example={"name": "checkout.express", "percentage": 25, "reason": "A first quarter"},
+)
+@makes
 def create() -> Response:
     """Make a flag."""
     body = read_json(NewFlag)
@@ -77,6 +95,7 @@ def create() -> Response:
 
 @blueprint.get("/<name>")
 @requires(Role.VIEWER)
+@describes({200: FlagResponse})
 def show(name: str) -> Response:
     """Write one flag."""
     return json_answer(flag_as_json(get_flag(db.session, name)))
@@ -84,6 +103,7 @@ def show(name: str) -> Response:
 
 @blueprint.get("/metrics/<name>")
 @requires(Role.VIEWER)
+@describes({200: UsageResponse}, query=HoursQuery)
 def metrics(name: str) -> Response:
     """Write how often a flag was asked, by hour and answer."""
     hours = read_whole("hours", DAY_HOURS, 1, MAX_HOURS)
@@ -94,6 +114,9 @@ def metrics(name: str) -> Response:
 
 @blueprint.put("/<name>")
 @requires(Role.OPERATOR)
+@describes(
+    {200: FlagResponse}, body=FlagUpdate, example={"percentage": 50, "reason": "Error rate is flat"}
+)
 def update(name: str) -> Response:
     """Change the fields given; operators the rollout and the switch, admins everything."""
     body = read_json(FlagUpdate)
@@ -114,6 +137,7 @@ def update(name: str) -> Response:
 
 @blueprint.delete("/<name>")
 @requires(Role.ADMIN)
+@describes({200: FlagResponse, 204: None}, body=Removal, query=FlagRemovalQuery)
 def delete(name: str) -> Response:
     """Archive a flag, or remove an archived one for good; why stands in the body or the query."""
     wanted = read_removal()
@@ -127,6 +151,7 @@ def delete(name: str) -> Response:
 
 @blueprint.post("/<name>/explain")
 @requires(Role.VIEWER)
+@describes({200: ExplanationResponse}, body=Question)
 def explain_flag(name: str) -> Response:
     """Tell every step of a decision, from the flag as it is stored."""
     question = read_json(Question)
@@ -149,6 +174,7 @@ def explain_flag(name: str) -> Response:
 
 @blueprint.get("/<name>/audit")
 @requires(Role.VIEWER)
+@describes({200: CountedCollection[FlagChangeResponse]}, query=WindowQuery)
 def audit(name: str) -> Response:
     """List a flag's changes, newest first; of a flag that was removed for good as well."""
     skip = read_whole("skip", 0, 0, MAX_SKIP)

@@ -29,6 +29,7 @@ from webapp.flags.snapshot import FlagStore, provide_store
 from webapp.flags.usage import UsageCounter
 from webapp.web.access import Principal
 from webapp.web.capability import Capability
+from webapp.web.limits import EXTENSION as LIMITS
 from webapp.web.menu import MenuEntry
 
 EXTENSION: Final = "flag_store"
@@ -75,6 +76,7 @@ def register_flag_store(app: Flask) -> None:
         store,
         authenticate=authenticate,
         public=settings.public_evaluation,
+        limit=app.extensions[LIMITS],
     )
 
 

@@ -4,9 +4,11 @@ import orjson
 from flask import Blueprint, Response, request
 
 from webapp.flags.answers import answer_many, answer_one
+from webapp.flags.responses import BulkEvaluationResponse, CheckQuery, EvaluationResponse
 from webapp.flags.schemas import BulkQuestion, Question
 from webapp.flags.snapshot import flag_store
 from webapp.web.access import evaluation, principal
+from webapp.web.openapi import describes
 from webapp.web.schemas import parse_json, read_json
 
 blueprint = Blueprint("flags_evaluation_api", __name__, url_prefix="/api/v1/feature-flags")
@@ -14,6 +16,11 @@ blueprint = Blueprint("flags_evaluation_api", __name__, url_prefix="/api/v1/feat
 
 @blueprint.post("/<name>/evaluate")
 @evaluation
+@describes(
+    {200: EvaluationResponse},
+    body=Question,
+    example={"user_id": "user-1", "attributes": {"plan": "pro"}},
+)
 def evaluate_flag(name: str) -> Response:
     """Decide a flag for the subject in the body."""
     return _answer(name, read_json(Question))
@@ -21,6 +28,7 @@ def evaluate_flag(name: str) -> Response:
 
 @blueprint.post("/<name>/check")
 @evaluation
+@describes({200: EvaluationResponse}, body=Question)
 def check_flag(name: str) -> Response:
     """Answer as evaluate does, under the name that older clients call."""
     return _answer(name, read_json(Question))
@@ -28,6 +36,7 @@ def check_flag(name: str) -> Response:
 
 @blueprint.get("/<name>/check")
 @evaluation
+@describes({200: EvaluationResponse}, query=CheckQuery)
 def check_flag_by_query(name: str) -> Response:
     """Decide a flag for the subject in the query."""
     asked = {key: request.args[key] for key in ("user_id", "environment") if key in request.args}
@@ -36,6 +45,7 @@ def check_flag_by_query(name: str) -> Response:
 
 @blueprint.post("/evaluate-bulk")
 @evaluation
+@describes({200: BulkEvaluationResponse}, body=BulkQuestion)
 def evaluate_bulk() -> Response:
     """Decide the flags that are named, or all, for one subject."""
     question = read_json(BulkQuestion)

@@ -13,6 +13,7 @@ from webapp.flags.relations import (
     list_groups,
     list_segments,
 )
+from webapp.flags.responses import GroupResponse, RemovalQuery, SegmentResponse
 from webapp.flags.schemas import (
     GroupUpdate,
     NewGroup,
@@ -26,13 +27,16 @@ from webapp.flags.values import GroupDraft
 from webapp.roles import Role
 from webapp.web.access import actor, requires
 from webapp.web.answers import json_answer
-from webapp.web.schemas import read_json, read_removal
+from webapp.web.openapi import Collection, describes
+from webapp.web.requests import makes
+from webapp.web.schemas import Removal, read_json, read_removal
 
 blueprint = Blueprint("flags_shared_api", __name__, url_prefix="/api/v1")
 
 
 @blueprint.get("/segments")
 @requires(Role.VIEWER)
+@describes({200: Collection[SegmentResponse]})
 def segments() -> Response:
     """List every segment, by name."""
     found = list_segments(db.session)
@@ -42,6 +46,8 @@ def segments() -> Response:
 
 @blueprint.post("/segments")
 @requires(Role.ADMIN)
+@describes({201: SegmentResponse}, body=NewSegment)
+@makes
 def create_segment() -> Response:
     """Make a segment."""
     body = read_json(NewSegment)
@@ -54,6 +60,7 @@ def create_segment() -> Response:
 
 @blueprint.get("/segments/<name>")
 @requires(Role.VIEWER)
+@describes({200: SegmentResponse})
 def show_segment(name: str) -> Response:
     """Write one segment."""
     segment = get_segment(db.session, name)
@@ -62,6 +69,7 @@ def show_segment(name: str) -> Response:
 
 @blueprint.put("/segments/<name>")
 @requires(Role.ADMIN)
+@describes({200: SegmentResponse}, body=SegmentUpdate)
 def change_segment(name: str) -> Response:
     """Change the fields given."""
     body = read_json(SegmentUpdate)
@@ -75,6 +83,7 @@ def change_segment(name: str) -> Response:
 
 @blueprint.delete("/segments/<name>")
 @requires(Role.ADMIN)
+@describes({204: None}, body=Removal, query=RemovalQuery)
 def remove_segment(name: str) -> Response:
     """Remove a segment that no flag uses."""
     shared.remove_segment(db.session, name, _trace(read_removal().reason))
@@ -84,6 +93,7 @@ def remove_segment(name: str) -> Response:
 
 @blueprint.get("/feature-flag-groups")
 @requires(Role.VIEWER)
+@describes({200: Collection[GroupResponse]})
 def groups() -> Response:
     """List every group, by name."""
     items = [group_as_json(item.group, item.flags) for item in list_groups(db.session)]
@@ -92,6 +102,8 @@ def groups() -> Response:
 
 @blueprint.post("/feature-flag-groups")
 @requires(Role.ADMIN)
+@describes({201: GroupResponse}, body=NewGroup)
+@makes
 def create_group() -> Response:
     """Make a group."""
     body = read_json(NewGroup)
@@ -104,6 +116,7 @@ def create_group() -> Response:
 
 @blueprint.get("/feature-flag-groups/<name>")
 @requires(Role.VIEWER)
+@describes({200: GroupResponse})
 def show_group(name: str) -> Response:
     """Write one group."""
     group = get_group(db.session, name)
@@ -112,6 +125,7 @@ def show_group(name: str) -> Response:
 
 @blueprint.put("/feature-flag-groups/<name>")
 @requires(Role.ADMIN)
+@describes({200: GroupResponse}, body=GroupUpdate)
 def change_group(name: str) -> Response:
     """Change a group's description."""
     body = read_json(GroupUpdate)
@@ -123,6 +137,7 @@ def change_group(name: str) -> Response:
 
 @blueprint.delete("/feature-flag-groups/<name>")
 @requires(Role.ADMIN)
+@describes({204: None}, body=Removal, query=RemovalQuery)
 def remove_group(name: str) -> Response:
     """Remove a group that no flag is in."""
     shared.remove_group(db.session, name, _trace(read_removal().reason))

@@ -20,9 +20,11 @@ from webapp.errors import DomainError
 from webapp.flags.answers import answer_many, answer_one
 from webapp.flags.schemas import BulkQuestion, Question
 from webapp.flags.snapshot import FlagStore
+from webapp.networks import network
 from webapp.roles import Role
 from webapp.web.access import ANONYMOUS, Authenticator, Principal
 from webapp.web.htmx import VARY
+from webapp.web.limits import COUNTED, EvaluationLimit
 from webapp.web.requests import id_to_use
 from webapp.web.security import HEADERS, MOST_BYTES, STRICT_TRANSPORT, UNCACHED
 
@@ -49,13 +51,15 @@ _HEADERS: Final = [
 class EvaluationShortCut:
     """A WSGI application before another: ``authenticate`` says what a bearer token is worth.
 
-    ``public`` lets everybody evaluate who shows neither a token nor a cookie.
+    ``public`` lets everybody evaluate who shows neither a token nor a cookie.  ``limit`` counts;
+    who has had all is refused by the views.
     """
 
     behind: WSGIApplication
     store: FlagStore
     authenticate: Authenticator
     public: bool
+    limit: EvaluationLimit
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer an evaluation, hand on everything else."""
@@ -86,8 +90,10 @@ class EvaluationShortCut:
         body = None
         try:
             who = self._principal(environ)
-            body = _read(environ) if who else None
-            return None if who is None or body is None else self._evaluate(name, body, who)
+            if who is None or not self._counted(who, environ):
+                return None
+            body = _read(environ)
+            return None if body is None else self._evaluate(name, body, who)
         except (ValidationError, DomainError):
             if body is not None:
                 _leave(body, environ)
@@ -101,6 +107,12 @@ class EvaluationShortCut:
             return answer_many(self.store, asked, bound=who.environment)
         question = Question.model_validate_json(body)
         return answer_one(self.store, name, question, bound=who.environment)
+
+    def _counted(self, who: Principal, environ: WSGIEnvironment) -> bool:
+        known = who is not ANONYMOUS
+        asker = who.name if known else network(environ.get("REMOTE_ADDR", ""))
+        allowed = environ[COUNTED] = self.limit.allows(asker)
+        return allowed
 
     def _principal(self, environ: WSGIEnvironment) -> Principal | None:
         """Return who asks, None where the views are to find out, or to refuse."""

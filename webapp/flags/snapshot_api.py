@@ -12,10 +12,13 @@ from webapp.errors import Unavailable
 from webapp.flags.documents import flag_set_as_document
 from webapp.flags.recording import add_usage
 from webapp.flags.reports import UsageReport
+from webapp.flags.responses import SnapshotResponse
 from webapp.flags.snapshot import NOT_READ, flag_store
 from webapp.flags.values import NO_FLAGS, FlagSet
 from webapp.roles import Role
 from webapp.web.access import requires
+from webapp.web.limits import Kind, limited_as
+from webapp.web.openapi import describes
 from webapp.web.requests import accepts
 from webapp.web.schemas import read_json
 
@@ -36,6 +39,8 @@ class _Document:
 
 @blueprint.get("/snapshot")
 @requires(Role.VIEWER)
+@limited_as(Kind.EVALUATIONS)
+@describes({200: SnapshotResponse, 304: None})
 def snapshot() -> Response:
     """Write all that decides, lists of ids included; 304 where the asker has it already."""
     found = flag_store().current().found
@@ -50,6 +55,8 @@ def snapshot() -> Response:
 
 @blueprint.post("/usage")
 @requires(Role.VIEWER)
+@limited_as(Kind.EVALUATIONS)
+@describes({204: None}, body=UsageReport)
 @accepts(MOST_BYTES)
 def usage() -> Response:
     """Add what another process counted to the figures of flags."""

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from webapp.clock import now
 from webapp.db import db
 from webapp.errors import Invalid
+from webapp.flags.responses import ExportResponse, ImportQuery, ImportResponse
 from webapp.flags.schemas import (
     FlagsToImport,
     FlagToImport,
@@ -31,6 +32,7 @@ from webapp.flags.values import MAX_NAME
 from webapp.roles import Role
 from webapp.web.access import actor, requires
 from webapp.web.answers import json_answer
+from webapp.web.openapi import describes
 from webapp.web.requests import accepts
 from webapp.web.schemas import invalid, read_choice, read_json
 
@@ -49,6 +51,7 @@ _KINDS: Final[Mapping[str, type[GroupToImport | SegmentToImport | FlagToImport]]
 
 @blueprint.get("/export")
 @requires(Role.VIEWER)
+@describes({200: ExportResponse})
 def export() -> Response:
     """Write everything: the same state is the same bytes, so that two exports can be compared."""
     answer = json_answer(export_as_json(export_all(db.session)))
@@ -58,6 +61,7 @@ def export() -> Response:
 
 @blueprint.post("/import")
 @requires(Role.ADMIN)
+@describes({200: ImportResponse}, body=FlagsToImport, query=ImportQuery)
 @accepts(MOST_BYTES)
 def import_() -> Response:
     """Create and change what the body names, all or nothing; a dry run only says what would be."""

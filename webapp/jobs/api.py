@@ -8,6 +8,7 @@ from webapp.jobs import queries, service
 from webapp.jobs.batching import batch_of
 from webapp.jobs.filters import JobFilters
 from webapp.jobs.models import Job
+from webapp.jobs.responses import JobDetailsResponse, JobResponse, JobsQuery, StatsResponse
 from webapp.jobs.schemas import (
     EnqueueRequest,
     attempt_as_json,
@@ -22,6 +23,8 @@ from webapp.roles import Role
 from webapp.web.access import actor, requires
 from webapp.web.answers import json_answer
 from webapp.web.cursors import neighbours, read_cursor
+from webapp.web.openapi import SearchPage, describes
+from webapp.web.requests import makes
 from webapp.web.schemas import read_json, read_whole
 
 blueprint = Blueprint("jobs_api", __name__, url_prefix="/api/v1/queue")
@@ -32,6 +35,7 @@ MAX_LIMIT = 500
 
 @blueprint.get("/jobs")
 @requires(Role.VIEWER)
+@describes({200: SearchPage[JobResponse]}, query=JobsQuery)
 def index() -> Response:
     """List jobs, newest first; ``next`` is the address of older ones."""
     filters = JobFilters.read(request.args)
@@ -52,6 +56,12 @@ def index() -> Response:
 
 @blueprint.post("/jobs/<type_name>")
 @requires(Role.OPERATOR)
+@describes(
+    {202: JobResponse},
+    body=EnqueueRequest,
+    example={"arguments": {"source": "airports"}, "priority": 50},
+)
+@makes
 def enqueue(type_name: str) -> Response:
     """Take a job: 202 with its address, also while the broker is away."""
     body = read_json(EnqueueRequest)
@@ -64,6 +74,7 @@ def enqueue(type_name: str) -> Response:
 
 @blueprint.get("/jobs/<int:job_id>")
 @requires(Role.VIEWER)
+@describes({200: JobDetailsResponse})
 def show(job_id: int) -> Response:
     """Write one job with its attempts, its log and the jobs around it."""
     job = service.find_job(db.session, job_id)
@@ -83,6 +94,7 @@ def show(job_id: int) -> Response:
 
 @blueprint.delete("/jobs/<int:job_id>")
 @requires(Role.ADMIN)
+@describes({200: JobResponse, 202: JobResponse})
 def cancel(job_id: int) -> Response:
     """Cancel a waiting job (200), or ask a running one to stop (202); 409 where it has ended."""
     job = service.cancel(db.session, job_id, by=actor(), now=now())
@@ -92,6 +104,7 @@ def cancel(job_id: int) -> Response:
 
 @blueprint.post("/jobs/<int:job_id>/retry")
 @requires(Role.OPERATOR)
+@describes({202: JobResponse})
 def retry(job_id: int) -> Response:
     """Run a dead or canceled job again, or a waiting one at once."""
     job = service.retry(db.session, job_id, by=actor(), now=now())
@@ -101,6 +114,7 @@ def retry(job_id: int) -> Response:
 
 @blueprint.get("/stats")
 @requires(Role.VIEWER)
+@describes({200: StatsResponse})
 def stats() -> Response:
     """Write how the queue stands and how it went."""
     return json_answer(stats_as_json(queue_stats(db.session, now=now())))

@@ -6,13 +6,15 @@ from pydantic import Field
 from webapp.clock import now
 from webapp.db import db
 from webapp.jobs import batching
+from webapp.jobs.responses import BatchesQuery, BatchesResponse, BatchResponse
 from webapp.jobs.schemas import Arguments, batch_as_json
 from webapp.jobs.wishes import JobOptions, Wish
 from webapp.roles import Role
 from webapp.web.access import actor, requires
 from webapp.web.answers import json_answer
 from webapp.web.cursors import neighbours, read_cursor
-from webapp.web.requests import accepts
+from webapp.web.openapi import describes
+from webapp.web.requests import accepts, makes
 from webapp.web.schemas import Moment, Schema, Text, read_json
 
 blueprint = Blueprint("batches_api", __name__, url_prefix="/api/v1/queue/batches")
@@ -55,7 +57,13 @@ class NewBatch(Schema):
 
 @blueprint.post("")
 @requires(Role.OPERATOR)
+@describes(
+    {202: BatchResponse},
+    body=NewBatch,
+    example={"name": "nightly", "jobs": [{"type": "etl", "arguments": {"source": "airports"}}]},
+)
 @accepts(MOST_BYTES)
+@makes
 def create() -> Response:
     """Take jobs together, all or none: 202 with the address of the batch."""
     body = read_json(NewBatch)
@@ -75,6 +83,7 @@ def create() -> Response:
 
 @blueprint.get("")
 @requires(Role.VIEWER)
+@describes({200: BatchesResponse}, query=BatchesQuery)
 def index() -> Response:
     """List batches, newest first; ``next`` is the address of the older ones."""
     page = batching.list_batches(db.session, read_cursor())
@@ -84,6 +93,7 @@ def index() -> Response:
 
 @blueprint.get("/<int:batch_id>")
 @requires(Role.VIEWER)
+@describes({200: BatchResponse})
 def show(batch_id: int) -> Response:
     """Return one batch, with its jobs counted by state."""
     return json_answer(batch_as_json(batching.find_batch(db.session, batch_id)))

@@ -7,10 +7,12 @@ from webapp.db import db
 from webapp.errors import Forbidden
 from webapp.jobs.bulk import BulkAction, samples, survey
 from webapp.jobs.orders import give
+from webapp.jobs.responses import BulkDoneResponse, BulkTakenResponse, SurveyResponse
 from webapp.jobs.schemas import BulkRequest, refusal_as_json, survey_as_json
 from webapp.roles import Role
 from webapp.web.access import actor, may, requires
 from webapp.web.answers import json_answer
+from webapp.web.openapi import describes
 from webapp.web.schemas import read_json
 
 blueprint = Blueprint("jobs_bulk_api", __name__, url_prefix="/api/v1/queue")
@@ -20,6 +22,11 @@ SAMPLES = 10
 
 @blueprint.post("/bulk")
 @requires(Role.OPERATOR)
+@describes(
+    {200: SurveyResponse | BulkDoneResponse, 202: BulkTakenResponse},
+    body=BulkRequest,
+    example={"action": "retry", "filter": {"state": "dead"}, "dry_run": True},
+)
 def bulk() -> Response:
     """Retry, run, cancel or reprioritize; what is much is done by a job: 202 with its address."""
     body = read_json(BulkRequest)

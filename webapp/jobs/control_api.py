@@ -9,11 +9,13 @@ from webapp.clock import now
 from webapp.db import db
 from webapp.jobs import control
 from webapp.jobs.registry import JobType, find_job_type, job_types
+from webapp.jobs.responses import JobQueueResponse, JobTypeResponse, JobTypesResponse
 from webapp.jobs.schemas import PolicyBody, Reasoned, pause_as_json, type_as_json
 from webapp.jobs.steering import Steering, read_steering
 from webapp.roles import Role
 from webapp.web.access import actor, requires
 from webapp.web.answers import json_answer
+from webapp.web.openapi import describes
 from webapp.web.schemas import read_json
 
 blueprint = Blueprint("jobs_control_api", __name__, url_prefix="/api/v1/queue")
@@ -21,6 +23,7 @@ blueprint = Blueprint("jobs_control_api", __name__, url_prefix="/api/v1/queue")
 
 @blueprint.get("/job-types")
 @requires(Role.VIEWER)
+@describes({200: JobTypesResponse})
 def types() -> Response:
     """List every type with its schema and policy."""
     settings, steering = control.find_settings(db.session), read_steering(db.session)
@@ -33,6 +36,7 @@ def types() -> Response:
 
 @blueprint.get("/job-types/<name>")
 @requires(Role.VIEWER)
+@describes({200: JobTypeResponse})
 def show_type(name: str) -> Response:
     """Write one type."""
     return _type(find_job_type(name), read_steering(db.session))
@@ -40,6 +44,7 @@ def show_type(name: str) -> Response:
 
 @blueprint.put("/job-types/<name>/policy")
 @requires(Role.ADMIN)
+@describes({200: JobTypeResponse}, body=PolicyBody)
 def set_policy(name: str) -> Response:
     """Set how often and how soon a type is tried again; what is absent is as the type says."""
     body = read_json(PolicyBody)
@@ -59,6 +64,7 @@ def set_policy(name: str) -> Response:
 
 @blueprint.post("/job-types/<name>/pause")
 @requires(Role.OPERATOR)
+@describes({200: JobTypeResponse}, body=Reasoned)
 def pause_type(name: str) -> Response:
     """Let no job of a type begin."""
     kind = find_job_type(name)
@@ -68,6 +74,7 @@ def pause_type(name: str) -> Response:
 
 @blueprint.post("/job-types/<name>/resume")
 @requires(Role.OPERATOR)
+@describes({200: JobTypeResponse})
 def resume_type(name: str) -> Response:
     """Let the jobs of a type begin again."""
     kind = find_job_type(name)
@@ -77,6 +84,7 @@ def resume_type(name: str) -> Response:
 
 @blueprint.post("/queues/<name>/pause")
 @requires(Role.OPERATOR)
+@describes({200: JobQueueResponse}, body=Reasoned)
 def pause_queue(name: str) -> Response:
     """Let no job of a queue begin."""
     _act(control.pause_queue, name, reason=read_json(Reasoned).reason)
@@ -85,6 +93,7 @@ def pause_queue(name: str) -> Response:
 
 @blueprint.post("/queues/<name>/resume")
 @requires(Role.OPERATOR)
+@describes({200: JobQueueResponse})
 def resume_queue(name: str) -> Response:
     """Let the jobs of a queue begin again."""
     _act(control.resume_queue, name)

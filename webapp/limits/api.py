@@ -4,6 +4,7 @@ from flask import Blueprint, Response
 
 from webapp.clock import now
 from webapp.db import db
+from webapp.limits.responses import LiftQuery, LimitResponse
 from webapp.limits.schemas import LimitBody, stats_as_json
 from webapp.limits.service import lift_pause
 from webapp.limits.stats import find_stats, list_stats
@@ -11,7 +12,8 @@ from webapp.roles import Role
 from webapp.sources.service import set_rate_limit
 from webapp.web.access import actor, requires
 from webapp.web.answers import json_answer
-from webapp.web.schemas import read_json, read_removal, read_whole
+from webapp.web.openapi import Collection, WindowQuery, describes
+from webapp.web.schemas import Removal, read_json, read_removal, read_whole
 
 blueprint = Blueprint("limits_api", __name__, url_prefix="/api/v1/rate-limits")
 
@@ -22,6 +24,7 @@ MOST_SKIPPED = 10_000
 
 @blueprint.get("")
 @requires(Role.VIEWER)
+@describes({200: Collection[LimitResponse]}, query=WindowQuery)
 def index() -> Response:
     """List rate limits by name."""
     skip = read_whole("skip", 0, 0, MOST_SKIPPED)
@@ -32,6 +35,7 @@ def index() -> Response:
 
 @blueprint.get("/<name>")
 @requires(Role.VIEWER)
+@describes({200: LimitResponse})
 def show(name: str) -> Response:
     """Write how one limit stands."""
     return _answer(name)
@@ -39,6 +43,11 @@ def show(name: str) -> Response:
 
 @blueprint.put("/<name>")
 @requires(Role.ADMIN)
+@describes(
+    {200: LimitResponse},
+    body=LimitBody,
+    example={"calls": 100, "seconds": 60, "reason": "Their terms of use"},
+)
 def update(name: str) -> Response:
     """Say how often a source may be called."""
     body = read_json(LimitBody)
@@ -57,6 +66,7 @@ def update(name: str) -> Response:
 
 @blueprint.delete("/<name>/pause")
 @requires(Role.OPERATOR)
+@describes({204: None}, body=Removal, query=LiftQuery)
 def lift(name: str) -> Response:
     """Let calls through again; why stands in the body or the query."""
     wanted = read_removal()

@@ -26,6 +26,14 @@ from webapp.schedules.queries import (
     scheduler_figures,
     view_schedule,
 )
+from webapp.schedules.responses import (
+    ScheduleDetailsResponse,
+    ScheduledResponse,
+    ScheduleRemovalQuery,
+    ScheduleResponse,
+    SchedulerResponse,
+    SchedulesQuery,
+)
 from webapp.schedules.schemas import (
     CLEANUP,
     CleanupSchedule,
@@ -38,7 +46,9 @@ from webapp.schedules.schemas import (
 from webapp.schedules.values import ScheduleState
 from webapp.web.access import actor, requires
 from webapp.web.answers import json_answer
-from webapp.web.schemas import read_json, read_removal, read_whole
+from webapp.web.openapi import Collection, WindowQuery, describes
+from webapp.web.requests import makes
+from webapp.web.schemas import Removal, read_json, read_removal, read_whole
 from webapp.workers.service import last_beat
 
 blueprint = Blueprint("schedules_api", __name__, url_prefix="/api/v1/queue")
@@ -50,6 +60,7 @@ FIRINGS = 20
 
 @blueprint.get("/schedules")
 @requires(Role.VIEWER)
+@describes({200: Collection[ScheduleResponse]}, query=SchedulesQuery)
 def index() -> Response:
     """List schedules by name."""
     state = request.args.get("state", "")
@@ -65,6 +76,18 @@ def index() -> Response:
 
 @blueprint.post("/schedules")
 @requires(Role.ADMIN)
+@describes(
+    {201: ScheduleResponse},
+    body=NewSchedule,
+    example={
+        "name": "nightly",
+        "type": "etl",
+        "arguments": {"source": "airports"},
+        "daily": {"at": "03:30"},
+        "reason": "Fresh data each morning",
+    },
+)
+@makes
 def create() -> Response:
     """Make a schedule."""
     body = read_json(NewSchedule)
@@ -79,6 +102,7 @@ def create() -> Response:
 
 @blueprint.post("/schedule/cleanup")
 @requires(Role.ADMIN)
+@describes({200: ScheduleResponse, 201: ScheduleResponse}, body=CleanupSchedule)
 def schedule_cleanup() -> Response:
     """Make the daily clean-up: 201, or 200 with the schedule that stands, as it stands."""
     body = read_json(CleanupSchedule)
@@ -96,6 +120,7 @@ def schedule_cleanup() -> Response:
 
 @blueprint.get("/schedules/<name>")
 @requires(Role.VIEWER)
+@describes({200: ScheduleDetailsResponse})
 def show(name: str) -> Response:
     """Write one schedule with its newest firings."""
     schedule = service.find_schedule(db.session, name)
@@ -106,6 +131,7 @@ def show(name: str) -> Response:
 
 @blueprint.put("/schedules/<name>")
 @requires(Role.ADMIN)
+@describes({200: ScheduleResponse}, body=ScheduleUpdate)
 def update(name: str) -> Response:
     """Change the fields given."""
     body = read_json(ScheduleUpdate)
@@ -124,6 +150,7 @@ def update(name: str) -> Response:
 
 @blueprint.delete("/schedules/<name>")
 @requires(Role.ADMIN)
+@describes({204: None}, body=Removal, query=ScheduleRemovalQuery)
 def delete(name: str) -> Response:
     """Remove a schedule; why stands in the body or the query."""
     wanted = read_removal()
@@ -136,6 +163,8 @@ def delete(name: str) -> Response:
 
 @blueprint.post("/schedules/<name>/run")
 @requires(Role.OPERATOR)
+@describes({202: ScheduleResponse})
+@makes
 def run(name: str) -> Response:
     """Run a schedule now: 202 with the address of its job."""
     job_id = firing.run_schedule(db.session, name, by=actor(), now=now()).job_id
@@ -147,6 +176,7 @@ def run(name: str) -> Response:
 
 @blueprint.post("/schedules/<name>/pause")
 @requires(Role.ADMIN)
+@describes({200: ScheduleResponse}, body=Reasoned)
 def pause(name: str) -> Response:
     """Stop a schedule from firing."""
     return _switch(name, service.pause_schedule)
@@ -154,6 +184,7 @@ def pause(name: str) -> Response:
 
 @blueprint.post("/schedules/<name>/resume")
 @requires(Role.ADMIN)
+@describes({200: ScheduleResponse}, body=Reasoned)
 def resume(name: str) -> Response:
     """Let a schedule fire again."""
     return _switch(name, service.resume_schedule)
@@ -161,6 +192,7 @@ def resume(name: str) -> Response:
 
 @blueprint.get("/scheduled")
 @requires(Role.VIEWER)
+@describes({200: ScheduledResponse}, query=WindowQuery)
 def scheduled() -> Response:
     """List what is to run later: jobs by their time, and schedules by name."""
     skip, limit = _window()
@@ -194,6 +226,7 @@ def scheduled() -> Response:
 
 @blueprint.delete("/scheduled/<int:job_id>")
 @requires(Role.ADMIN)
+@describes({204: None})
 def cancel_scheduled(job_id: int) -> Response:
     """Cancel a job whose time is still ahead; 409 where it has come."""
     state = find_job(db.session, job_id).state
@@ -206,6 +239,7 @@ def cancel_scheduled(job_id: int) -> Response:
 
 @blueprint.get("/scheduler/status")
 @requires(Role.VIEWER)
+@describes({200: SchedulerResponse})
 def status() -> Response:
     """Write how long ago a worker showed life, what is due, and what was missed in 24 hours."""
     at = now()

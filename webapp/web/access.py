@@ -25,6 +25,8 @@ PUBLIC = "public"
 EVALUATION = "evaluation"
 # The configuration of an application that has no pages.
 PROGRAMS_ONLY = "PROGRAMS_ONLY"
+# For people, though it stands below the addresses of programs.
+API_PAGE = "/api/docs"
 
 
 class Principal(NamedTuple):
@@ -98,8 +100,10 @@ def _identify() -> Principal:
 
 def is_api_request() -> bool:
     """Tell whether the answer is for a program."""
-    return current_app.config.get(PROGRAMS_ONLY, False) or request.path.startswith(
-        ("/api/", "/v1/", "/ofrep/", "/metrics", "/observability/")
+    path = request.path
+    return current_app.config.get(PROGRAMS_ONLY, False) or (
+        path.startswith(("/api/", "/v1/", "/ofrep/", "/metrics", "/observability/"))
+        and path != API_PAGE
     )
 
 

@@ -33,6 +33,7 @@ from webapp.errors import (
     NotFound,
     Throttled,
     Unavailable,
+    Underway,
 )
 from webapp.logs import get_logger
 from webapp.web.access import is_api_request
@@ -113,7 +114,7 @@ def _roll_back() -> None:
 
 
 def _retry_after(error: DomainError) -> float | None:
-    if isinstance(error, Throttled):
+    if isinstance(error, Throttled | Underway):
         return error.retry_after
     return AWAY_SECONDS if isinstance(error, Unavailable) else None
 

@@ -1,5 +1,6 @@
 """Workers for programs: who is alive and what each runs, and the wish that one stops."""
 
+from datetime import datetime
 from typing import Any
 
 from flask import Blueprint, Response
@@ -9,14 +10,46 @@ from webapp.db import db
 from webapp.roles import Role
 from webapp.web.access import actor, requires
 from webapp.web.answers import json_answer
+from webapp.web.openapi import Answer, describes
 from webapp.workers import service
 from webapp.workers.queries import WorkerRow, find_row, list_workers
+
+
+class WorkerResponse(Answer):
+    """A consumer process, and what it runs."""
+
+    name: str
+    host: str
+    pid: int
+    kind: str
+    processes: int
+    queues: list[str] | None
+    scheduler: bool
+    version: str
+    state: str
+    started_at: datetime
+    beat_at: datetime
+    stopped_at: datetime | None
+    stop_requested_at: datetime | None
+    stop_requested_by: str | None
+    running_jobs: list[int]
+    done: int
+    failed: int
+    memory_bytes: int | None
+
+
+class WorkersResponse(Answer):
+    """The workers of the last day."""
+
+    items: list[WorkerResponse]
+
 
 blueprint = Blueprint("workers_api", __name__, url_prefix="/api/v1/queue/workers")
 
 
 @blueprint.get("")
 @requires(Role.VIEWER)
+@describes({200: WorkersResponse})
 def index() -> Response:
     """List the consumer processes of the last day, those that beat last first."""
     rows = list_workers(db.session, now=now())
@@ -25,6 +58,7 @@ def index() -> Response:
 
 @blueprint.post("/<name>/stop")
 @requires(Role.OPERATOR)
+@describes({202: WorkerResponse})
 def stop(name: str) -> Response:
     """Ask a worker to end once its running jobs have: 202, for it looks within ten seconds."""
     moment = now()

@@ -1,0 +1,106 @@
+"""One key, fifty requests, four processes; a process that dies with a key; a store that is away."""
+
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+import httpx
+import pytest
+from sqlalchemy import func, select, update
+
+from tests.processes import Deployment, is_up, wait_until
+from tests.servers import LOOPBACK, PostgresServer, free_port
+from webapp.clock import now
+from webapp.db import reading, transaction
+from webapp.idempotency.models import IdempotencyKey
+from webapp.idempotency.values import CLAIM_LASTS
+from webapp.jobs.models import Job
+
+pytestmark = pytest.mark.fault
+
+PATH: Final = "/api/v1/queue/jobs/"
+PROCESSES: Final = 4
+EQUAL: Final = 50
+
+
+class Program:
+    """A program that enqueues the same under one key, over a connection for each request."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self.deployment = deployment
+        self.port = free_port()
+        self.server = deployment.start_web(self.port, PROCESSES)
+        token = deployment.flask("tokens", "create", "--role", "operator").strip()
+        headers = {"Authorization": f"Bearer {token}", "Connection": "close"}
+        self._client = httpx.Client(
+            base_url=f"http://{LOOPBACK}:{self.port}", headers=headers, timeout=30
+        )
+
+    def close(self) -> None:
+        self._client.close()
+
+    def ask(self, key: str = "order-1", kind: str = "test_echo", **body: object) -> httpx.Response:
+        return self._client.post(PATH + kind, json=body, headers={"Idempotency-Key": key})
+
+
+@pytest.fixture
+def program(deployment: Deployment) -> Iterator[Program]:
+    program = Program(deployment)
+    yield program
+    program.close()
+
+
+def jobs() -> int:
+    with reading() as session:
+        return session.scalar(select(func.count()).select_from(Job)) or 0
+
+
+def test_of_fifty_equal_requests_to_four_processes_one_is_carried_out(program: Program) -> None:
+    with ThreadPoolExecutor(EQUAL) as pool:
+        answers = list(pool.map(lambda _: program.ask(), range(EQUAL)))
+    good = [answer for answer in answers if answer.status_code == 202]
+    first = [answer for answer in good if "Idempotency-Replayed" not in answer.headers]
+    told = Counter(answer.status_code for answer in answers)
+    assert jobs() == 1, told
+    assert len(first) == 1, told
+    assert set(told) <= {202, 409}
+    assert {answer.content for answer in good} == {first[0].content}
+    assert program.ask().content == first[0].content
+    assert program.ask(priority=7).status_code == 422
+    assert jobs() == 1
+
+
+def test_a_key_whose_process_was_killed_is_free_after_a_minute(program: Program) -> None:
+    """It is killed while it reads the arguments: the key is claimed, and nothing is written yet."""
+    killing = {"mark": str(program.deployment.folder / "was-killed")}
+    with pytest.raises(httpx.TransportError):
+        program.ask(kind="test_kill_web", arguments=killing)
+    wait_until(lambda: is_up(program.port), seconds=20, what="another process answers")
+    again = program.ask(kind="test_kill_web", arguments=killing)
+    assert (again.status_code, again.headers["Retry-After"]) == (409, "1")
+    assert jobs() == 0
+    with transaction() as session:
+        session.execute(update(IdempotencyKey).values(claimed_at=now() - CLAIM_LASTS))
+    for _ in range(2):
+        assert program.ask(kind="test_kill_web", arguments=killing).status_code == 202
+    assert jobs() == 1
+
+
+@pytest.mark.parametrize(
+    "deployment",
+    [pytest.param("servers", marks=[pytest.mark.postgres, pytest.mark.redis])],
+    indirect=True,
+)
+def test_with_the_store_away_nothing_is_carried_out(
+    program: Program, postgres: PostgresServer
+) -> None:
+    assert program.ask("warm-up").status_code == 202
+    postgres.stop()
+    away = program.ask()
+    postgres.start()
+    assert away.status_code == 503, away.text
+    assert int(away.headers["Retry-After"]) > 0
+    assert jobs() == 1
+    assert program.ask().status_code == 202
+    assert jobs() == 2

@@ -1,0 +1,17 @@
+"""The count of evaluations in one process."""
+
+from webapp.web.limits import EvaluationLimit
+
+
+def test_evaluations_of_two_askers_are_two_counts_and_a_new_minute_forgets_both() -> None:
+    limit = EvaluationLimit(2)
+    assert [limit.allows("a") for _ in range(3)] == [True, True, False]
+    assert limit.allows("b")
+    limit._ends = 0.0
+    assert limit.allows("a")
+
+
+def test_without_a_limit_nothing_is_counted() -> None:
+    limit = EvaluationLimit(0)
+    assert all(limit.allows("a") for _ in range(9))
+    assert limit._counts == {}

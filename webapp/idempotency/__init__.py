@@ -1,0 +1,1 @@
+"""Idempotency keys: a request that a program repeats is carried out once."""
