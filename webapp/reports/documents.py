@@ -35,6 +35,7 @@ dt{color:var(--soft);font-size:.85rem}dd{margin:0;font-size:1.4rem;font-weight:6
 _WIDTH: Final = 900.0
 _HEIGHT: Final = 120.0
 _CHART_GAP: Final = 2.0
+_NUM: Final = ' class="num"'
 
 
 def operations_html(figures: Operations, *, written_at: datetime) -> str:
@@ -221,10 +222,14 @@ def _section(title: str, body: str) -> str:
 
 
 def _table(title: str, heads: Sequence[str], rows: Rows) -> str:
-    lines = ["<tr>" + "".join(_cell(value) for value in row) + "</tr>" for row in rows]
+    listed = [tuple(row) for row in rows]
+    lines = ["<tr>" + "".join(_cell(value) for value in row) + "</tr>" for row in listed]
     if not lines:
         return _section(title, "<p>None in this time.</p>")
-    names = "".join(f'<th scope="col">{escape(head)}</th>' for head in heads)
+    names = "".join(
+        f'<th scope="col"{_NUM if isinstance(first, int) else ""}>{escape(head)}</th>'
+        for head, first in zip(heads, listed[0], strict=True)
+    )
     body = "\n".join(lines)
     return _section(
         title,
@@ -235,7 +240,7 @@ def _table(title: str, heads: Sequence[str], rows: Rows) -> str:
 
 def _cell(value: object) -> str:
     if isinstance(value, int):
-        return f'<td class="num">{value:,}</td>'
+        return f"<td{_NUM}>{value:,}</td>"
     return f"<td>{escape(str(value))}</td>"
 
 
@@ -258,10 +263,10 @@ def _chart(figures: Operations) -> str:
             f'<rect class="bad" {place} y="{_HEIGHT - good - bad:.1f}" height="{bad:.1f}"/></g>'
         )
     total = figures.total()
-    label = f"{total.succeeded:,} attempts succeeded and {total.failed:,} failed"
+    label = f"Attempts that succeeded: {total.succeeded:,}, that failed: {total.failed:,}"
     return (
         f'<svg viewBox="0 0 {_WIDTH:.0f} {_HEIGHT:.0f}" preserveAspectRatio="none" role="img" '
         f'aria-label="{label}"><line class="axis" x1="0" x2="{_WIDTH:.0f}" y1="{_HEIGHT:.0f}" '
         f'y2="{_HEIGHT:.0f}"/>{"".join(bars)}</svg>'
-        f"<p>{label}, {first.isoformat()} to {last.isoformat()}. Failed stands on top.</p>"
+        f"<p>{label}; {first.isoformat()} to {last.isoformat()}. Failed ones on top.</p>"
     )
