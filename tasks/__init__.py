@@ -38,6 +38,9 @@ for _module in (
     "tasks.cleanup",
     "tasks.dead_letters",
     "tasks.etl",
+    "tasks.notifications",
+    "tasks.reports",
+    "tasks.webhooks",
     *_settings.job_modules,
 ):
     import_module(_module)

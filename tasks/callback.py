@@ -1,30 +1,21 @@
 """The ``callback`` job: tells an address of the end of one job, in a signed message."""
 
 import json
-from urllib.parse import urlsplit
 
-from flask import Flask, current_app
+from flask import Flask
 from pydantic import Field
 
-from webapp import __version__
-from webapp.breakers.values import MAX_NAME
+from tasks.signed_messages import LIMIT_SECONDS, post_signed
 from webapp.clock import now
 from webapp.db import reading, transaction
-from webapp.guards import guard
 from webapp.jobs import callbacks
 from webapp.jobs.callbacks import JobEnd, anything_to_tell, find_end
 from webapp.jobs.registry import JobArguments, Result, job
 from webapp.jobs.values import JobContext, RetryPolicy
 from webapp.logs import get_logger
-from webapp.outbound.http import send
-from webapp.outbound.signatures import keys_of, secret_in_force, signed_headers
-from webapp.settings import Settings
 
 log = get_logger(__name__)
 
-ANSWER_SECONDS = 15.0
-# Beyond the answer's time there is only that of the name's resolution.
-LIMIT_SECONDS = 60.0
 SIX_HOURS = 21_600.0
 
 
@@ -63,16 +54,7 @@ def tell(context: JobContext, arguments: CallbackArguments) -> Result:
         context.log("callback_overtaken", about=arguments.job_id)
         return {"told": False, "reason": f"Job {arguments.job_id} was retried since."}
     body = message_of(end)
-    # Signed anew in each try: a receiver refuses what was signed long ago.
-    signed = signed_headers(_keys(), arguments.delivery_id, body, timestamp=int(now().timestamp()))
-    headers = {
-        "Content-Type": "application/json",
-        "User-Agent": f"Switchyard/{__version__}",
-        **signed,
-    }
-    answer = guard(_breaker_of(end.url)).call(
-        send, "POST", end.url, seconds=ANSWER_SECONDS, headers=headers, content=body
-    )
+    answer = post_signed(callbacks.TYPE, end.url, arguments.delivery_id, body)
     return {"told": True, "status": answer.status_code}
 
 
@@ -93,13 +75,3 @@ def message_of(end: JobEnd) -> bytes:
         },
     }
     return json.dumps(message, separators=(",", ":")).encode()
-
-
-def _keys() -> list[bytes]:
-    settings: Settings = current_app.extensions["settings"]
-    return keys_of(secret_in_force(settings.callback_secret, settings.secret_key))
-
-
-def _breaker_of(url: str) -> str:
-    """Name the breaker after the host: one receiver that is away holds up no other."""
-    return f"callback:{urlsplit(url).hostname}"[:MAX_NAME]

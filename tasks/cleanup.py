@@ -7,6 +7,7 @@ are written.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from flask import current_app
@@ -24,6 +25,7 @@ from webapp.jobs.registry import JobArguments, job
 from webapp.jobs.removal import remove_batches, remove_ended
 from webapp.jobs.service import save_checkpoint
 from webapp.jobs.values import JobCancelled, JobContext, RetryPolicy
+from webapp.reports.service import remove_old_reports
 from webapp.settings import Settings
 
 ONE_HOUR = 3600.0
@@ -46,16 +48,21 @@ class CleanupArguments(JobArguments):
     breaker_days: int | None = Field(
         default=None, ge=1, le=36_500, description="Days that the history of breakers is kept"
     )
+    report_days: int | None = Field(
+        default=None, ge=1, le=36_500, description="Days that reports are kept"
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What is older goes."""
+    """What is older goes; ``reports_folder`` is where the files of reports lie."""
 
     jobs: datetime
     dead_letters: datetime
     flag_usage: datetime
     breakers: datetime
+    reports: datetime
+    reports_folder: Path
 
 
 @dataclass(slots=True)
@@ -83,7 +90,7 @@ class Progress:
     priority=10,
 )
 def clean_up(context: JobContext, arguments: CleanupArguments) -> dict[str, int]:
-    """Remove what is kept no longer: jobs, letters, usage of flags, events of breakers, keys."""
+    """Remove what is kept no longer: jobs, letters, usage, events of breakers, reports, keys."""
     limits = _limits(current_app.extensions["settings"], arguments, now())
     progress = Progress(**(context.claim.checkpoint or {}))
     parts = tuple(PARTS.values())
@@ -110,6 +117,8 @@ def _limits(settings: Settings, arguments: CleanupArguments, moment: datetime) -
         dead_letters=before(arguments.dead_letter_days, settings.dead_letter_retention_days),
         flag_usage=before(arguments.flag_usage_days, settings.flag_usage_retention_days),
         breakers=before(arguments.breaker_days, settings.breaker_retention_days),
+        reports=before(arguments.report_days, settings.report_retention_days),
+        reports_folder=settings.reports_dir,
     )
 
 
@@ -146,6 +155,14 @@ def _breaker_events(session: Session, progress: Progress, limits: Limits) -> boo
     return number < AT_ONCE
 
 
+def _reports(session: Session, progress: Progress, limits: Limits) -> bool:
+    number = remove_old_reports(
+        session, before=limits.reports, most=AT_ONCE, folder=limits.reports_folder
+    )
+    progress.removed["reports"] += number
+    return number < AT_ONCE
+
+
 def _idempotency_keys(session: Session, progress: Progress, limits: Limits) -> bool:
     del limits
     number = remove_expired(session, now=now(), most=AT_ONCE)
@@ -160,5 +177,6 @@ PARTS: dict[str, Callable[[Session, Progress, Limits], bool]] = {
     "batches": _batches,
     "flag_usage": _flag_usage,
     "breaker_events": _breaker_events,
+    "reports": _reports,
     "idempotency_keys": _idempotency_keys,
 }

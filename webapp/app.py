@@ -8,6 +8,7 @@ from flask_migrate import Migrate
 from webapp.accounts.capability import accounts
 from webapp.audit.capability import audit
 from webapp.breakers.capability import breakers
+from webapp.channels.capability import channels
 from webapp.cli import register_commands
 from webapp.db import db, engine_options
 from webapp.dead_letters.capability import dead_letters
@@ -21,6 +22,7 @@ from webapp.logs import configure_logs
 from webapp.outbound.capability import outbound
 from webapp.overview.capability import overview
 from webapp.reference.capability import reference
+from webapp.reports.capability import reports
 from webapp.retries.capability import retries
 from webapp.schedules.capability import schedules
 from webapp.settings import Settings
@@ -58,6 +60,8 @@ CAPABILITIES = (
     workers,
     breakers,
     sources,
+    reports,
+    channels,
     audit,
     accounts,
     system,

@@ -153,6 +153,15 @@ class Settings:
     breaker_retention_days: int = _setting(
         "BREAKER_RETENTION_DAYS", "days for which cleanup keeps the history of breakers", 90
     )
+    reports_dir: Path = _setting(
+        "REPORTS_DIR", "folder of report files, relative to the instance folder", Path("reports")
+    )
+    report_retention_days: int = _setting(
+        "REPORT_RETENTION_DAYS", "days for which cleanup keeps a report", 90
+    )
+    console_url: str = _setting(
+        "CONSOLE_URL", "address at which people reach the console, for links in messages", ""
+    )
     api_rate_limit_calls: int = _setting(
         "ETL_RATE_LIMIT_CALLS",
         "calls of a source of the kind api that says nothing else, in ETL_RATE_LIMIT_PERIOD",
@@ -271,6 +280,8 @@ class Settings:
         values = {spec.name: getattr(self, spec.name) for spec in fields(self)}
         values |= {
             "instance_dir": instance_dir,
+            "reports_dir": instance_dir / self.reports_dir,
+            "console_url": self.console_url.rstrip("/"),
             "database_url": database_url,
             "queue_backend": backend,
             "secret_key": self.secret_key or _kept_secret(instance_dir / "secret_key"),
@@ -380,6 +391,8 @@ def _complaints(settings: Settings) -> list[str]:
         problems.append("EDGE_TOKEN: is needed where EDGE_UPSTREAM is set")
     if settings.edge_upstream and not settings.edge_upstream.startswith(("http://", "https://")):
         problems.append("EDGE_UPSTREAM: is an address such as https://console.internal")
+    if settings.console_url and not settings.console_url.startswith(("http://", "https://")):
+        problems.append("CONSOLE_URL: is an address such as https://console.example.com")
     problems += [
         f"OUTBOUND_ALLOW_HOSTS: {host!r} is not a host such as hooks.internal or 10.0.0.7:8080"
         for host in settings.outbound_allow_hosts

@@ -14,6 +14,7 @@ from webapp.breakers.models import (
     CircuitBreakerState,
     CircuitBreakerUse,
 )
+from webapp.channels.models import Channel
 from webapp.dead_letters.service import write
 from webapp.dead_letters.values import Cause, Reason
 from webapp.flags.batches import Span, UsageBatch, UsageKey
@@ -43,6 +44,7 @@ from webapp.jobs.models import (
 )
 from webapp.jobs.values import JobState, Outcome
 from webapp.limits.models import RateLimitShare, RateLimitState
+from webapp.reports.models import Report
 from webapp.schedules.models import Schedule, ScheduleFiring
 from webapp.schedules.values import FiringOutcome
 from webapp.sources.models import EtlRun, Record, RejectedRecord
@@ -77,6 +79,8 @@ def populate(session: Session, numbers: range, *, now: datetime) -> None:
         _add_schedule(session, number, job, moment)
         _add_breaker(session, number, moment)
         _add_limit(session, number, moment)
+        _add_channel(session, number, moment)
+        _add_report(session, number, job, moment)
         _add_worker(session, number, moment)
         _add_credentials(session, number, moment)
     session.flush()
@@ -306,6 +310,41 @@ def _add_limit(session: Session, number: int, now: datetime) -> None:
     )
     share = RateLimitShare(name=name, process=f"host:{number}:a", used=1, reset=60.0, at=now)
     session.add_all((state, share))
+
+
+def _add_channel(session: Session, number: int, now: datetime) -> None:
+    channel = Channel(
+        name=f"channel{number}",
+        kind="JSON",
+        place="jsons://hooks.example.com",
+        # Of another SECRET_KEY, as it looks after that was changed.
+        sealed_url="gAAAAA",
+        enabled=number % 2 == 0,
+        version=1,
+        created_at=now,
+        created_by="command line",
+        updated_at=now,
+        updated_by="command line",
+    )
+    session.add(channel)
+
+
+def _add_report(session: Session, number: int, job: Job, now: datetime) -> None:
+    written = number % 2 == 0
+    report = Report(
+        # A number is given once, also after a test has emptied the table.
+        id=number + 1,
+        kind="operations" if written else "source",
+        format="html",
+        days=7,
+        source=None if written else f"source{number}",
+        job_id=job.id,
+        requested_at=now,
+        requested_by="ada",
+        finished_at=now if written else None,
+        size=number if written else None,
+    )
+    session.add(report)
 
 
 def _add_worker(session: Session, number: int, now: datetime) -> None:

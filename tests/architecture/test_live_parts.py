@@ -41,6 +41,9 @@ EDITED = (
     "/settings/users/new",
     "/settings/tokens/new",
     "/sources/source0/limit",
+    "/reports/new",
+    "/channels/new",
+    "/channels/channel0/edit",
     "/patterns",
 )
 

@@ -31,6 +31,8 @@ PAGES = (
     "/workers",
     "/breakers",
     "/sources",
+    "/reports",
+    "/channels",
     "/audit",
     "/settings/users",
     "/settings/tokens",

@@ -11,6 +11,7 @@ SEGMENT = "germans"
 GROUP = "checkout"
 SOURCE = "airports"
 BROKEN = "orders.lost"
+CHANNEL = "on-call-of-the-shop"
 SCHEDULE = "airports.nightly"
 BUILT_ON = "payments.v2"
 # All that a flag can have.
@@ -47,6 +48,8 @@ def furnish(account: Account, folder: Path) -> dict[str, str]:
     letter = lose_job(account, BROKEN, file)
     make_schedule(account, SCHEDULE)
     account.post(f"/schedules/{SCHEDULE}/run")
+    make_channel(account, CHANNEL)
+    account.post("/reports", kind="operations", format="html", days="7")
     failed = fail_job(account)
     job = re.search(r'href="/jobs/(\d+)"', account.get(f"/sources/{SOURCE}"))
     assert job, "the run names its job"
@@ -86,6 +89,11 @@ def furnish(account: Account, folder: Path) -> dict[str, str]:
         "source": f"/sources/{SOURCE}",
         "rate limit of a source": f"/sources/{SOURCE}/limit",
         "new source": "/sources/new?location=package:airportsdata/airports.csv",
+        "reports": "/reports",
+        "new report": "/reports/new",
+        "channels": "/channels",
+        "channel form": f"/channels/{CHANNEL}/edit",
+        "new channel": "/channels/new",
         "audit": "/audit",
         "idempotency keys": "/idempotency-keys",
         "account": "/account",
@@ -118,6 +126,12 @@ def make_segment(account: Account, name: str, **values: str) -> None:
 def make_flag(account: Account, name: str, **fields: str) -> None:
     """Make a flag that is switched on."""
     account.post("/flags", name=name, **({"enabled": "1", "reason": "For a test"} | fields))
+
+
+def make_channel(account: Account, name: str) -> None:
+    """Make a channel of somebody else's machine."""
+    url = "jsons://hooks.example.com/alerts"
+    account.post("/channels", name=name, url=url, enabled="1", reason="For a test")
 
 
 def make_schedule(account: Account, name: str, **fields: str) -> None:

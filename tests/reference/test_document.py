@@ -16,6 +16,7 @@ from tests.architecture.routes import Route, routes_of
 from tests.conftest import ConsoleClient
 from webapp.app import create_app
 from webapp.db import db, will_write
+from webapp.reports.files import path_of, write_whole
 from webapp.roles import Role
 from webapp.settings import Settings
 from webapp.web.openapi import Operation, openapi_document
@@ -35,6 +36,7 @@ NAMED = {
     "/api/v1/feature-flag-groups/<name>": "group0",
     "/api/v1/queue/job-types/<name>": "etl",
     "/api/v1/queue/schedules/<name>": "schedule0",
+    "/api/v1/channels/<name>": "channel0",
 }
 
 
@@ -130,6 +132,9 @@ def test_what_writes_takes_the_key_and_what_makes_may_require_it(
         "flags_shared_create_group",
         "schedules_create",
         "schedules_run",
+        "channels_create",
+        "channels_test",
+        "reports_create",
     }
     assert "flags_evaluation_evaluate_flag" not in keys(document)
 
@@ -161,13 +166,14 @@ def test_what_is_asked_for_is_answered_as_the_document_says(
     with app.app_context(), will_write():
         populate(db.session(), range(12), now=now)
         db.session.commit()
+    write_whole(path_of(app.extensions["settings"].reports_dir, 1, "html"), [b"A report"])
     asked = 0
     for route in api_routes(app):
         if route.method != "GET":
             continue
         operation: Operation = vars(app.view_functions[route.endpoint])["operation"]
         url = re.sub(r"<(?:path:)?\w+>", NAMED.get(route.rule, "nothing"), route.rule)
-        answer = admin.get(re.sub(r"<int:\w+>", "1", url))
+        answer = admin.get(re.sub(r"<int:\w+>", "1", url), buffered=True)
         assert answer.status_code in operation.answers, f"{route.rule}: {answer.status}"
         if answer.is_json:
             kind = TypeAdapter(operation.answers[answer.status_code])

@@ -122,6 +122,7 @@ def test_the_result_tells_how_many_of_each_went(app: Flask) -> None:
         "batches": 1,
         "flag_usage": 3,
         "breaker_events": 1,
+        "reports": 0,
     }
     # The open letter and its job, and the clean-up itself.
     assert (number_of(Job), number_of(DeadLetter), number_of(JobBatch)) == (2, 1, 0)
@@ -138,6 +139,7 @@ def test_a_second_run_finds_nothing(app: Flask) -> None:
         "batches": 0,
         "flag_usage": 0,
         "breaker_events": 0,
+        "reports": 0,
     }
 
 
@@ -149,6 +151,7 @@ def test_arguments_win_over_the_settings(app: Flask) -> None:
         "batches": 0,
         "flag_usage": 1,
         "breaker_events": 0,
+        "reports": 0,
     }
 
 
@@ -196,6 +199,7 @@ def test_a_run_that_is_interrupted_goes_on_and_counts_everything_once(
         "batches": 1,
         "flag_usage": 3,
         "breaker_events": 1,
+        "reports": 0,
     }
     assert before - number_of(Job) == 24
 

@@ -12,7 +12,10 @@ accounts = Capability(
     name="accounts",
     blueprints=(pages.blueprint, api.blueprint),
     menu=MenuEntry(
-        label="Settings", endpoint="accounts.show", icon="settings", pages_of=("system",)
+        label="Settings",
+        endpoint="accounts.show",
+        icon="settings",
+        pages_of=("channels", "system"),
     ),
     commands=(users, tokens),
     setup=pages.setup,

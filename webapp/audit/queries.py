@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute
@@ -63,6 +64,24 @@ def entries_about(
 def count_entries_about(session: DbSession, subject: str, name: str) -> int:
     """Count the entries about one thing, up to the cap of every total and one more."""
     return count_up_to_cap(session, _narrowed(Filters(subject=subject, name=name)))
+
+
+def count_changes(
+    session: DbSession, subject: str, since: datetime, until: datetime, limit: int
+) -> list[tuple[str, str, int]]:
+    """Return how often what happened to which things of a kind in a time: one statement.
+
+    Things by name; each with its action and the number of times.
+    """
+    wanted = (AuditEntry.name, AuditEntry.action)
+    rows = session.execute(
+        select(*wanted, func.count().label("number"))
+        .where(AuditEntry.subject == subject, AuditEntry.at >= since, AuditEntry.at < until)
+        .group_by(*wanted)
+        .order_by(*wanted)
+        .limit(limit)
+    )
+    return [(row.name, row.action, row.number) for row in rows]
 
 
 def known_subjects(session: DbSession) -> Sequence[str]:

@@ -284,6 +284,26 @@ def open_count(*, now: datetime) -> ScalarSelect[int]:
     return counted_up_to_cap(select(CircuitBreakerState).where(_refuses(now)))
 
 
+def openings_between(
+    session: DbSession, since: datetime, until: datetime, limit: int
+) -> list[tuple[str, int]]:
+    """Return how often circuits opened in a time, the most frequent first: one statement."""
+    count = func.count().label("number")
+    rows = session.execute(
+        select(CircuitBreakerEvent.name, count)
+        .where(
+            CircuitBreakerEvent.at >= since,
+            CircuitBreakerEvent.at < until,
+            CircuitBreakerEvent.kind == EventKind.TRANSITION,
+            CircuitBreakerEvent.new_state == "open",
+        )
+        .group_by(CircuitBreakerEvent.name)
+        .order_by(count.desc(), CircuitBreakerEvent.name)
+        .limit(limit)
+    )
+    return [(row.name, row.number) for row in rows]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
     """How all circuits stand, and what they counted in the last hour, the present minute too."""

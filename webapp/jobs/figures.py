@@ -132,6 +132,29 @@ def _percentiles(counts: Counts) -> dict[int, float | None]:
     return {percent: percentile(counts, percent) for percent in PERCENTILES}
 
 
+@dataclass(frozen=True, slots=True)
+class HourOfType:
+    """What ended of one type in the hour from ``at``; ``counts`` by their names."""
+
+    type: str
+    at: datetime
+    counts: Mapping[str, int]
+
+
+def hours_between(session: DbSession, since: datetime, until: datetime) -> list[HourOfType]:
+    """Return what ended in each hour that begins in a time, oldest first: one statement."""
+    columns = [getattr(JobMetric, name) for name in COUNTS]
+    rows = session.execute(
+        select(JobMetric.type, JobMetric.at, *columns)
+        .where(JobMetric.seconds == HOUR, JobMetric.at >= since, JobMetric.at < until)
+        .order_by(JobMetric.at, JobMetric.type)
+    )
+    return [
+        HourOfType(row.type, row.at, {name: int(getattr(row, name)) for name in COUNTS})
+        for row in rows
+    ]
+
+
 def starts_of(now: datetime, seconds: int, number: int) -> list[datetime]:
     """Return the beginnings of the last spans of so many seconds, the present one last."""
     present = floor(now, seconds)

@@ -35,6 +35,15 @@ def _judged(host: str, port: int, addresses: Sequence[str], trusts: Trusts) -> S
     return addresses
 
 
+def check_host(host: str, port: int, trusts: Trusts, *, seconds: float) -> None:
+    """Refuse a host that no connection may lead to, for a library that opens its own.
+
+    What the name means by the time that it does so is beyond us.  ``AddressRefused``,
+    ``TimeoutError``, and ``OSError`` where the name means nothing.
+    """
+    _judged(host, port, resolve(host, port, seconds=seconds), trusts)
+
+
 class Backend(httpcore.NetworkBackend):
     """Opens connections to judged addresses."""
 

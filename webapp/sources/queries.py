@@ -106,6 +106,19 @@ def latest_run(session: DbSession, source: Source) -> RunView | None:
     return _view(row) if row is not None else None
 
 
+def runs_between(
+    session: DbSession, source: Source, since: datetime, until: datetime, limit: int
+) -> list[RunView]:
+    """Return the newest runs of a source that began in a time."""
+    wanted = (
+        _runs()
+        .where(EtlRun.source_id == source.id, EtlRun.started_at >= since, EtlRun.started_at < until)
+        .order_by(EtlRun.id.desc())
+        .limit(limit)
+    )
+    return [_view(row) for row in session.execute(wanted)]
+
+
 def recent_runs(session: DbSession, limit: int) -> list[RunView]:
     """Return the newest runs of all sources."""
     found = session.execute(_runs().order_by(EtlRun.id.desc()).limit(limit))
@@ -138,6 +151,16 @@ def first_records(session: DbSession, source: Source, limit: int) -> Sequence[Re
     return session.scalars(
         select(Record).where(Record.source_id == source.id).order_by(Record.key).limit(limit)
     ).all()
+
+
+def records_after(
+    session: DbSession, source: Source, key: str | None, limit: int
+) -> Sequence[Record]:
+    """Return the records of a source by key, those behind one key only."""
+    wanted = select(Record).where(Record.source_id == source.id)
+    if key is not None:
+        wanted = wanted.where(Record.key > key)
+    return session.scalars(wanted.order_by(Record.key).limit(limit)).all()
 
 
 def rejected_rows(session: DbSession, run_id: int, limit: int) -> Sequence[RejectedRecord]:

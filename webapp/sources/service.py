@@ -137,6 +137,11 @@ def find_source(session: DbSession, name: str) -> Source:
     return source
 
 
+def source_names(session: DbSession) -> list[str]:
+    """Return the names of all sources."""
+    return list(session.scalars(select(Source.name).order_by(Source.name)))
+
+
 def register_run(session: DbSession, source: Source, *, job_id: int, now: datetime) -> None:
     """Make the job's run, if it has none, before its file is opened.
 

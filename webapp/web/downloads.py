@@ -6,9 +6,10 @@ Knows neither what a list is of nor how it is read.
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 
-from flask import Response, current_app
+from flask import Response, current_app, send_file
 from flask.ctx import AppContext
 
 Item = TypeVar("Item")
@@ -21,6 +22,16 @@ def file_answer(pieces: Iterator[bytes], *, content_type: str, filename: str) ->
     # The request and its session end before the rest is sent, so each piece gets a context.
     answer = Response(_rest(first, pieces, current_app.app_context), content_type=content_type)
     answer.headers["Content-Disposition"] = f'attachment; filename="{filename}"'
+    return answer
+
+
+def stored_file_answer(path: Path, *, filename: str) -> Response:
+    """Send a file that lies on this machine, to be saved and never shown inside the console.
+
+    ``path`` is ours: no part of it may come from a request.
+    """
+    answer = send_file(path, as_attachment=True, download_name=filename, max_age=0)
+    answer.headers["Cache-Control"] = "private, no-store"
     return answer
 
 

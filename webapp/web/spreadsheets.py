@@ -28,12 +28,13 @@ def csv_answer(columns: Cells, batches: Iterator[Iterable[Cells]], *, filename: 
 
 def _pieces(columns: Cells, batches: Iterator[Iterable[Cells]]) -> Iterator[bytes]:
     """Write the head with the first batch, which is read before the answer begins."""
-    yield _written(chain([columns], next(batches, ())))
+    yield rows_as_csv(chain([columns], next(batches, ())))
     for batch in batches:
-        yield _written(batch)
+        yield rows_as_csv(batch)
 
 
-def _written(rows: Iterable[Cells]) -> bytes:
+def rows_as_csv(rows: Iterable[Cells]) -> bytes:
+    """Write rows as a piece of a CSV file."""
     text = StringIO(newline="")
     csv.writer(text).writerows([_harmless(cell) for cell in row] for row in rows)
     return text.getvalue().encode("utf-8", "backslashreplace")

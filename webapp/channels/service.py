@@ -1,0 +1,287 @@
+"""Writes channels, each change audited without its address, and turns messages into jobs.
+
+Sends nothing: a job does, one for each channel, so that a dead channel delays no other.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.exc import IntegrityError
+
+from webapp.actors import Actor
+from webapp.audit.service import record
+from webapp.audit.values import Change
+from webapp.channels.models import Channel
+from webapp.channels.sealing import seal, unseal
+from webapp.channels.sending import inspect
+from webapp.channels.values import JOB_TYPE, MAX_NAME, MAX_REASON, ChannelDraft, Message, Place
+from webapp.db import DbSession
+from webapp.errors import Conflict, Invalid, NotFound
+from webapp.jobs.service import enqueue
+
+NAME = re.compile(rf"[a-z0-9][a-z0-9._-]{{0,{MAX_NAME - 1}}}\Z")
+# The page that adds one has this place in the URL.
+RESERVED_NAMES = frozenset({"new"})
+_FIRST_VERSION = 1
+# What the audit tells of an address.
+_WITHHELD = "(withheld)"
+_ANOTHER = "(another, withheld)"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenChannel:
+    """A channel as a sender needs it; ``url`` is None where SECRET_KEY is another by now."""
+
+    name: str
+    enabled: bool
+    url: str | None
+
+
+def create_channel(
+    session: DbSession,
+    draft: ChannelDraft,
+    *,
+    secret_key: str,
+    by: Actor,
+    now: datetime,
+    reason: str,
+) -> Channel:
+    """Add a channel; :class:`Invalid` names every field that breaks a rule."""
+    place = _checked(draft, reason=reason, new=True)
+    assert place is not None  # a new one has an address  # noqa: S101
+    channel = Channel(
+        name=draft.name,
+        kind=place.kind,
+        place=place.shown,
+        sealed_url=seal(secret_key, draft.url),
+        enabled=draft.enabled,
+        version=_FIRST_VERSION,
+        created_at=now,
+        created_by=by.name,
+        updated_at=now,
+        updated_by=by.name,
+    )
+    try:
+        # The unique name settles the race between two who add the same channel.
+        with session.begin_nested():
+            session.add(channel)
+    except IntegrityError:
+        raise Conflict(f"There is a channel {draft.name!r} already.") from None
+    changes = {
+        "kind": Change(None, place.kind),
+        "place": Change(None, place.shown),
+        "enabled": Change(None, draft.enabled),
+    }
+    _audit(session, draft.name, "channel.created", by=by, now=now, reason=reason, changes=changes)
+    return channel
+
+
+def change_channel(  # noqa: PLR0913 - all but the first two are named at the call
+    session: DbSession,
+    draft: ChannelDraft,
+    *,
+    secret_key: str,
+    by: Actor,
+    now: datetime,
+    reason: str,
+    version: int | None = None,
+) -> Channel:
+    """Make the channel of that name what the draft says; the same again changes nothing.
+
+    ``version`` is the one that the change was made from: :class:`Conflict` where it has passed.
+    """
+    channel = _channel_to_change(session, draft.name, version)
+    place = _checked(draft, reason=reason, new=False)
+    values: dict[str, object] = {}
+    changes: dict[str, Change] = {}
+    if channel.enabled != draft.enabled:
+        values["enabled"] = draft.enabled
+        changes["enabled"] = Change(channel.enabled, draft.enabled)
+    if place is not None and unseal(secret_key, channel.sealed_url) != draft.url:
+        values |= {
+            "kind": place.kind,
+            "place": place.shown,
+            "sealed_url": seal(secret_key, draft.url),
+        }
+        changes["address"] = Change(_WITHHELD, _ANOTHER)
+        for field, old, new in (
+            ("kind", channel.kind, place.kind),
+            ("place", channel.place, place.shown),
+        ):
+            if old != new:
+                changes[field] = Change(old, new)
+    if not values:
+        return channel
+    # On the condition that nobody has changed it since it was read: the loser changes nothing.
+    won = session.execute(
+        update(Channel)
+        .where(Channel.id == channel.id, Channel.version == channel.version)
+        .values(version=channel.version + 1, updated_at=now, updated_by=by.name, **values)
+        .execution_options(synchronize_session=False)
+    )
+    if not won.rowcount:  # type: ignore[attr-defined]
+        raise Conflict(f"{channel.name} was changed meanwhile.")
+    session.refresh(channel)
+    _audit(session, draft.name, "channel.updated", by=by, now=now, reason=reason, changes=changes)
+    return channel
+
+
+def remove_channel(
+    session: DbSession,
+    name: str,
+    *,
+    by: Actor,
+    now: datetime,
+    reason: str,
+    version: int | None = None,
+) -> None:
+    """Remove a channel with its address; messages that wait for it become dead letters."""
+    channel = _channel_to_change(session, name, version)
+    if message := _complaint_about_reason(reason):
+        raise Invalid.field("reason", message)
+    # On the condition that it is still what was read, as in every other change.
+    removed = session.execute(
+        delete(Channel)
+        .where(Channel.id == channel.id, Channel.version == channel.version)
+        .execution_options(synchronize_session=False)
+    )
+    if not removed.rowcount:  # type: ignore[attr-defined]
+        raise Conflict(f"{name} was changed meanwhile.")
+    session.expunge(channel)
+    changes = {"kind": Change(channel.kind, None), "place": Change(channel.place, None)}
+    _audit(session, name, "channel.removed", by=by, now=now, reason=reason, changes=changes)
+
+
+def notify(
+    session: DbSession,
+    channels: Sequence[str],
+    message: Message,
+    *,
+    by: Actor,
+    now: datetime,
+) -> list[int]:
+    """Enqueue one job for each of the channels, each once; those that are switched off get none.
+
+    Returns the ids of the jobs; :class:`Invalid` names ``channels`` where there is none of a name.
+    """
+    wanted = check_channels(session, channels)
+    return [
+        enqueue(session, JOB_TYPE, _arguments(name, message), by=by, now=now).id
+        for name, enabled in wanted.items()
+        if enabled
+    ]
+
+
+def send_test(session: DbSession, name: str, *, by: Actor, now: datetime) -> int:
+    """Enqueue a test, also where the channel is switched off; return the id of its job."""
+    channel = find_channel(session, name)
+    message = Message(
+        title=f"Test of the channel {channel.name}",
+        body=f"{by.name} sent this from Switchyard. There is nothing to do.",
+    )
+    arguments = _arguments(channel.name, message) | {"test": True}
+    return enqueue(session, JOB_TYPE, arguments, by=by, now=now).id
+
+
+def check_channels(session: DbSession, names: Sequence[str]) -> dict[str, bool]:
+    """Return of each channel whether it is switched on; :class:`Invalid` where there is none."""
+    wanted = list(dict.fromkeys(names))
+    rows = session.execute(select(Channel.name, Channel.enabled).where(Channel.name.in_(wanted)))
+    known = {row.name: row.enabled for row in rows}
+    missing = [name for name in wanted if name not in known]
+    if missing:
+        raise Invalid.field("channels", f"There is no channel {', '.join(map(repr, missing))}.")
+    return {name: known[name] for name in wanted}
+
+
+def channel_names(session: DbSession) -> list[str]:
+    """Return the names of the channels that are switched on."""
+    wanted = select(Channel.name).where(Channel.enabled).order_by(Channel.name)
+    return list(session.scalars(wanted))
+
+
+def find_channel(session: DbSession, name: str) -> Channel:
+    """Return one channel; :class:`NotFound` where there is none of that name."""
+    wanted = select(Channel).where(Channel.name == name)
+    channel = session.scalar(wanted.execution_options(populate_existing=True))
+    if channel is None:
+        raise NotFound(f"There is no channel {name!r}.")
+    return channel
+
+
+def open_channel(session: DbSession, name: str, *, secret_key: str) -> OpenChannel:
+    """Return a channel with its address, for whoever sends."""
+    channel = find_channel(session, name)
+    return OpenChannel(channel.name, channel.enabled, unseal(secret_key, channel.sealed_url))
+
+
+def _arguments(name: str, message: Message) -> dict[str, object]:
+    return {
+        "channel": name,
+        "title": message.title,
+        "body": message.body,
+        "kind": message.kind.value,
+        "link": message.link,
+    }
+
+
+def _checked(draft: ChannelDraft, *, reason: str, new: bool) -> Place | None:
+    """Return what may be shown of the draft's address, None where the old one is to stay."""
+    errors: dict[str, Sequence[str]] = {}
+    place = None
+    if new and (not NAME.match(draft.name) or draft.name in RESERVED_NAMES):
+        wanted = f"1 to {MAX_NAME} small letters, digits, dots, dashes and underscores"
+        errors["name"] = [f"Use {wanted}, but not just 'new'."]
+    if draft.url:
+        try:
+            place = inspect(draft.url)
+        except Invalid as error:
+            errors |= error.errors
+    elif new:
+        errors["url"] = ["Give the address as Apprise writes it."]
+    if message := _complaint_about_reason(reason):
+        errors["reason"] = [message]
+    if errors:
+        field, messages = next(iter(errors.items()))
+        raise Invalid(f"{field}: {messages[0]}", errors)
+    return place
+
+
+def _complaint_about_reason(reason: str) -> str | None:
+    if not reason.strip():
+        return "Say why, for whoever reads the audit."
+    return f"Use at most {MAX_REASON} characters." if len(reason) > MAX_REASON else None
+
+
+def _channel_to_change(session: DbSession, name: str, version: int | None) -> Channel:
+    channel = find_channel(session, name)
+    if version is not None and version != channel.version:
+        raise Conflict(
+            f"{name} is at version {channel.version} by now; this change was made from {version}."
+        )
+    return channel
+
+
+def _audit(  # noqa: PLR0913 - all but the first three are named at the call
+    session: DbSession,
+    name: str,
+    action: str,
+    *,
+    by: Actor,
+    now: datetime,
+    reason: str,
+    changes: Mapping[str, Change],
+) -> None:
+    record(
+        session,
+        by=by,
+        at=now,
+        action=action,
+        subject="channel",
+        name=name,
+        reason=reason,
+        changes=changes,
+    )
