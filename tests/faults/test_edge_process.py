@@ -128,7 +128,7 @@ def test_an_edge_answers_while_flags_change_and_the_console_is_killed(
 ) -> None:
     deployment = programs.deployment
     programs.start_edge()
-    wait_until(lambda: programs.evaluate().status_code == 200, seconds=10, what="the first answer")
+    wait_until(lambda: programs.evaluate().status_code == 200, seconds=30, what="the first answer")
     with programs.asking_all_the_time() as answered:
         for on in (False, True, False):
             programs.turn(on=on)
@@ -155,7 +155,7 @@ def test_what_an_edge_counted_is_told_when_it_ends(programs: Programs) -> None:
     if "REDIS_URL" in programs.deployment.environ:
         programs.deployment.start_consumer()
     edge = programs.start_edge()
-    wait_until(lambda: programs.evaluate().status_code == 200, seconds=10, what="the first answer")
+    wait_until(lambda: programs.evaluate().status_code == 200, seconds=30, what="the first answer")
     asked = programs.console("GET", "/metrics/beta").json()["on"]
     assert all(programs.evaluate().status_code == 200 for _ in range(ENOUGH))
     programs.deployment.end(edge)
@@ -169,7 +169,7 @@ def test_what_an_edge_counted_is_told_when_it_ends(programs: Programs) -> None:
 @pytest.mark.parametrize("stuck", [False, True], ids=["idle", "in the middle of a body"])
 def test_an_edge_that_is_told_to_end_ends_within_its_grace(programs: Programs, stuck: bool) -> None:
     edge = programs.start_edge()
-    wait_until(lambda: programs.evaluate().status_code == 200, seconds=10, what="the first answer")
+    wait_until(lambda: programs.evaluate().status_code == 200, seconds=30, what="the first answer")
     with (
         httpx.Client(headers=programs.headers) as kept,
         socket.create_connection((LOOPBACK, programs.edge_port)) as unfinished,

@@ -119,7 +119,8 @@ def test_before_anything_was_read_there_is_no_document(
 ) -> None:
     store = app.extensions["flag_store"]
     store.stop()
-    monkeypatch.setattr(type(store), "refresh", lambda self: False)
+    # Neither a request nor the watcher that it starts.
+    monkeypatch.setattr(type(store), "_look", lambda self, **options: False)
     answer = send("GET", "/snapshot", Role.VIEWER)
     assert (answer.status_code, answer.content_type) == (503, "application/problem+json")
     assert int(answer.headers["Retry-After"]) > 0

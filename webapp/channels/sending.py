@@ -146,9 +146,7 @@ def _asset() -> Any:
 
 @cache
 def _apprise() -> Any:
-    logger = logging.getLogger("apprise")
-    logger.setLevel(logging.WARNING)
-    logger.propagate = False
+    logging.getLogger("apprise").propagate = False
     return import_module("apprise").Apprise
 
 
@@ -168,6 +166,9 @@ class _Told(logging.Handler):
 @contextmanager
 def _told() -> Iterator[list[str]]:
     handler, logger = _Told(), logging.getLogger("apprise")
+    # Each time: whoever sets up logs anew may have silenced it meanwhile.
+    logger.disabled = False
+    logger.setLevel(logging.WARNING)
     logger.addHandler(handler)
     try:
         yield handler.texts
