@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 from flask import Flask
@@ -13,11 +14,12 @@ from webapp.actors import COMMAND, Actor
 from webapp.audit.service import history
 from webapp.db import reading, transaction
 from webapp.errors import Conflict, Invalid, Throttled
+from webapp.limits.limit import RateLimit
 from webapp.limits.models import RateLimitState
 from webapp.limits.registry import LimitRegistry
 from webapp.limits.service import add_counts, lift_pause, record_pause
 from webapp.limits.stats import stats_of_sources
-from webapp.limits.values import Counts, Pause, Rule
+from webapp.limits.values import Counts, LimitStats, Pause, Rule
 from webapp.settings import Settings
 from webapp.sources.models import Source
 from webapp.sources.service import find_source, set_rate_limit
@@ -160,18 +162,24 @@ def test_a_pause_that_was_met_outlives_its_process(join: Callable[[], LimitRegis
     eventually(late.pause_left)
 
 
-def test_figures_add_up_over_processes(join: Callable[[], LimitRegistry]) -> None:
-    limit_to(5)
-    registries = [join(), join()]
-    for registry in registries:
-        registry.get(NAME)
-        registry.look(seconds=5)
-        registry.get(NAME).acquire()
-        registry.get(NAME).acquire()
-        registry.look(seconds=5)
+def has_rule(limit: RateLimit, rule: Rule) -> bool:
+    return limit.rule == rule
+
+
+def stats_of_bills() -> LimitStats:
     with reading() as session:
         source = find_source(session, "bills")
-        stats = stats_of_sources(session, [source], now=datetime.now(UTC))["bills"]
+        return stats_of_sources(session, [source], now=datetime.now(UTC))["bills"]
+
+
+def test_figures_add_up_over_processes(join: Callable[[], LimitRegistry]) -> None:
+    limit_to(5)
+    for limit in [registry.get(NAME) for registry in (join(), join())]:
+        eventually(partial(has_rule, limit, Rule(5, 60)))
+        limit.acquire()
+        limit.acquire()
+    eventually(lambda: stats_of_bills().used == 4)
+    stats = stats_of_bills()
     assert (stats.used, stats.left, stats.limit) == (4, 1, Rule(5, 60))
     assert stats.blocked == Counts(allowed=4)
     assert stats.reset is not None
