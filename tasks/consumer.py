@@ -16,9 +16,9 @@ from huey.consumer import BaseProcess, Consumer, Worker
 
 from tasks import tallies
 from tasks.periodic import BeatScheduler, say_farewell
-from tasks.places import this_place
 from tasks.steering import take_only
 from webapp import __version__
+from webapp.places import this_place
 from webapp.settings import Settings
 from webapp.telemetry.exposition import serve
 from webapp.telemetry.folder import begin, folder

@@ -20,7 +20,6 @@ from tasks.application import application
 from tasks.callback import tell_ends
 from tasks.figures import roll_up_figures
 from tasks.memory import memory_of
-from tasks.places import process_exists
 from tasks.steering import steering_of
 from tasks.tallies import tally
 from webapp.accounts.token_publishing import keep_tokens_published
@@ -46,6 +45,7 @@ from webapp.jobs.dispatch import (
 from webapp.jobs.realignment import realign as realign_jobs
 from webapp.jobs.upkeep import anything_to_keep_up, expire, finish_batches, release_held
 from webapp.logs import get_logger
+from webapp.places import process_exists
 from webapp.schedules.firing import due_schedules, fire, realign
 from webapp.settings import Settings
 from webapp.workers.service import beat, farewell, neighbours

@@ -10,15 +10,13 @@ from pathlib import Path
 
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from redis import Redis
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
-from redis.retry import Retry
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.logs import MASK
+from webapp.redis_link import redis_client
 from webapp.settings import Settings
 
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
@@ -150,13 +148,7 @@ def _broker(settings: Settings) -> Finding:
 def _redis(url: str) -> Finding:
     try:
         # The client of the queue waits and tries again; this one is to say how things stand now.
-        client = Redis.from_url(
-            url,
-            socket_timeout=REDIS_SECONDS,
-            socket_connect_timeout=REDIS_SECONDS,
-            retry=Retry(NoBackoff(), 0),
-        )
-        with client:
+        with redis_client(url, seconds=REDIS_SECONDS) as client:
             version = client.info("server")["redis_version"]
     except (RedisError, OSError, ValueError) as error:
         return Finding(

@@ -15,6 +15,7 @@ from sqlalchemy import select
 from structlog.testing import capture_logs
 
 from tests.servers import RedisServer
+from webapp import exchange
 from webapp.actors import Actor
 from webapp.breakers import sharing
 from webapp.breakers.callers import calling_as
@@ -434,7 +435,7 @@ def test_with_redis_others_look_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Without a signal nobody would look within the test's time.
-    monkeypatch.setattr(sharing, "BEAT_SECONDS", 600.0)
+    monkeypatch.setattr(exchange, "BEAT_SECONDS", 600.0)
     registries = [BreakerRegistry(settings.database_url, redis_server.url) for _ in range(2)]
     with app.app_context():
         one, other = (registry.get("mail", THRESHOLDS) for registry in registries)

@@ -32,10 +32,10 @@ from webapp.flags.signals import (
     SNAPSHOT_KEY,
     RedisSignals,
     SignalState,
-    redis_client,
 )
 from webapp.flags.snapshot import FlagStore
 from webapp.flags.values import FlagChanges, FlagDefinition, FlagDraft, FlagSet
+from webapp.redis_link import redis_client
 
 pytestmark = pytest.mark.redis
 
@@ -330,7 +330,7 @@ def test_without_redis_evaluation_goes_on_and_a_look_finds_changes(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr("webapp.flags.signals.AWAY_SECONDS", 0.2)
+    monkeypatch.setattr("webapp.redis_link.AWAY_SECONDS", 0.2)
     store = make_store(poll_seconds=OFTEN, redis_url=mortal.url)
     hearer = make_store(redis_url=mortal.url)
     assert not is_on(store)
@@ -354,7 +354,7 @@ def test_without_redis_evaluation_goes_on_and_a_look_finds_changes(
         )
     # Its subscription stands again, and what was missed is caught up with.
     wait_until(lambda: is_on(hearer), seconds=5, what="the change is heard")
-    assert caplog.text.count("flag_signals_away") == 1
+    assert caplog.text.count("redis_away") == 1
 
 
 def test_a_redis_that_was_never_there_costs_nothing_but_its_signals(

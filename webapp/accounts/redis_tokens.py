@@ -12,13 +12,12 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
 from redis import Redis
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, WatchError
-from redis.retry import Retry
 
 from webapp.accounts.policy import token_hash
 from webapp.accounts.token_sources import SourceAway, TokenUse
 from webapp.accounts.values import TokenGrant
+from webapp.redis_link import redis_client
 
 KEY: Final = "ff:tokens"
 # No hash of a token has a name like this.
@@ -87,13 +86,8 @@ class RedisTokens:
     def _connected(self) -> Redis:
         # Of two threads that come first at once, one pool is kept and the other is collected.
         if self._client is None:
-            self._client = Redis.from_url(
-                self._redis_url,
-                socket_timeout=ANSWER_SECONDS,
-                socket_connect_timeout=ANSWER_SECONDS,
-                # The book and the beat ask again by themselves; a request cannot wait for it.
-                retry=Retry(NoBackoff(), 0),
-            )
+            # The book and the beat ask again by themselves; a request cannot wait for it.
+            self._client = redis_client(self._redis_url, seconds=ANSWER_SECONDS)
         return self._client
 
 

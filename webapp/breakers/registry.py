@@ -4,10 +4,7 @@ Equal names are one circuit.  Where the application has been set up, circuits ar
 other processes; before that (a script, a test of a rule) each process is alone.
 """
 
-import atexit
-import os
 import threading
-import weakref
 
 from webapp.breakers.callers import present_caller
 from webapp.breakers.circuit import Breaker
@@ -15,23 +12,24 @@ from webapp.breakers.meters import Meters
 from webapp.breakers.news import news
 from webapp.breakers.sharing import Sharing
 from webapp.breakers.values import MAX_NAME, Thresholds
+from webapp.registries import InUse, Registry
 
 # A circuit that is new in this process waits this long for what others know of it.
 FIRST_LOOK_SECONDS = 0.05
 LAST_WORD_SECONDS = 1.0
 
 
-class BreakerRegistry:
+class BreakerRegistry(Registry):
     """All circuits of one process; ``database_url`` None keeps them to themselves.
 
     With ``redis_url`` changes are seen at once, without it within a second.
     """
 
     def __init__(self, database_url: str | None = None, redis_url: str = "") -> None:
+        super().__init__()
         self._breakers: dict[str, Breaker] = {}
         self._adding = threading.Lock()
         self._sharing = Sharing(database_url, self._breakers, redis_url) if database_url else None
-        _registries.add(self)
 
     def get(self, name: str, thresholds: Thresholds | None = None) -> Breaker:
         """Return the circuit ``name``; whoever asks first says what its thresholds are."""
@@ -79,39 +77,15 @@ class BreakerRegistry:
         return breaker
 
 
-_registries: weakref.WeakSet[BreakerRegistry] = weakref.WeakSet()
-
-
-class _Current:
-    """The registry that :func:`breaker` asks: that of the application set up last."""
-
-    def __init__(self) -> None:
-        self.registry = BreakerRegistry()
-
-
-_current = _Current()
+_current = InUse(BreakerRegistry())
 
 
 def use_registry(registry: BreakerRegistry) -> None:
     """Make a registry the one of this process; the one before stops sharing."""
-    _current.registry.close()
-    _current.registry = registry
+    _current.use(registry)
     news.heard_by(registry.announce)
 
 
 def breaker(name: str, thresholds: Thresholds | None = None) -> Breaker:
     """Return this process's circuit ``name``; equal names are one circuit in all processes."""
     return _current.registry.get(name, thresholds)
-
-
-def _begin_process() -> None:
-    for registry in list(_registries):
-        registry.begin_process()
-
-
-def _end_process() -> None:
-    _current.registry.close()
-
-
-os.register_at_fork(after_in_child=_begin_process)
-atexit.register(_end_process)

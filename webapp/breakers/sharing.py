@@ -1,10 +1,9 @@
 """Tells other processes of a circuit's transitions, and learns of theirs.
 
-Counts stay in each process; the table is the truth of everything else.  A thread of its own, on a
-connection of its own, writes what the call path has left for it and reads all circuits once a
-second, or at once where a signal says that something changed.  So no call waits for the database,
-but for the one that may be the next trial.  Where the database is away each process goes on by
-itself, and says so once a minute.
+Counts stay in each process; the table is the truth of everything else.  The thread writes what the
+call path has left for it and reads all circuits once a second, or at once where a signal over Redis
+says that something changed.  So no call waits for the database, but for the one that may be the
+next trial.
 """
 
 import threading
@@ -16,8 +15,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from pybreaker import STATE_CLOSED
-from sqlalchemy import Engine, create_engine
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from webapp import clock
@@ -35,7 +33,6 @@ from webapp.breakers.service import (
     register,
     take_trial,
 )
-from webapp.breakers.signals import BreakerSignals
 from webapp.breakers.values import (
     BreakerState,
     Force,
@@ -44,17 +41,15 @@ from webapp.breakers.values import (
     Transition,
     TrialEnd,
 )
-from webapp.db import clock_difference, engine_options, will_write
-from webapp.logs import get_logger
+from webapp.db import clock_difference, will_write
+from webapp.exchange import Exchange
+from webapp.redis_link import RedisLink
 
-log = get_logger(__name__)
-
-BEAT_SECONDS: Final = 1.0
-COMPLAINT_SECONDS: Final = 60.0
+#: A message over it says no more than "look": the table is the truth, so a message that is lost,
+#: and a Redis that is killed or comes back empty, cost a second and nothing else.
+CHANNEL: Final = "breakers:changed"
 # How often counts are added to the minutes that the pages show.
 TALLY_SECONDS: Final = 10.0
-# A store that has not answered for so long is away, though it may not have failed yet.
-SILENT_SECONDS: Final = 10.0
 CLOCK_SECONDS: Final = 60.0
 # A database that hangs is given up so soon: the thread has other questions to answer.
 ANSWER_SECONDS: Final = 5.0
@@ -101,147 +96,73 @@ class _Work:
     uses: dict[str, set[str]]
 
 
-class Sharing:
+class Sharing(Exchange):
     """The link between one process's circuits and the store.
 
     ``breakers`` is the registry's own mapping, read only.  :meth:`tell` and :meth:`release` may be
     called from any thread and never wait; the work is done by the thread that :meth:`start` starts.
     """
 
+    thread_name = "breaker-sharing"
+    complaint = "breakers_not_shared"
+    answer_seconds = ANSWER_SECONDS
+
     def __init__(
         self, database_url: str, breakers: Mapping[str, Breaker], redis_url: str = ""
     ) -> None:
-        self._database_url = database_url
         self._breakers = breakers
-        self._signals = BreakerSignals(redis_url) if redis_url else None
-        self._engine: Engine | None = None
         self._known: dict[str, _Known] = {}
         self._news: deque[Transition | TrialEnd] = deque(maxlen=MAX_UNTOLD)
         self._questions: deque[_Question] = deque()
         self._declared: set[str] = set()
-        self._complained_at: float | None = None
         self._clock_ahead = timedelta()
-        self.begin_process()
+        link = RedisLink(redis_url, channel=CHANNEL, name="breaker_signals") if redis_url else None
+        super().__init__(database_url, link)
 
     def begin_process(self) -> None:
-        """Forget what does not outlive a fork: the thread, its signals and its connection."""
-        self._thread: threading.Thread | None = None
-        self._starting = threading.Lock()
-        self._wake = threading.Event()
-        self._looked = threading.Event()
-        self._stopped = threading.Event()
+        """Forget what does not outlive a fork."""
+        super().begin_process()
         self._news.clear()
         self._questions.clear()
         self._declared.clear()
         self._changed = False
-        self._answered_at = float("-inf")
-        self._failed = False
         self._clock_at = self._tallied_at = float("-inf")
-        if self._signals is not None:
-            self._signals.begin_process()
         for name, known in self._known.items():
             # The parent tells what it has counted itself.
             known.tally = self._breakers[name].tally if name in self._breakers else Tally()
-        if self._engine is not None:
-            # Not closed: the parent still speaks through that very socket.
-            self._engine.dispose(close=False)
-            self._engine = None
-
-    def start(self) -> None:
-        """Start the thread of this process, where it does not run."""
-        if self._thread is not None:
-            return
-        with self._starting:
-            if self._thread is None:
-                thread = threading.Thread(target=self._run, name="breaker-sharing", daemon=True)
-                thread.start()
-                self._thread = thread
-                if self._signals is not None:
-                    self._signals.start(self._wake.set)
-
-    def stop(self, *, seconds: float) -> None:
-        """Tell what is left and end the threads, within ``seconds``."""
-        self._stopped.set()
-        self._wake.set()
-        if self._signals is not None:
-            self._signals.stop()
-        if self._thread is not None:
-            self._thread.join(seconds)
 
     def tell(self, transition: Transition) -> None:
         """Leave a transition for the thread."""
         self._news.append(transition)
-        self._wake.set()
+        self.wake()
 
     def release(self, end: TrialEnd) -> None:
         """Leave the end of a trial for the thread."""
         self._news.append(end)
-        self._wake.set()
+        self.wake()
 
     def announce(self) -> None:
         """Have all processes look, since this one has written something by other ways."""
-        if self._signals is not None:
+        if self.link is not None:
             self._changed = True
             self.start()
-        self._wake.set()
-
-    @property
-    def reachable(self) -> bool:
-        """Tell whether the store has answered lately."""
-        silent = time.monotonic() - self._answered_at > SILENT_SECONDS
-        return not (self._failed or silent)
+        self.wake()
 
     def ask(self, name: str) -> None:
         """Have the thread ask for the next trial, and wait for its answer, but not for long."""
         question = _Question(name, threading.Event())
         self._questions.append(question)
-        self._wake.set()
+        self.wake()
         question.answered.wait(ASK_SECONDS)
 
-    def look(self, *, seconds: float) -> None:
-        """Have the store read now, and wait for that, but no longer than ``seconds``."""
-        self._looked.clear()
-        self._wake.set()
-        self._looked.wait(seconds)
-
-    def _run(self) -> None:
-        stopped, wake = self._stopped, self._wake
-        while not stopped.is_set():
-            self._beat()
-            wake.wait(BEAT_SECONDS)
-            wake.clear()
-        if self._known or self._news:
-            self._tallied_at = float("-inf")
-            self._beat()
-        if self._engine is not None:
-            self._engine.dispose()
-
-    def _beat(self) -> None:
-        try:
-            self._exchange()
-        except SQLAlchemyError as error:
-            self._failed = True
-            self._complain(error)
-        except Exception:
-            # The thread must outlive whatever is wrong with one circuit.
-            self._failed = True
-            log.exception("breaker_sharing_failed")
-        else:
-            self._failed, self._complained_at = False, None
-            self._answered_at = time.monotonic()
-        self._looked.set()
-
-    def _complain(self, error: SQLAlchemyError) -> None:
-        now = time.monotonic()
-        if self._complained_at is None or now - self._complained_at >= COMPLAINT_SECONDS:
-            self._complained_at = now
-            log.warning("breakers_not_shared", error=type(error).__name__, untold=len(self._news))
-
-    def _exchange(self) -> None:
+    def exchange(self, engine: Engine, *, last: bool) -> None:
         """Learn first, so that what others did meanwhile wins over what is still untold here."""
+        if last:
+            # The counts are told too, however soon they come after those before.
+            self._tallied_at = float("-inf")
         questions = _taken(self._questions)
         try:
-            with Session(self._connected(), expire_on_commit=False) as session:
+            with Session(engine, expire_on_commit=False) as session:
                 now = self._now(session)
                 states = {state.name: state for state in shared_states(session)}
                 session.rollback()
@@ -253,8 +174,8 @@ class Sharing:
                 question.answered.set()
         if self._changed:
             self._changed = False
-            if self._signals is not None:
-                self._signals.publish()
+            if self.link is not None:
+                self.link.ask(lambda client: client.publish(CHANNEL, b"1"))
 
     def _now(self, session: Session) -> datetime:
         """Return the time by the clock that all processes share."""
@@ -449,13 +370,6 @@ class Sharing:
         known.overtaken = breaker.grant_trial(
             seconds=seconds or 0.0, successes=state.successes, opens=state.opens
         )
-
-    def _connected(self) -> Engine:
-        if self._engine is None:
-            options = engine_options(self._database_url, answer_seconds=ANSWER_SECONDS)
-            options |= {"pool_size": 1, "max_overflow": 0}
-            self._engine = create_engine(self._database_url, **options)
-        return self._engine
 
 
 def _seconds_ahead(session: Session) -> float:

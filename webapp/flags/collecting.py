@@ -14,10 +14,10 @@ from pydantic import ValidationError
 
 from webapp.clock import now
 from webapp.flags.reports import UsageReport
-from webapp.flags.signals import redis_client
 from webapp.flags.sinks import USAGE_KEY
 from webapp.flags.usage import UsageSink
 from webapp.logs import get_logger
+from webapp.redis_link import redis_client
 
 log = get_logger(__name__)
 

@@ -8,20 +8,16 @@ and whoever sees that Redis is behind (or ahead, of a database that was restored
 Nothing here raises: where Redis is away, that is a state.
 """
 
-import threading
-import time
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import orjson
-import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from webapp.flags.documents import flag_set_as_document, flag_set_from
 from webapp.flags.values import NEVER, FlagSet
 from webapp.logs import get_logger
+from webapp.redis_link import RedisLink
 
 log = get_logger(__name__)
 
@@ -29,11 +25,6 @@ SNAPSHOT_KEY: Final = "ff:snapshot"
 REVISION_KEY: Final = "ff:revision"
 CHANNEL: Final = "ff:changed"
 
-# A Redis that hangs holds up a look at the flags for no longer than this.
-REDIS_SECONDS: Final = 0.5
-# While it is away it is not asked at every look.
-AWAY_SECONDS: Final = 3.0
-_LISTEN_SECONDS: Final = 1.0
 # Redis counts in floats: up to here each number is another.
 _MOST_DIGITS: Final = 15
 
@@ -107,35 +98,28 @@ class RedisSignals:
     """Signals over one Redis."""
 
     def __init__(self, redis_url: str) -> None:
-        self._redis_url = redis_url
-        self._away_until = 0.0
-        self._failing = False
-        self.begin_process()
+        self._link = RedisLink(redis_url, channel=CHANNEL, name="flag_signals")
 
     def begin_process(self) -> None:
-        """Forget thread and connections: those of the parent are not closed, for it uses them."""
-        self._client = redis_client(self._redis_url)
-        self._stopped = threading.Event()
+        """Forget what does not outlive a fork."""
+        self._link.begin_process()
 
     @property
     def state(self) -> SignalState:
         """Say whether Redis answered when it was asked last."""
-        return SignalState.DOWN if self._failing else SignalState.UP
+        return SignalState.DOWN if self._link.failing else SignalState.UP
 
     def start(self, wake: Callable[[], object]) -> None:
-        """Listen, in a thread that subscribes anew where the connection is lost."""
-        threading.Thread(
-            target=self._listen, args=(wake, self._stopped), name="flag-signals", daemon=True
-        ).start()
+        """Listen, in a thread of this process."""
+        self._link.start(wake)
 
     def stop(self) -> None:
         """End the thread, within a second; :meth:`start` would begin anew."""
-        self._stopped.set()
-        self.begin_process()
+        self._link.stop()
 
     def published_revision(self) -> int | None:
         """Ask Redis for the revision that it holds; what is no number is none, and is replaced."""
-        held = self._ask(lambda client: client.get(REVISION_KEY) or b"")
+        held = self._link.ask(lambda client: client.get(REVISION_KEY) or b"")
         if held is None:
             return None
         # As the script reads it.
@@ -143,7 +127,7 @@ class RedisSignals:
 
     def published(self) -> FlagSet | None:
         """Ask Redis for the flags that it holds."""
-        held = self._ask(lambda client: client.get(SNAPSHOT_KEY))
+        held = self._link.ask(lambda client: client.get(SNAPSHOT_KEY))
         try:
             return flag_set_from(orjson.loads(held)) if held else None
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -155,7 +139,7 @@ class RedisSignals:
         """Replace what Redis holds and tell everybody, in one step."""
         document = orjson.dumps(flag_set_as_document(found))
         keys = (SNAPSHOT_KEY, REVISION_KEY, CHANNEL)
-        self._ask(
+        self._link.ask(
             lambda client: client.eval(
                 _PUBLISH,
                 len(keys),
@@ -167,54 +151,3 @@ class RedisSignals:
                 _MOST_DIGITS,
             )
         )
-
-    def _ask(self, question: Callable[["redis.Redis"], Any]) -> Any:
-        """Return the answer, None where Redis is away; it is then left alone for a while."""
-        if time.monotonic() < self._away_until:
-            return None
-        try:
-            answer = question(self._client)
-        except (redis.RedisError, OSError) as error:
-            self._note_failure(error)
-            return None
-        if self._failing:
-            log.info("flag_signals_back")
-        self._failing = False
-        return answer
-
-    def _note_failure(self, error: Exception) -> None:
-        self._away_until = time.monotonic() + AWAY_SECONDS
-        if not self._failing:
-            log.warning("flag_signals_away", error=type(error).__name__)
-        self._failing = True
-
-    def _listen(self, wake: Callable[[], object], stopped: threading.Event) -> None:
-        while not stopped.is_set():
-            try:
-                self._hear(wake, stopped)
-            except (redis.RedisError, OSError):
-                # That it is away is noted by whoever asks; hearing again takes a moment.
-                stopped.wait(_LISTEN_SECONDS)
-
-    def _hear(self, wake: Callable[[], object], stopped: threading.Event) -> None:
-        # By a client of its own: whoever stops the listening must not close what it reads from.
-        with (
-            redis_client(self._redis_url) as client,
-            client.pubsub(ignore_subscribe_messages=True) as subscription,
-        ):
-            subscription.subscribe(CHANNEL)
-            # What was published before the subscription stood was not heard.
-            wake()
-            while not stopped.is_set():
-                if subscription.get_message(timeout=_LISTEN_SECONDS):
-                    wake()
-
-
-def redis_client(redis_url: str) -> "redis.Redis":
-    """Return a client that waits half a second at most and does not try again by itself."""
-    return redis.Redis.from_url(
-        redis_url,
-        socket_timeout=REDIS_SECONDS,
-        socket_connect_timeout=REDIS_SECONDS,
-        retry=Retry(NoBackoff(), 0),
-    )

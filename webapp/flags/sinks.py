@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from webapp.db import engine_options, will_write
 from webapp.flags.batches import UsageBatch, batch_as_document
 from webapp.flags.recording import add_usage
-from webapp.flags.signals import redis_client
+from webapp.redis_link import redis_client
 
 USAGE_PATH: Final = "/api/v1/feature-flags/usage"
 USAGE_KEY: Final = "ff:usage"

@@ -4,10 +4,7 @@ Equal names share one limit.  Where the application has been set up, rules and p
 all processes; before that (a script, a test of a rule) each process is alone.
 """
 
-import atexit
-import os
 import threading
-import weakref
 from collections.abc import Mapping
 
 from webapp import clock
@@ -17,6 +14,7 @@ from webapp.limits.policy import API_RULE, check_rule
 from webapp.limits.sharing import Sharing
 from webapp.limits.stores import ProcessStore, RedisStore
 from webapp.limits.values import LimitStats, Rule, Usage
+from webapp.registries import InUse, Registry
 
 # A limit that is new in this process waits this long for its rule.
 FIRST_LOOK_SECONDS = 0.05
@@ -26,7 +24,7 @@ LAST_WORD_SECONDS = 1.0
 _by_code: dict[str, Rule | None] = {}
 
 
-class LimitRegistry:
+class LimitRegistry(Registry):
     """All rate limits of one process; without ``database_url`` it keeps them to itself.
 
     Without ``redis_url`` each process has its share.  ``api`` is the rule of sources of that kind
@@ -39,6 +37,7 @@ class LimitRegistry:
         redis_url: str = "",
         api: Rule = API_RULE,
     ) -> None:
+        super().__init__()
         self.api = api
         self._limits: dict[str, RateLimit] = {}
         self._adding = threading.Lock()
@@ -47,12 +46,11 @@ class LimitRegistry:
         self._sharing = (
             Sharing(database_url, self._limits, self._alone, api) if database_url else None
         )
-        _registries.add(self)
 
     def get(self, name: str) -> RateLimit:
         """Return the limit ``name``."""
         limit = self._limits.get(name) or self._add(name)
-        if self._sharing is not None and not self._sharing.running:
+        if self._sharing is not None:
             self._sharing.start()
         return limit
 
@@ -123,23 +121,9 @@ def _stats(limit: RateLimit, usage: Usage) -> LimitStats:
     )
 
 
-_registries: weakref.WeakSet[LimitRegistry] = weakref.WeakSet()
-
-
-class _Current:
-    """The registry that :func:`rate_limit` asks: that of the application set up last."""
-
-    def __init__(self) -> None:
-        self.registry = LimitRegistry()
-
-
-_current = _Current()
-
-
-def use_registry(registry: LimitRegistry) -> None:
-    """Make a registry the one of this process; the one before stops sharing."""
-    _current.registry.close()
-    _current.registry = registry
+_current = InUse(LimitRegistry())
+# Makes a registry the one of this process; the one before stops sharing.
+use_registry = _current.use
 
 
 def current_registry() -> LimitRegistry:
@@ -168,16 +152,3 @@ def set_rate_limit(name: str, calls: int, seconds: int) -> None:
 def get_stats() -> dict[str, LimitStats]:
     """Return how each limit that this process uses stands, by name."""
     return _current.registry.get_stats()
-
-
-def _begin_process() -> None:
-    for registry in list(_registries):
-        registry.begin_process()
-
-
-def _end_process() -> None:
-    _current.registry.close()
-
-
-os.register_at_fork(after_in_child=_begin_process)
-atexit.register(_end_process)

@@ -10,6 +10,8 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
+from webapp.places import process_exists
+
 _FILE = re.compile(r"[a-z]+(?:_[a-z]+)?_(\d+)\.db")
 
 
@@ -24,18 +26,8 @@ def begin(path: Path, *, me: int) -> None:
     path.mkdir(parents=True, exist_ok=True)
     files = {file: int(found[1]) for file in path.iterdir() if (found := _FILE.match(file.name))}
     others = {file: pid for file, pid in files.items() if pid != me}
-    if any(_is_alive(pid) for pid in others.values()):
+    if any(process_exists(pid) for pid in others.values()):
         return
     for file in others:
         with suppress(FileNotFoundError):
             file.unlink()
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

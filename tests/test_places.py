@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from tasks.places import process_exists, this_place
+from webapp.places import process_exists, this_place
 
 
 def test_a_process_exists_until_it_has_ended() -> None:
@@ -19,6 +19,6 @@ def test_a_process_of_somebody_else_exists_too() -> None:
 
 
 def test_the_processes_of_one_system_share_their_place() -> None:
-    words = [sys.executable, "-c", "from tasks.places import this_place; print(this_place())"]
+    words = [sys.executable, "-c", "from webapp.places import this_place; print(this_place())"]
     seen = subprocess.run(words, capture_output=True, text=True, check=True, env=os.environ)
     assert seen.stdout.splitlines()[-1] == this_place()
