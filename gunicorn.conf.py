@@ -1,12 +1,14 @@
 """How gunicorn serves the console. Holds the process model only: the application has its settings.
 
 HOST and PORT say where to listen, WEB_CONCURRENCY and WEB_THREADS how many requests are served at
-once, SHUTDOWN_GRACE how long requests may take to finish when the server is told to end.
+once, SHUTDOWN_GRACE how long requests may take to finish when the server is told to end, and
+RECEIVE_TIMEOUT how many seconds a client that is sending may be silent.
 """
 
 import gc
 import os
 import socket
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ forwarded_allow_ips = ""
 timeout = 60
 graceful_timeout = int(os.environ.get("SHUTDOWN_GRACE", "30"))
 keepalive = 5
+receive_timeout = int(os.environ.get("RECEIVE_TIMEOUT", "15"))
 
 # The application logs each request with its id and user; gunicorn tells of trouble only.
 accesslog = None
@@ -49,6 +52,18 @@ def on_starting(server: object) -> None:
 
     del server
     begin(Path(metrics_folder), me=os.getpid())
+
+
+def when_ready(server: Any) -> None:
+    """Give up on clients that stop in the middle of a request: each would hold a thread for ever.
+
+    The kernel hands the limit on from the sockets that listen to each connection they accept;
+    gunicorn has none of its own between the first byte and the last.
+    """
+    # struct timeval: whole seconds and microseconds, each as long as the machine's long.
+    limit = struct.pack("ll", receive_timeout, 0)
+    for listener in server.LISTENERS:
+        listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
 
 
 def child_exit(server: object, worker: Any) -> None:

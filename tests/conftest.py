@@ -13,6 +13,7 @@ from typing import Any
 
 import flask_migrate
 import pytest
+from argon2 import PasswordHasher
 from flask import Flask
 from flask.testing import FlaskClient
 from hypothesis import settings as limits
@@ -32,6 +33,7 @@ from tests.servers import (  # noqa: F401
     pytest_collection_modifyitems,
     pytest_terminal_summary,
 )
+from webapp.accounts import passwords
 from webapp.accounts.service import create_user
 from webapp.actors import COMMAND
 from webapp.app import create_app
@@ -94,6 +96,18 @@ def registered_jobs() -> None:
     import_module("tasks")
     import_module("tests.jobs.types")
     provide_broker(None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def real_hasher() -> Iterator[PasswordHasher]:
+    """Hash passwords at next to no cost: at the real one, that is a third of what tests take.
+
+    Gives the real one, for tests that are about the cost.
+    """
+    real = passwords._hasher
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passwords, "_hasher", PasswordHasher(1, 8, 1))
+        yield real
 
 
 @pytest.fixture(scope="session")

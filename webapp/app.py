@@ -33,6 +33,7 @@ from webapp.web.access import register_access
 from webapp.web.aliases import register_aliases
 from webapp.web.assets import register_assets
 from webapp.web.capability import register_capabilities
+from webapp.web.cross_origin import register_cross_origin
 from webapp.web.cursors import register_cursors
 from webapp.web.filters import register_filters
 from webapp.web.htmx import register_htmx
@@ -108,5 +109,6 @@ def create_app(settings: Settings) -> Flask:
     register_aliases(app)
     register_capabilities(app, CAPABILITIES)
     register_commands(app)
+    register_cross_origin(app, settings)
     register_proxies(app, settings)
     return app

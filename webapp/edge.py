@@ -36,6 +36,7 @@ from webapp.logs import configure_logs
 from webapp.settings import ANY_HOST, Settings, SettingsError
 from webapp.web.access import PROGRAMS_ONLY, Principal, register_access
 from webapp.web.aliases import register_aliases
+from webapp.web.cross_origin import register_cross_origin
 from webapp.web.limits import EXTENSION as LIMITS
 from webapp.web.limits import register_limits
 from webapp.web.problems import register_problems
@@ -122,6 +123,7 @@ def create_edge(settings: Settings) -> Flask:
         admits=transport_of(settings).admits,
         limit=app.extensions[LIMITS],
     )
+    register_cross_origin(app, settings)
     register_proxies(app, settings)
     return app
 

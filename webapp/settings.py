@@ -24,9 +24,12 @@ MIN_SECRET_BYTES = 32
 WORKER_NAME = re.compile(r"[A-Za-z0-9._-]{0,100}")
 #: Stands in ALLOWED_HOSTS for all of them.
 ANY_HOST = "*"
+#: Stands in CORS_ORIGINS for all of them.
+ANY_ORIGIN = "*"
 
 _HEADER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9_-][a-z0-9_.-]*)(:[0-9]{1,5})?")
+_ORIGIN = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9_-][a-z0-9_.-]*)(:[1-9][0-9]{0,4})?")
 _HOST_NAME = re.compile(r"\[[0-9a-f:.]+\]|[a-z0-9_-][a-z0-9_.-]*")
 _MOST_PORT = 65_535
 # At least 24 bytes in base64, and hardly more than 64.
@@ -237,6 +240,11 @@ class Settings:
         "comma-separated names that the console is served under; * is any, production demands it",
         (),
     )
+    cors_origins: tuple[str, ...] = _setting(
+        "CORS_ORIGINS",
+        "comma-separated origins whose pages may use the JSON API; * is any",
+        (),
+    )
     trusted_hops: int = _setting(
         "TRUSTED_PROXIES", "number of proxies in front whose X-Forwarded-* headers count", 0
     )
@@ -399,6 +407,7 @@ def _complaints(settings: Settings) -> list[str]:
         if not _HOST.fullmatch(host.lower())
     ]
     problems += _https_complaints(settings)
+    problems += _cors_complaints(settings.cors_origins)
     problems += _database_complaints(settings.database_url)
     problems += _secret_complaints(settings)
     problems += _callback_complaints(settings.callback_secret)
@@ -418,6 +427,15 @@ def _https_complaints(settings: Settings) -> list[str]:
     if not 0 < settings.https_port <= _MOST_PORT:
         problems.append(f"HTTPS_PORT: must be a port from 1 to {_MOST_PORT}")
     return problems
+
+
+def _cors_complaints(origins: tuple[str, ...]) -> list[str]:
+    return [
+        f"CORS_ORIGINS: {origin!r} is not an origin as browsers send it, such as"
+        " https://app.example or http://localhost:3000"
+        for origin in origins
+        if origin != ANY_ORIGIN and not _ORIGIN.fullmatch(origin)
+    ]
 
 
 def _database_complaints(url: str) -> list[str]:

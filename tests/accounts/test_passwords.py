@@ -4,7 +4,14 @@ import pytest
 from argon2 import PasswordHasher
 from argon2.exceptions import VerifyMismatchError
 
+from webapp.accounts import passwords
 from webapp.accounts.passwords import _NOBODY, hash_password, is_outdated, password_matches
+
+
+@pytest.fixture(autouse=True)
+def at_real_cost(real_hasher: PasswordHasher, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Undo what spares other tests the time."""
+    monkeypatch.setattr(passwords, "_hasher", real_hasher)
 
 
 def test_a_password_is_kept_as_argon2id_at_the_stated_cost() -> None:

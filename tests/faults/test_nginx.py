@@ -10,6 +10,7 @@ import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
 from pathlib import Path
 from typing import Any, Final
@@ -138,13 +139,18 @@ def hardening_of(answer: HTTPResponse) -> dict[str, list[str] | None]:
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-@pytest.mark.parametrize("path", ["/", "/flags?q=a%20b", "/static/css/base.css", "/metrics"])
+@pytest.mark.parametrize("path", ["/", "/flags?q=a%20b", "/static/css/base.css", "/api/v1/jobs"])
 def test_plain_http_is_sent_to_the_same_address_over_https(
     site: Site, method: str, path: str
 ) -> None:
     answer = site.ask(path, method=method, secure=False)
     assert (answer.status, answer.headers["Location"]) == (301, f"https://{HOST}{path}")
-    assert not by_application(answer)
+
+
+@pytest.mark.parametrize("path", ["/", "/sign-in", "/static/css/base.css"])
+def test_plain_http_leads_to_no_name_but_our_own(site: Site, path: str) -> None:
+    answer = site.ask(path, secure=False, host="evil.example")
+    assert (answer.status, answer.headers["Location"]) == (400, None)
 
 
 @pytest.mark.parametrize("path", ["/health", "/ready"])
@@ -203,8 +209,9 @@ def test_nothing_above_the_static_files_is_sent(site: Site, path: str) -> None:
         "/observability/metrics/json",
     ],
 )
-def test_metrics_are_not_told_outside(site: Site, path: str) -> None:
-    answer = site.ask(path)
+@pytest.mark.parametrize("secure", [True, False])
+def test_metrics_are_not_told_outside(site: Site, path: str, *, secure: bool) -> None:
+    answer = site.ask(path, secure=secure)
     assert answer.status == 404
     assert not by_application(answer)
 
@@ -336,4 +343,26 @@ def test_gunicorn_alone_is_strict_and_believes_no_header(site: Site) -> None:
         assert refused.status_code == 403
         assert refused.headers["Content-Type"] == PROBLEM
     assert httpx.get(f"{url}/health").status_code == 200
+    site.deployment.end(process)
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        b"POST /sign-in HTTP/1.1\r\nHost: x\r\nContent-Le",
+        (
+            b"POST /sign-in HTTP/1.1\r\nHost: %b\r\nContent-Length: 9\r\n"
+            b"Content-Type: application/x-www-form-urlencoded\r\n\r\nuse"
+        ),
+    ],
+    ids=["header", "body"],
+)
+def test_clients_that_fall_silent_hold_no_thread_of_gunicorn(site: Site, begun: bytes) -> None:
+    port = free_port()
+    process = site.deployment.start_web(port, processes=1, WEB_THREADS="2", RECEIVE_TIMEOUT="1")
+    with ExitStack() as open_connections:
+        for _ in range(2):
+            connection = socket.create_connection((LOOPBACK, port), timeout=20)
+            open_connections.enter_context(connection).sendall(begun.replace(b"%b", HOST.encode()))
+        assert httpx.get(f"http://{LOOPBACK}:{port}/health", timeout=20).status_code == 200
     site.deployment.end(process)

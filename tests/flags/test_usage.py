@@ -543,7 +543,7 @@ def test_a_process_without_the_database_takes_no_name_for_unknown(
     app: Flask, flag: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = flag_store()
-    monkeypatch.setattr(type(store), "refresh", lambda self: False)
+    monkeypatch.setattr(type(store), "_look", lambda self, **how: False)
     assert not is_enabled(flag, "u")
     assert store.usage is not None
     store.usage.flush()

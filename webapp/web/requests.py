@@ -2,6 +2,7 @@
 
 import random
 import re
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
@@ -16,6 +17,7 @@ from webapp.db import MOST_ID, mark_writing
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{8,128}\Z")
 View = TypeVar("View", bound=Callable[..., object])
 _PIECE = 65_536
+_READING_OUT_SECONDS = 15.0
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -111,11 +113,12 @@ def _read_out(response: Response) -> Response:
     """Take what is left of a body that was refused unread.
 
     The server would close the connection upon it, and a proxy that is still sending would tell of
-    that instead of our answer.  No more is read than of a body that is taken.
+    that instead of our answer.  No more is read than of a body that is taken, and not for long.
     """
     if request.method not in SAFE_METHODS:
+        ends = time.monotonic() + _READING_OUT_SECONDS
         with suppress(HTTPException, OSError):
-            while request.stream.read(_PIECE):
+            while request.stream.read(_PIECE) and time.monotonic() < ends:
                 pass
     return response
 
