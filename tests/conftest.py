@@ -178,6 +178,11 @@ def migrated_app(settings: Settings) -> Iterator[Flask]:
 def app(migrated_app: Flask) -> Iterator[Flask]:
     """The application on empty tables, with no flags in memory."""
     yield migrated_app
+    leave(migrated_app)
+
+
+def leave(migrated_app: Flask) -> None:
+    """Remove what tests have left in the tables and in memory."""
     store = migrated_app.extensions["flag_store"]
     store.stop()
     if store.usage is not None:

@@ -1,7 +1,6 @@
 """What a page asks for again and again: the part alone, and nothing where nothing is new."""
 
 from collections.abc import Iterator
-from datetime import datetime
 
 import pytest
 from flask import Flask
@@ -10,8 +9,9 @@ from werkzeug.test import TestResponse
 from tests.architecture.markup import Element, elements_of
 from tests.architecture.population import populate
 from tests.architecture.test_statements import PAGES
-from tests.conftest import ConsoleClient
+from tests.conftest import NOW, ConsoleClient, leave
 from webapp.db import db, will_write
+from webapp.roles import Role
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True, scope="session")
 
@@ -48,11 +48,16 @@ EDITED = (
 )
 
 
-@pytest.fixture
-def populated(app: Flask, now: datetime) -> None:
-    with app.app_context(), will_write():
-        populate(db.session(), range(7), now=now)
+@pytest.fixture(scope="module")
+def reader(migrated_app: Flask) -> Iterator[ConsoleClient]:
+    """An admin who reads a populated console: nothing is written here, so one serves all tests."""
+    with migrated_app.app_context(), will_write():
+        populate(db.session(), range(7), now=NOW)
         db.session.commit()
+    client = migrated_app.test_client()
+    assert isinstance(client, ConsoleClient)
+    yield client.sign_in(Role.ADMIN)
+    leave(migrated_app)
 
 
 def live_parts(html: str) -> Iterator[Element]:
@@ -60,18 +65,17 @@ def live_parts(html: str) -> Iterator[Element]:
 
 
 @pytest.mark.parametrize("path", PAGES)
-@pytest.mark.usefixtures("populated")
-def test_a_live_part_is_answered_alone_and_once(path: str, admin: ConsoleClient) -> None:
-    parts = list(live_parts(admin.get(path).text))
+def test_a_live_part_is_answered_alone_and_once(path: str, reader: ConsoleClient) -> None:
+    parts = list(live_parts(reader.get(path).text))
     assert parts
     for part in parts:
         url, target = part.get("hx-get"), part.get("id")
-        answer = admin.htmx(url, target)
+        answer = reader.htmx(url, target)
         assert answer.status_code == 200
         first = elements_of(answer.text)[0]
         assert (first.get("id"), first.get("hx-get")) == (target, url)
         assert "csrf" not in answer.text
-        again = admin.htmx(url, target, headers={"If-None-Match": answer.headers["ETag"]})
+        again = reader.htmx(url, target, headers={"If-None-Match": answer.headers["ETag"]})
         assert (again.status_code, again.data) == (304, b"")
 
 
@@ -86,24 +90,23 @@ def test_a_live_part_is_answered_alone_and_once(path: str, admin: ConsoleClient)
     ids=["plain", "boosted", "history"],
 )
 def test_whoever_wants_the_page_gets_the_page(
-    path: str, headers: dict[str, str], admin: ConsoleClient
+    path: str, headers: dict[str, str], reader: ConsoleClient
 ) -> None:
-    answer = admin.get(path, headers=headers)
+    answer = reader.get(path, headers=headers)
     assert answer.status_code == 200
     assert "<html" in answer.text
     assert {"HX-Request", "HX-Target"} <= set(answer.vary)
 
 
 @pytest.mark.parametrize("path", [*SHOWN, *EDITED])
-@pytest.mark.usefixtures("populated")
 def test_a_page_holds_nothing_inline_and_names_each_thing_once(
-    path: str, admin: ConsoleClient
+    path: str, reader: ConsoleClient
 ) -> None:
-    assert_plain(admin.get(path))
+    assert_plain(reader.get(path))
 
 
-def test_so_does_the_page_of_whoever_is_not_signed_in(client: ConsoleClient) -> None:
-    assert_plain(client.get("/sign-in"))
+def test_so_does_the_page_of_whoever_is_not_signed_in(migrated_app: Flask) -> None:
+    assert_plain(migrated_app.test_client().get("/sign-in"))
 
 
 def assert_plain(answer: TestResponse) -> None:
