@@ -9,7 +9,7 @@ the hour that is shown twice nor hurries after the one that is left out.
 import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from itertools import islice, takewhile
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -34,6 +34,8 @@ _DAY_OF_MONTH = re.compile(r"0?[1-9]|[12]\d|3[01]", re.ASCII)
 # The newest due time is looked for in the last hour first, then further back.
 _SPANS = (timedelta(hours=1), timedelta(days=1), timedelta(days=32), timedelta(days=366))
 _MINUTE = timedelta(minutes=1)
+# A page asks of each schedule what its expression means, and of the same again and again.
+_KEPT_EXPRESSIONS = 1024
 # Where an expression is only read, and no time is reckoned.
 _ANY_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -70,6 +72,7 @@ def _clock(at: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
+@lru_cache(_KEPT_EXPRESSIONS)
 def check_cron(cron: str) -> str:
     """Return an expression with its spaces made one kind; :class:`Invalid` says what is wrong.
 
@@ -110,6 +113,7 @@ def zones() -> frozenset[str]:
     return frozenset(available_timezones())
 
 
+@lru_cache(_KEPT_EXPRESSIONS)
 def in_words(cron: str) -> str:
     """Say in English when an expression is due."""
     spec = CronSim(cron, _ANY_TIME)
@@ -134,11 +138,17 @@ def due_times(cron: str, zone: str, after: datetime) -> Iterator[datetime]:
 def _hourly(cron: str, here: datetime) -> Iterator[datetime] | None:
     """Return the due times of what is due in every hour, None where some hours are meant."""
     minute, _, *days = cron.split()
-    if CronSim(cron, _ANY_TIME).hours != _EVERY_HOUR:
+    if not _is_due_every_hour(cron):
         return None
     # The star has it reckon by moments: each hour that passes, whatever it is called.
     spec = CronSim(" ".join((minute, "*", *days)), here)
     return (moment.astimezone(UTC) for moment in spec)
+
+
+@lru_cache(_KEPT_EXPRESSIONS)
+def _is_due_every_hour(cron: str) -> bool:
+    hours: frozenset[int] = frozenset(CronSim(cron, _ANY_TIME).hours)
+    return hours == _EVERY_HOUR
 
 
 def _by_the_clock(cron: str, here: datetime, place: ZoneInfo) -> Iterator[datetime]:
