@@ -25,13 +25,15 @@ COPY --from=packages /opt/venv /opt/venv
 COPY . .
 RUN /opt/venv/bin/python -m compileall -q webapp tasks wsgi.py gunicorn.conf.py
 
+# Metrics are counted where a container begins anew: the volume outlives it.
 ENV PATH="/opt/venv/bin:$PATH" \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     FLASK_APP=wsgi \
     HOST=0.0.0.0 \
     PORT=8000 \
-    INSTANCE_DIR=/data
+    INSTANCE_DIR=/data \
+    PROMETHEUS_MULTIPROC_DIR=/tmp/metrics
 USER 10001
 VOLUME /data
 EXPOSE 8000

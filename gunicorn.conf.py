@@ -67,12 +67,11 @@ def when_ready(server: Any) -> None:
 
 
 def child_exit(server: object, worker: Any) -> None:
-    """Take back what a worker said of the present; what it has counted stays."""
-    # At the top it would be imported before the folder is named, and each process count alone.
-    from prometheus_flask_exporter.multiprocess import GunicornPrometheusMetrics  # noqa: PLC0415
+    """Add what a worker has counted to what others had that have ended."""
+    from webapp.telemetry.folder import merge_ended  # noqa: PLC0415 - the path is set up by now
 
-    del server
-    GunicornPrometheusMetrics.mark_process_dead_on_child_exit(worker.pid)
+    del server, worker
+    merge_ended(Path(metrics_folder))
 
 
 def post_worker_init(worker: object) -> None:

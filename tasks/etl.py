@@ -11,6 +11,8 @@ from webapp.guards import Guard, guard
 from webapp.jobs.registry import JobArguments, job
 from webapp.jobs.service import save_checkpoint
 from webapp.jobs.values import Deferred, JobCancelled, JobContext, RetryPolicy
+from webapp.limits.registry import hand_over
+from webapp.limits.values import SOURCE_PREFIX
 from webapp.retries.values import RetryConfig
 from webapp.sources.locations import find_file
 from webapp.sources.models import EtlRun, Source
@@ -80,7 +82,8 @@ def _read(source: Source, place: Checkpoint, size: int) -> Batch:
 
 def _guard(source: Source) -> Guard:
     """Each batch is read by a call of its own, so one that fails is read again as a whole."""
-    return guard(f"source:{source.name}", retry=READ_RETRY)
+    hand_over(source)
+    return guard(SOURCE_PREFIX + source.name, retry=READ_RETRY)
 
 
 def _commit(context: JobContext, run: EtlRun, batch: Batch) -> EtlRun:

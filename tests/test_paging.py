@@ -6,12 +6,13 @@ from datetime import datetime, timedelta
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import select
+from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
 
 from webapp import paging
 from webapp.audit.models import AuditEntry
 from webapp.db import DbSession
+from webapp.jobs.models import Job
 from webapp.paging import Cursor, Page, Scan, between, fetch_page
 
 WANTED = "wanted"
@@ -171,3 +172,42 @@ def test_a_row_whose_clock_was_late_is_found_by_its_time(session: Session, now: 
     wanted = select(AuditEntry).where(AuditEntry.at == moment)
     found = fetch_page(session, wanted, scan, Cursor(), present=lambda entry: entry.id)
     assert found.rows == [50, 3]
+
+
+def test_of_rows_that_share_a_moment_none_is_lost_however_they_lie_in_the_table(
+    session: Session, now: datetime
+) -> None:
+    """PostgreSQL moves a row that is updated, and reads equal times in the order they lie in."""
+    ties = paging._OUT_OF_ORDER + 500
+    session.execute(insert(Job), [waiting(1 + place, now) for place in range(ties)])
+    for rows in (Job.id <= 400, Job.id > ties - 200):
+        session.execute(update(Job).where(rows).values(state="running"))
+    scan = between(session, Job.id, Job.created_at, since=now, until=now + timedelta(seconds=1))
+    assert (scan.low, scan.high) == (1, ties)
+    asked = select(Job).where(Job.created_at >= now)
+    seen: list[int] = []
+    cursor = Cursor()
+    while True:
+        found = fetch_page(session, asked, scan, cursor, present=lambda job: job.id, size=400)
+        seen += found.rows
+        if found.older is None:
+            break
+        # What is read while somebody changes it is read once all the same.
+        read = update(Job).where(Job.id.in_(found.rows[:50]))
+        session.execute(read.values(state="succeeded"))
+        cursor = Cursor(before=found.older)
+    assert seen == list(range(ties, 0, -1))
+
+
+def waiting(id: int, created_at: datetime) -> dict[str, object]:  # noqa: A002  # the column's name
+    return {
+        "id": id,
+        "type": "test_echo",
+        "queue": "default",
+        "priority": 0,
+        "state": "queued",
+        "arguments": {},
+        "run_at": created_at,
+        "created_at": created_at,
+        "created_by": "anna",
+    }

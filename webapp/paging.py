@@ -102,11 +102,14 @@ def between(
     if since is None and until is None:
         return Scan(key)
     asked: list[ScalarSelect[int]] = []
+    # Rows of one moment by their ids: there may be more of them than are looked at, and an index
+    # of times alone has those of PostgreSQL in no order that stays.
     if since is not None:
-        first = select(key).where(at >= since).order_by(at).limit(_OUT_OF_ORDER).subquery()
+        first = select(key).where(at >= since).order_by(at, key).limit(_OUT_OF_ORDER).subquery()
         asked.append(select(func.coalesce(func.min(first.c[0]), MOST_ID)).scalar_subquery())
     if until is not None:
-        last = select(key).where(at < until).order_by(at.desc()).limit(_OUT_OF_ORDER).subquery()
+        backward = at.desc(), key.desc()
+        last = select(key).where(at < until).order_by(*backward).limit(_OUT_OF_ORDER).subquery()
         asked.append(select(func.coalesce(func.max(last.c[0]), 0)).scalar_subquery())
     found = list(session.execute(select(*asked)).one())
     low = found.pop(0) if since is not None else None

@@ -7,6 +7,7 @@ import atexit
 import os
 import weakref
 from abc import ABC, abstractmethod
+from multiprocessing.util import Finalize, register_after_fork
 from typing import Generic, TypeVar
 
 
@@ -34,11 +35,17 @@ class InUse(Generic[Kind]):
     def __init__(self, first: Kind) -> None:
         self.registry = first
         atexit.register(self._end_process)
+        # Processes that multiprocessing forked end without the handlers of atexit, and forget what
+        # was to be finalized before they began.
+        register_after_fork(self, InUse._finalize)
 
     def use(self, registry: Kind) -> None:
         """Make a registry the one of this process; the one before stops sharing."""
         self.registry.close()
         self.registry = registry
+
+    def _finalize(self) -> None:
+        Finalize(None, self._end_process, exitpriority=1)
 
     def _end_process(self) -> None:
         self.registry.close()

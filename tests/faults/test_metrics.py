@@ -98,6 +98,10 @@ def test_counts_of_all_processes_add_up_and_outlive_them(tmp_path: Path) -> None
         text = httpx.get(metrics, timeout=60).text
         assert 'pid="' not in text
         assert not list(folder.glob("gauge_*"))
+        # And no file: what those that ended have counted is one of each kind.
+        for pid in (*killed, consumer.pid):
+            assert not list(folder.glob(f"*_{pid}.db"))
+        assert len(list(folder.glob("counter_ended*.db"))) == 1
 
         deployment.start_worker("--workers", "2")
         enqueue(deployment)

@@ -11,7 +11,9 @@ from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from webapp.errors import Invalid, Throttled
+from webapp.limits import limit as limit_module
 from webapp.limits import registry as limits
+from webapp.limits.limit import RateLimit
 from webapp.limits.registry import (
     LimitRegistry,
     get_stats,
@@ -19,7 +21,8 @@ from webapp.limits.registry import (
     set_rate_limit,
     use_registry,
 )
-from webapp.limits.values import Counts, Rule
+from webapp.limits.stores import ProcessStore
+from webapp.limits.values import NO_LIMIT, Counts, Pause, Rule, SharedLimit
 from webapp.retries.classification import classify
 from webapp.retries.values import ErrorClass
 
@@ -174,7 +177,7 @@ def test_figures_tell_limit_use_and_what_became_of_calls() -> None:
     assert (stats.limit, stats.used, stats.left) == (Rule(2, 60), 2, 0)
     assert stats.reset is not None
     assert 59 < stats.reset <= 60
-    assert stats.blocked == Counts(allowed=2, refused=1)
+    assert stats.counts == Counts(allowed=2, refused=1)
 
 
 def test_calls_are_counted_by_what_became_of_them() -> None:
@@ -209,6 +212,43 @@ def test_a_limit_that_is_set_while_it_is_used_holds_from_then_on() -> None:
 def test_a_limit_that_is_none_is_refused(calls: int, seconds: int) -> None:
     with pytest.raises(Invalid):
         set_rate_limit("bills", calls, seconds)
+
+
+def test_a_rule_that_can_be_seen_holds_for_every_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever sees the rule while it is being adopted is counted: no call goes by beside it."""
+    limit = RateLimit("source:bills", ProcessStore())
+    passed: list[int] = []
+
+    def call() -> None:
+        if limit.rule is not None:
+            limit.acquire()
+            passed.append(1)
+
+    def in_between(pause: Pause | None) -> float:
+        del pause
+        calling = threading.Thread(target=call)
+        calling.start()
+        # A call that is to be counted may wait for the lock that adopting holds.
+        calling.join(0.5)
+        return 0.0
+
+    monkeypatch.setattr(limit_module, "_ends", in_between)
+    limit.adopt(SharedLimit(Rule(5, 60), None))
+    call()
+    assert limit.counts.allowed == len(passed) >= 1
+
+
+def test_what_an_operator_says_goes_before_the_program_also_that_there_is_no_limit() -> None:
+    limit = RateLimit("source:bills", ProcessStore(), Rule(1, 60))
+    limit.adopt(SharedLimit(NO_LIMIT, None))
+    for _ in range(3):
+        limit.acquire()
+    limit.set_rule(Rule(1, 60))
+    assert limit.rule is None
+    limit.adopt(SharedLimit(None, None))
+    limit.acquire()
+    with pytest.raises(Throttled):
+        limit.acquire()
 
 
 def test_equal_names_share_one_limit() -> None:

@@ -3,8 +3,8 @@
 import pytest
 
 from webapp.errors import Invalid
-from webapp.limits.policy import check_rule, rule_of, share_of
-from webapp.limits.values import Rule
+from webapp.limits.policy import check_rule, in_force, rule_of, share_of
+from webapp.limits.values import NO_LIMIT, Rule
 
 
 @pytest.mark.parametrize(
@@ -16,7 +16,7 @@ from webapp.limits.values import Rule
         ("rss", None, None, Rule(30, 60)),
         ("csv", 5, 10, Rule(5, 10)),
         ("api", 5, 10, Rule(5, 10)),
-        ("api", 0, None, None),
+        ("api", 0, None, NO_LIMIT),
         ("unheard-of", None, None, None),
     ],
 )
@@ -24,6 +24,25 @@ def test_a_source_has_its_own_rule_or_that_of_its_kind(
     kind: str, calls: int | None, seconds: int | None, rule: Rule | None
 ) -> None:
     assert rule_of(kind, calls, seconds) == rule
+
+
+@pytest.mark.parametrize(
+    ("said", "by_code", "holds"),
+    [
+        (None, None, None),
+        (None, Rule(5, 60), Rule(5, 60)),
+        (None, NO_LIMIT, None),
+        (Rule(9, 60), Rule(5, 60), Rule(9, 60)),
+        (Rule(9, 60), NO_LIMIT, Rule(9, 60)),
+        # Somebody has said that there is no limit, which is not the same as having said nothing.
+        (NO_LIMIT, Rule(5, 60), None),
+        (NO_LIMIT, None, None),
+    ],
+)
+def test_what_is_said_of_a_name_goes_before_what_the_program_sets(
+    said: Rule | None, by_code: Rule | None, holds: Rule | None
+) -> None:
+    assert in_force(said, by_code) == holds
 
 
 def test_a_deployment_sets_the_rule_of_apis_alone() -> None:

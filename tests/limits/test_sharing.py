@@ -1,6 +1,9 @@
 """Two registries on one database stand for two processes."""
 
+import asyncio
+import socket
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -12,8 +15,9 @@ from structlog.testing import capture_logs
 from tests.breakers.test_sharing import eventually
 from webapp.actors import COMMAND, Actor
 from webapp.audit.service import history
-from webapp.db import reading, transaction
+from webapp.db import db, reading, transaction
 from webapp.errors import Conflict, Invalid, Throttled
+from webapp.limits import registry as registry_module
 from webapp.limits.limit import RateLimit
 from webapp.limits.models import RateLimitState
 from webapp.limits.registry import LimitRegistry
@@ -181,7 +185,7 @@ def test_figures_add_up_over_processes(join: Callable[[], LimitRegistry]) -> Non
     eventually(lambda: stats_of_bills().used == 4)
     stats = stats_of_bills()
     assert (stats.used, stats.left, stats.limit) == (4, 1, Rule(5, 60))
-    assert stats.blocked == Counts(allowed=4)
+    assert stats.counts == Counts(allowed=4)
     assert stats.reset is not None
     assert 0 < stats.reset <= 60
 
@@ -220,6 +224,118 @@ def test_with_the_database_away_a_process_goes_on_with_what_it_knows(
         assert len(complaints) == 1
     finally:
         lost.close()
+
+
+def passes(limit: RateLimit) -> bool:
+    with suppress(Throttled):
+        limit.acquire()
+        return True
+    return False
+
+
+def test_the_first_call_under_a_name_keeps_to_its_rule(join: Callable[[], LimitRegistry]) -> None:
+    limit_to(1)
+    limit = join().get(NAME)
+    assert [passes(limit), passes(limit)] == [True, False]
+
+
+def test_while_nobody_has_said_what_holds_a_call_is_put_off_and_not_let_through() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        place = silent.getsockname()
+        registry = LimitRegistry("postgresql+psycopg://nobody@{}:{}/none".format(*place))
+        try:
+            limit = registry.get(NAME)
+            with pytest.raises(Throttled) as caught:
+                limit.acquire()
+            assert caught.value.retry_after == 1.0
+            assert "has not told yet" in caught.value.detail
+            assert limit.counts.refused == 1
+            # Once it is known to be away nobody waits for it any more.
+            eventually(partial(passes, limit), within=60)
+        finally:
+            registry.close()
+
+
+def test_a_pause_holds_from_the_first_call_on_also_for_coroutines(
+    join: Callable[[], LimitRegistry],
+) -> None:
+    moment = datetime.now(UTC)
+    with transaction() as session:
+        record_pause(session, "mail", Pause(moment + timedelta(hours=1), "429"), now=moment)
+    limit = join().get("mail")
+    with pytest.raises(Throttled) as caught:
+        asyncio.run(limit.acquire_async())
+    assert caught.value.retry_after > 3000
+
+
+def test_the_rule_that_is_handed_over_holds_until_the_database_has_said_another(
+    join: Callable[[], LimitRegistry],
+) -> None:
+    limit_to(1)
+    with reading() as session:
+        bills = find_source(session, "bills")
+    lost = LimitRegistry("sqlite:////nowhere/at/all.db")
+    try:
+        lost.hand_over(bills)
+        lost.get(NAME).acquire()
+        with pytest.raises(Throttled):
+            lost.get(NAME).acquire()
+    finally:
+        lost.close()
+    registry = join()
+    limit_to(2)
+    registry.look(seconds=10)
+    registry.get(NAME).acquire()
+    # By now an older row is somebody's opinion of yesterday.
+    registry.hand_over(bills)
+    assert registry.get(NAME).rule == Rule(2, 60)
+
+
+def test_an_operator_who_says_that_there_is_no_limit_is_heard_before_the_program(
+    join: Callable[[], LimitRegistry], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry_module, "_by_code", {NAME: Rule(1, 60)})
+    limit_to(0)
+    limit = join().get(NAME)
+    for _ in range(3):
+        limit.acquire()
+    assert stats_of_bills().limit is None
+    limit_to(None, None)
+    eventually(lambda: limit.rule == Rule(100, 60))
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_pause_is_as_long_on_a_machine_whose_clock_is_wrong(
+    join: Callable[[], LimitRegistry], monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    right = datetime.now(UTC)
+    with transaction() as session:
+        record_pause(session, "mail", Pause(right + timedelta(seconds=600), "429"), now=right)
+    # The clock of a local file is this machine's own.
+    ahead = timedelta(hours=0 if db.engine.dialect.name == "sqlite" else hours)
+    monkeypatch.setattr("webapp.clock.now", lambda: datetime.now(UTC) + ahead)
+    registry = join()
+    with pytest.raises(Throttled) as caught:
+        registry.get("mail").acquire()
+    assert 500 < caught.value.retry_after <= 600
+    registry.get(NAME).pause(600)
+    eventually(state)
+    found = state()
+    assert found is not None
+    assert found.paused_until is not None
+    assert abs((found.paused_until - right).total_seconds() - 600) < 60
+
+
+def test_calls_in_place_of_others_that_ended_are_told(join: Callable[[], LimitRegistry]) -> None:
+    limit_to(1, 2)
+    registry = join()
+    limit = registry.get(NAME)
+    limit.acquire()
+    registry.look(seconds=10)
+    # As many calls count as before, but not the same.
+    limit.acquire(wait=30)
+    registry.look(seconds=10)
+    assert stats_of_bills().used == 1
 
 
 def test_of_pauses_the_longest_stands(source: None) -> None:

@@ -11,8 +11,8 @@ from webapp.actors import COMMAND
 from webapp.audit.service import history
 from webapp.clock import now as clock_now
 from webapp.db import reading, transaction
-from webapp.limits.service import add_counts, record_pause
-from webapp.limits.values import Counts, Pause
+from webapp.limits.service import add_counts, record_pause, record_shares
+from webapp.limits.values import Counts, Pause, Usage
 from webapp.sources.models import Source
 from webapp.sources.service import create_source, find_source
 
@@ -55,6 +55,19 @@ def test_the_page_shows_the_limit_and_what_became_of_calls(
     assert "10 calls in 1 min" in page
     assert "1,234" in page
     assert "0 of 10" in admin.get("/sources").text
+
+
+def test_a_limit_that_is_used_up_tells_when_the_next_call_is_let_through(
+    app: Flask, admin: ConsoleClient
+) -> None:
+    admin.post("/sources/airports/limit", data=GOOD)
+    moment = clock_now()
+    for used, told in ((9, "Oldest call leaves the window in"), (10, "Next call is let through")):
+        with app.app_context(), transaction() as session:
+            record_shares(session, "p", {"source:airports": Usage(used, 30.0)}, now=moment)
+        assert told in admin.get("/sources/airports").text
+    pause(app)
+    assert "Next call is let through" not in admin.get("/sources/airports").text
 
 
 def test_a_limit_is_saved_and_in_the_history_of_its_source(

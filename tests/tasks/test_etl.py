@@ -15,16 +15,17 @@ from tasks.work import run
 from webapp.actors import COMMAND
 from webapp.clock import now
 from webapp.db import reading, transaction
-from webapp.errors import Invalid
+from webapp.errors import Invalid, Throttled
 from webapp.jobs.attempts import claim as claim_job
 from webapp.jobs.dispatch import settle_lost
 from webapp.jobs.models import Job, JobAttempt
 from webapp.jobs.service import enqueue
 from webapp.jobs.values import Claim, Deferred, JobCancelled, JobState, LeaseLost
+from webapp.limits.registry import LimitRegistry, use_registry
 from webapp.sources import queries
 from webapp.sources.models import EtlRun, Record, RejectedRecord
 from webapp.sources.queries import RunView
-from webapp.sources.service import create_source
+from webapp.sources.service import create_source, set_rate_limit
 from webapp.sources.values import RunStatus
 
 AIRPORTS = "package:airportsdata/airports.csv"
@@ -268,3 +269,22 @@ def test_a_source_that_cannot_be_read_ends_its_job_at_once(
 def test_a_batch_has_one_to_five_thousand_rows(ingest: Ingest, size: int) -> None:
     with pytest.raises(Invalid):
         enqueue_run(batch_size=size)
+
+
+def test_the_rate_limit_of_a_source_holds_from_its_first_call(
+    ingest: Ingest, tmp_path: Path
+) -> None:
+    """Also where the process has not looked for it yet, and the database does not let it."""
+    add_source(write_rows(tmp_path / "rows.csv", 10), "id")
+    with transaction() as session:
+        set_rate_limit(
+            session, "data", calls=2, seconds=3600, by=COMMAND, now=now(), reason="They asked"
+        )
+    use_registry(LimitRegistry("sqlite:////nowhere/at/all.db"))
+    try:
+        # To open the file is a call, and so is each batch.
+        with pytest.raises(Throttled):
+            ingest(Context(claim(enqueue_run(batch_size=2))))
+    finally:
+        use_registry(LimitRegistry())
+    assert count(Record) == 2

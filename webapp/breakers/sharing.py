@@ -11,14 +11,13 @@ import time
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from pybreaker import STATE_CLOSED
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from webapp import clock
 from webapp.breakers.circuit import Breaker
 from webapp.breakers.lifecycle import ASK_SECONDS
 from webapp.breakers.queries import shared_states
@@ -41,7 +40,7 @@ from webapp.breakers.values import (
     Transition,
     TrialEnd,
 )
-from webapp.db import clock_difference, will_write
+from webapp.db import will_write
 from webapp.exchange import Exchange
 from webapp.redis_link import RedisLink
 
@@ -50,7 +49,6 @@ from webapp.redis_link import RedisLink
 CHANNEL: Final = "breakers:changed"
 # How often counts are added to the minutes that the pages show.
 TALLY_SECONDS: Final = 10.0
-CLOCK_SECONDS: Final = 60.0
 # A database that hangs is given up so soon: the thread has other questions to answer.
 ANSWER_SECONDS: Final = 5.0
 # What is told while the store is away; the oldest is forgotten first.
@@ -115,7 +113,6 @@ class Sharing(Exchange):
         self._news: deque[Transition | TrialEnd] = deque(maxlen=MAX_UNTOLD)
         self._questions: deque[_Question] = deque()
         self._declared: set[str] = set()
-        self._clock_ahead = timedelta()
         link = RedisLink(redis_url, channel=CHANNEL, name="breaker_signals") if redis_url else None
         super().__init__(database_url, link)
 
@@ -126,7 +123,7 @@ class Sharing(Exchange):
         self._questions.clear()
         self._declared.clear()
         self._changed = False
-        self._clock_at = self._tallied_at = float("-inf")
+        self._tallied_at = float("-inf")
         for name, known in self._known.items():
             # The parent tells what it has counted itself.
             known.tally = self._breakers[name].tally if name in self._breakers else Tally()
@@ -163,7 +160,7 @@ class Sharing(Exchange):
         questions = _taken(self._questions)
         try:
             with Session(engine, expire_on_commit=False) as session:
-                now = self._now(session)
+                now = self.shared_now(session)
                 states = {state.name: state for state in shared_states(session)}
                 session.rollback()
                 for state in states.values():
@@ -176,13 +173,6 @@ class Sharing(Exchange):
             self._changed = False
             if self.link is not None:
                 self.link.ask(lambda client: client.publish(CHANNEL, b"1"))
-
-    def _now(self, session: Session) -> datetime:
-        """Return the time by the clock that all processes share."""
-        if time.monotonic() - self._clock_at > CLOCK_SECONDS:
-            self._clock_ahead = timedelta(seconds=_seconds_ahead(session))
-            self._clock_at = time.monotonic()
-        return clock.now() - self._clock_ahead
 
     def _learn(self, state: SharedState, now: datetime) -> None:
         """Take a circuit's shared state, if it is newer than what is known here."""
@@ -339,7 +329,7 @@ class Sharing(Exchange):
                 end_trial(session, item, version=version, lease=known.lease, now=now)
             return
         # What happened here since was decided elsewhere.
-        told = replace(item, at=item.at - self._clock_ahead)
+        told = replace(item, at=item.at - self.clock_ahead)
         if item.generation > known.overtaken and record_transition(session, told, version=version):
             versions[name] = version + 1
 
@@ -370,18 +360,6 @@ class Sharing(Exchange):
         known.overtaken = breaker.grant_trial(
             seconds=seconds or 0.0, successes=state.successes, opens=state.opens
         )
-
-
-def _seconds_ahead(session: Session) -> float:
-    """Return by how much this machine's clock is ahead; how long the answer took is no difference.
-
-    The other clock was read at some time between question and answer: where no difference at all
-    is among those that are possible, there is none.
-    """
-    asked = clock.now()
-    least = clock_difference(session, now=asked)
-    most = least + (clock.now() - asked).total_seconds()
-    return 0.0 if least <= 0 <= most else (least + most) / 2
 
 
 def _taken(questions: deque[_Question]) -> list[_Question]:

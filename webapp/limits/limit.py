@@ -1,7 +1,8 @@
 """One rate limit as this process sees it: who may call now, who waits, who is refused.
 
 Knows nothing of the database: its rule and its pause are handed in, and what others are to know is
-fetched from it.  Nothing here waits but the caller, for as long as it has said.
+fetched from it.  Nothing here waits but the caller, for as long as it has said, and for a moment
+while it is not known yet what holds.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from prometheus_client import Counter
 
 from webapp import clock
 from webapp.errors import Throttled
+from webapp.limits.policy import in_force
 from webapp.limits.values import (
     MAX_PAUSE,
     MAX_REASON,
@@ -46,6 +48,25 @@ class Store(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class _Standing:
+    """What holds under a name, as one value: a call that saw half of it would go by uncounted.
+
+    ``paused_until`` is by this process's own clock, 0 where nothing is paused.  Where it is not
+    ``known`` yet what other processes know, there may be a rule or a pause that is missing here.
+    """
+
+    known: bool
+    rule: Rule | None
+    pause: Pause | None = None
+    paused_until: float = 0.0
+
+    @property
+    def free(self) -> bool:
+        """All that a call under a name without a limit looks at."""
+        return self.rule is None and not self.paused_until and self.known
+
+
+@dataclass(frozen=True, slots=True)
 class Untold:
     """What other processes do not know yet."""
 
@@ -54,7 +75,12 @@ class Untold:
 
 
 class RateLimit:
-    """How often calls under one name may be made; ``share`` is called with each pause."""
+    """How often calls under one name may be made.
+
+    ``rule`` is what the program says.  ``share`` is called with each pause.  ``learn`` waits for
+    what other processes know, and returns False where nobody has said it in time; it is called
+    until :meth:`adopt` was.
+    """
 
     def __init__(
         self,
@@ -63,16 +89,15 @@ class RateLimit:
         rule: Rule | None = None,
         *,
         share: Callable[[], None] | None = None,
+        learn: Callable[[], bool] | None = None,
     ) -> None:
         self.name = name
         self._store = store
         self._share = share
+        self._learn = learn
         self._by_code = rule
-        self._rule = rule
-        self._pause: Pause | None = None
-        self._paused_until = 0.0
-        # All that a call under a name without a limit looks at.
-        self._free = rule is None
+        self._said: Rule | None = None
+        self._standing = _Standing(known=learn is None, rule=in_force(None, rule))
         source = name.removeprefix(SOURCE_PREFIX)
         self._hits: dict[LimitOutcome, Counter] = {
             outcome: RATE_LIMIT_HITS.labels(source, outcome) for outcome in LimitOutcome
@@ -88,7 +113,7 @@ class RateLimit:
     @property
     def rule(self) -> Rule | None:
         """The rule that is in force."""
-        return self._rule
+        return self._standing.rule
 
     @property
     def counts(self) -> Counts:
@@ -97,11 +122,12 @@ class RateLimit:
 
     def pause_left(self) -> Pause | None:
         """Return the pause that is in force."""
-        return self._pause if self._paused_until > time.monotonic() else None
+        standing = self._standing
+        return standing.pause if standing.paused_until > time.monotonic() else None
 
     def acquire(self, *, wait: float = 0.0) -> None:
         """Count a call, after up to ``wait`` seconds; ``Throttled`` where it may not be made."""
-        if self._free:
+        if self._standing.free:
             return
         ends = time.monotonic() + wait
         waited = False
@@ -113,7 +139,7 @@ class RateLimit:
 
     async def acquire_async(self, *, wait: float = 0.0) -> None:
         """Count a call as :meth:`acquire` does, without holding the event loop."""
-        if self._free:
+        if self._standing.free:
             return
         ends = time.monotonic() + wait
         waited = False
@@ -132,11 +158,10 @@ class RateLimit:
         until = time.monotonic() + seconds
         pause = Pause(clock.now() + timedelta(seconds=seconds), reason[:MAX_REASON])
         with self._lock:
-            if until <= max(self._paused_until, time.monotonic()):
+            if until <= max(self._standing.paused_until, time.monotonic()):
                 return
-            self._pause = self._untold = pause
-            self._paused_until = until
-            self._free = False
+            self._untold = pause
+            self._standing = replace(self._standing, pause=pause, paused_until=until)
         if self._share:
             self._share()
         log.warning("calls_paused", limit=self.name, seconds=round(seconds, 1), reason=pause.reason)
@@ -144,17 +169,28 @@ class RateLimit:
     def adopt(self, shared: SharedLimit) -> None:
         """Take what all processes know; a pause that they do not know yet stays."""
         with self._lock:
-            self._rule = shared.rule or self._by_code
+            self._said = shared.said
+            pause, until = self._standing.pause, self._standing.paused_until
             if self._untold is None:
-                self._pause = shared.pause
-                self._paused_until = _ends(shared.pause)
-            self._free = self._rule is None and not self._paused_until
+                pause, until = shared.pause, _ends(shared.pause)
+            rule = in_force(self._said, self._by_code)
+            self._standing = _Standing(True, rule, pause, until)
 
-    def set_rule(self, rule: Rule | None) -> None:
-        """Set the rule that holds where the source says nothing."""
+    def hand_over(self, said: Rule | None) -> None:
+        """Take what the owner of the name says, until it is known what all processes know."""
         with self._lock:
-            self._rule = self._by_code = rule
-            self._free = self._rule is None and not self._paused_until
+            if not self._standing.known:
+                self._said = said
+                self._apply_rule()
+
+    def set_rule(self, rule: Rule) -> None:
+        """Set the rule that holds where nothing is said of the name."""
+        with self._lock:
+            self._by_code = rule
+            self._apply_rule()
+
+    def _apply_rule(self) -> None:
+        self._standing = replace(self._standing, rule=in_force(self._said, self._by_code))
 
     def untold(self) -> Untold | None:
         """Return what is to be told, None where there is nothing."""
@@ -172,34 +208,54 @@ class RateLimit:
 
     def _try(self) -> float:
         """Count a call and return 0, or the seconds until it is worth another try."""
-        if self._paused_until:
-            paused = self._paused_until - time.monotonic()
-            if paused > 0:
+        if paused := self._seconds_paused():
+            return paused
+        if not self._standing.known:
+            if not self._is_told():
+                return LOOK_SECONDS
+            if paused := self._seconds_paused():
                 return paused
-            self._end_pause()
-        rule = self._rule
+        rule = self._standing.rule
         return self._store.take(self.name, rule) if rule else 0.0
 
-    def _end_pause(self) -> None:
+    def _is_told(self) -> bool:
+        """Wait for what other processes know; False where nobody has said it in time."""
+        return self._learn is None or self._learn() or self._standing.known
+
+    def _seconds_paused(self) -> float:
+        """Return the seconds for which no call goes through; a pause that is over ends here."""
+        until = self._standing.paused_until
+        if not until:
+            return 0.0
+        if (left := until - time.monotonic()) > 0:
+            return left
         with self._lock:
-            if self._paused_until <= time.monotonic():
-                self._paused_until = 0.0
-                self._free = self._rule is None
+            # Unless there is another one by now.
+            if self._standing.paused_until == until:
+                self._standing = replace(self._standing, pause=None, paused_until=0.0)
+        return 0.0
 
     async def _try_async(self) -> float:
-        return await asyncio.to_thread(self._try) if self._store.waits else self._try()
+        waits = self._store.waits or not self._standing.known
+        return await asyncio.to_thread(self._try) if waits else self._try()
 
     def _refuse_beyond(self, ends: float, left: float) -> None:
         """Refuse at once where the wait would be for nothing."""
         if time.monotonic() + left <= ends:
             return
         self._count(LimitOutcome.REFUSED)
-        why = "is paused" if self.pause_left() else "has been called as often as it may be"
-        message = f"{self.name} {why}: try again in {left:.1f} s."
+        message = f"{self.name} {self._why()}: try again in {left:.1f} s."
         raise Throttled(message, retry_after=left)
 
+    def _why(self) -> str:
+        if self.pause_left():
+            return "is paused"
+        if not self._standing.known:
+            return "may have a rate limit, which the database has not told yet"
+        return "has been called as often as it may be"
+
     def _count(self, outcome: LimitOutcome) -> None:
-        if self._rule is None and outcome is not LimitOutcome.REFUSED:
+        if self._standing.rule is None and outcome is not LimitOutcome.REFUSED:
             return
         with self._lock:
             counted = getattr(self._counts, outcome.value)

@@ -1,9 +1,9 @@
-"""Which rule holds for a source, and what part of it one process may use by itself."""
+"""Which rule holds for a name, and what part of it one process may use by itself."""
 
 from collections.abc import Mapping
 
 from webapp.errors import Invalid
-from webapp.limits.values import MAX_CALLS, MAX_SECONDS, Rule
+from webapp.limits.values import MAX_CALLS, MAX_SECONDS, NO_LIMIT, Rule
 
 API_RULE = Rule(100, 60)
 #: By kind of source, where the source itself says nothing.
@@ -18,16 +18,23 @@ DEFAULT_RULES: Mapping[str, Rule | None] = {
 def rule_of(
     kind: str, calls: int | None, seconds: int | None, *, api: Rule = API_RULE
 ) -> Rule | None:
-    """Return the rule of a source: what it says, else that of its kind; 0 calls mean none.
+    """Return what is said of a source: by itself, else of its kind; None where nothing is.
 
-    ``api`` is the default of the kind of that name, which a deployment may set.
+    0 calls are ``NO_LIMIT``.  ``api`` is the default of the kind of that name, which a deployment
+    may set.
     """
     default = api if kind == "api" else DEFAULT_RULES.get(kind)
     if calls is None:
         return default
-    if not calls:
-        return None
-    return Rule(calls, seconds or 60)
+    return Rule(calls, seconds or 60) if calls else NO_LIMIT
+
+
+def in_force(said: Rule | None, by_code: Rule | None) -> Rule | None:
+    """Return the rule that holds: what is said of a name, else what the program sets; None for no
+    limit.
+    """
+    rule = said or by_code
+    return rule if rule and rule.calls else None
 
 
 def check_rule(calls: int | None, seconds: int | None) -> tuple[int | None, int | None]:

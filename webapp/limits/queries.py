@@ -1,59 +1,40 @@
-"""Reads the rate limits: rules, pauses and what has been used.
-
-Sources are known here by the name of their table only.
-"""
+"""Reads the rate limits: rules, pauses and what has been used."""
 
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import (
-    CompoundSelect,
-    Integer,
-    String,
-    column,
-    func,
-    literal,
-    select,
-    table,
-    union,
-)
+from sqlalchemy import CompoundSelect, func, literal, select, union
 
 from webapp.db import DbSession
 from webapp.errors import NotFound
+from webapp.limits.declarations import declarations
 from webapp.limits.models import RateLimitShare, RateLimitState
 from webapp.limits.policy import rule_of
 from webapp.limits.values import SOURCE_PREFIX, Counts, LimitStats, Pause, Rule, SharedLimit, Usage
-
-_sources = table(
-    "sources",
-    column("name", String),
-    column("kind", String),
-    column("rate_limit", Integer),
-    column("rate_window", Integer),
-)
 
 
 def shared_limits(
     session: DbSession, names: Collection[str], *, api: Rule, now: datetime
 ) -> dict[str, SharedLimit]:
-    """Return rule and pause of each name, in two statements; a name of no source has no rule."""
-    rules = rules_of(session, names, api=api)
+    """Return what is said of each name, and its pause; two statements where owners are asked."""
+    said = said_of(session, names, api=api)
     pauses = _pauses_of(session, names, now=now)
-    return {name: SharedLimit(rules.get(name), pauses.get(name)) for name in names}
+    return {name: SharedLimit(said.get(name), pauses.get(name)) for name in names}
 
 
-def rules_of(session: DbSession, names: Collection[str], *, api: Rule) -> dict[str, Rule]:
-    """Return the rules of those of these names that are sources with a limit."""
-    sources = [name.removeprefix(SOURCE_PREFIX) for name in names if name.startswith(SOURCE_PREFIX)]
-    if not sources:
-        return {}
-    wanted = select(*_sources.c).where(_sources.c.name.in_(sources))
-    found = {
-        SOURCE_PREFIX + row.name: rule_of(row.kind, row.rate_limit, row.rate_window, api=api)
-        for row in session.execute(wanted)
-    }
-    return {name: rule for name, rule in found.items() if rule}
+def said_of(session: DbSession, names: Collection[str], *, api: Rule) -> dict[str, Rule]:
+    """Return what owners say of those of these names that they say something of."""
+    found: dict[str, Rule] = {}
+    for prefix, rows in declarations().items():
+        bare = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
+        if not bare:
+            continue
+        owned = rows.subquery()
+        for name, *numbers in session.execute(select(owned).where(owned.c[0].in_(bare))):
+            if said := rule_of(*numbers, api=api):
+                found[prefix + name] = said
+    return found
 
 
 def _pauses_of(session: DbSession, names: Collection[str], *, now: datetime) -> dict[str, Pause]:
@@ -66,7 +47,7 @@ def _pauses_of(session: DbSession, names: Collection[str], *, now: datetime) -> 
 
 
 def known_names(session: DbSession, *, skip: int, limit: int) -> tuple[list[str], int]:
-    """Return the names of sources, and of whatever else was ever counted or paused; how many."""
+    """Return the names that have owners, and those ever counted or paused; and how many."""
     known = _known_names().subquery()
     names = session.scalars(select(known.c.name).order_by(known.c.name).offset(skip).limit(limit))
     return list(names), session.scalar(select(func.count()).select_from(known)) or 0
@@ -84,8 +65,11 @@ def find_name(session: DbSession, name: str) -> str:
 
 
 def _known_names() -> CompoundSelect[Any]:
-    sources = select((literal(SOURCE_PREFIX) + _sources.c.name).label("name"))
-    return union(sources, select(RateLimitState.name))
+    owned = [(prefix, rows.subquery()) for prefix, rows in declarations().items()]
+    return union(
+        select(RateLimitState.name.label("name")),
+        *(select(literal(prefix) + rows.c[0]) for prefix, rows in owned),
+    )
 
 
 def limit_stats(
@@ -137,6 +121,6 @@ def _stats(
         used=usage.used if rule else 0,
         left=max(0, rule.calls - usage.used) if rule else None,
         reset=usage.reset if rule else None,
-        blocked=Counts(state.allowed, state.waited, state.refused) if state else Counts(),
+        counts=Counts(state.allowed, state.waited, state.refused) if state else Counts(),
         pause=Pause(until, reason or "") if until and until > now else None,
     )

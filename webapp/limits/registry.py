@@ -10,18 +10,25 @@ from collections.abc import Mapping
 from webapp import clock
 from webapp.errors import Invalid
 from webapp.limits.limit import RateLimit
-from webapp.limits.policy import API_RULE, check_rule
+from webapp.limits.policy import API_RULE, check_rule, rule_of
 from webapp.limits.sharing import Sharing
 from webapp.limits.stores import ProcessStore, RedisStore
-from webapp.limits.values import LimitStats, Rule, Usage
+from webapp.limits.values import (
+    NO_LIMIT,
+    SOURCE_PREFIX,
+    LimitedSource,
+    LimitStats,
+    Rule,
+    Usage,
+)
 from webapp.registries import InUse, Registry
 
-# A limit that is new in this process waits this long for its rule.
-FIRST_LOOK_SECONDS = 0.05
+# The first call under a name waits this long for its rule and pause.
+FIRST_LOOK_SECONDS = 1.0
 LAST_WORD_SECONDS = 1.0
 
 #: Rules that the program itself sets, for whatever registry is in use.
-_by_code: dict[str, Rule | None] = {}
+_by_code: dict[str, Rule] = {}
 
 
 class LimitRegistry(Registry):
@@ -54,12 +61,17 @@ class LimitRegistry(Registry):
             self._sharing.start()
         return limit
 
-    def set_rule(self, name: str, rule: Rule | None) -> None:
-        """Set the rule of a name, where this process knows it."""
+    def hand_over(self, source: LimitedSource) -> None:
+        """Have the rule of a source hold until this process has looked for it."""
+        numbers = source.kind, source.rate_limit, source.rate_window
+        self.get(SOURCE_PREFIX + source.name).hand_over(rule_of(*numbers, api=self.api))
+
+    def set_rule(self, name: str, rule: Rule) -> None:
+        """Set what the program says of a name, where this process knows it."""
         if name in self._limits:
             self._limits[name].set_rule(rule)
 
-    def rules_by_code(self) -> Mapping[str, Rule | None]:
+    def rules_by_code(self) -> Mapping[str, Rule]:
         """Return the rules that the program itself has set in this process."""
         return dict(_by_code)
 
@@ -100,12 +112,28 @@ class LimitRegistry(Registry):
         with self._adding:
             if name in self._limits:
                 return self._limits[name]
-            share = self._sharing.wake if self._sharing else None
-            store = self._redis or self._alone
-            limit = RateLimit(name, store, _by_code.get(name), share=share)
-            self._limits[name] = limit
-        self.look(seconds=FIRST_LOOK_SECONDS)
+            sharing = self._sharing
+            limit = self._limits[name] = RateLimit(
+                name,
+                self._redis or self._alone,
+                _by_code.get(name),
+                share=sharing.wake if sharing else None,
+                learn=self._learn if sharing else None,
+            )
+        if sharing is not None:
+            sharing.wake()
         return limit
+
+    def _learn(self) -> bool:
+        """Wait for what other processes know; False where the database has not said it in time.
+
+        Nobody waits for one that is known to be away, nor once this registry is closed: calls go on
+        with what the program says.
+        """
+        sharing = self._sharing
+        if sharing is None or not sharing.running or sharing.failing:
+            return True
+        return sharing.look(seconds=FIRST_LOOK_SECONDS)
 
 
 def _stats(limit: RateLimit, usage: Usage) -> LimitStats:
@@ -116,7 +144,7 @@ def _stats(limit: RateLimit, usage: Usage) -> LimitStats:
         used=usage.used if rule else 0,
         left=max(0, rule.calls - usage.used) if rule else None,
         reset=usage.reset if rule else None,
-        blocked=limit.counts,
+        counts=limit.counts,
         pause=pause if pause and pause.until > clock.now() else None,
     )
 
@@ -139,14 +167,20 @@ def rate_limit(name: str) -> RateLimit:
 def set_rate_limit(name: str, calls: int, seconds: int) -> None:
     """Limit the calls under ``name`` to so many within any so many seconds; 0 calls: no limit.
 
-    In force in each process that says so; what a source says of itself goes before it.
+    In force in each process that says so; what is said of a source, also that there is no limit,
+    goes before it.
     """
     checked, window = check_rule(calls, seconds)
     if checked is None:
         raise Invalid.field("calls", "Say how many calls.")
-    rule = Rule(checked, window) if checked and window else None
+    rule = Rule(checked, window) if checked and window else NO_LIMIT
     _by_code[name] = rule
     _current.registry.set_rule(name, rule)
+
+
+def hand_over(source: LimitedSource) -> None:
+    """Have the rate limit of a source hold from its first call on, from whoever has its row."""
+    _current.registry.hand_over(source)
 
 
 def get_stats() -> dict[str, LimitStats]:

@@ -26,9 +26,9 @@ def stats_as_json(stats: LimitStats) -> dict[str, Any]:
         "left": stats.left,
         "reset_seconds": None if stats.reset is None else round(stats.reset, 1),
         "calls": {
-            "allowed": stats.blocked.allowed,
-            "waited": stats.blocked.waited,
-            "refused": stats.blocked.refused,
+            "allowed": stats.counts.allowed,
+            "waited": stats.counts.waited,
+            "refused": stats.counts.refused,
         },
         "pause": {"until": stats.pause.until, "reason": stats.pause.reason}
         if stats.pause

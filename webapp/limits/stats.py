@@ -2,39 +2,18 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
-from typing import Protocol
 
 from webapp.db import DbSession
 from webapp.limits import queries
-from webapp.limits.policy import rule_of
+from webapp.limits.policy import in_force, rule_of
 from webapp.limits.registry import current_registry
-from webapp.limits.values import SOURCE_PREFIX, LimitStats, Rule
-
-
-class LimitedSource(Protocol):
-    """What is known here of a source: its own numbers, none for those of its kind."""
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-
-    @property
-    def kind(self) -> str:
-        """How it is read."""
-
-    @property
-    def rate_limit(self) -> int | None:
-        """How many calls."""
-
-    @property
-    def rate_window(self) -> int | None:
-        """In how many seconds."""
+from webapp.limits.values import SOURCE_PREFIX, LimitedSource, LimitStats, Rule
 
 
 def stats_of(session: DbSession, names: Collection[str], *, now: datetime) -> dict[str, LimitStats]:
     """Return how each of these names stands, in two statements and one turn to Redis at most."""
-    rules = queries.rules_of(session, names, api=current_registry().api)
-    return _stats_by_rule(session, {name: rules.get(name) for name in names}, now=now)
+    said = queries.said_of(session, names, api=current_registry().api)
+    return _stats_of_said(session, {name: said.get(name) for name in names}, now=now)
 
 
 def stats_of_sources(
@@ -42,25 +21,25 @@ def stats_of_sources(
 ) -> dict[str, LimitStats]:
     """Return how the limit of each source stands, by the source's name, in one statement."""
     api = current_registry().api
-    rules = {
+    said = {
         SOURCE_PREFIX + source.name: rule_of(
             source.kind, source.rate_limit, source.rate_window, api=api
         )
         for source in sources
     }
-    found = _stats_by_rule(session, rules, now=now)
+    found = _stats_of_said(session, said, now=now)
     return {stats.source: stats for stats in found.values()}
 
 
-def _stats_by_rule(
-    session: DbSession, rules: Mapping[str, Rule | None], *, now: datetime
+def _stats_of_said(
+    session: DbSession, said: Mapping[str, Rule | None], *, now: datetime
 ) -> dict[str, LimitStats]:
-    """Where a source says nothing, the rule that this process's program has set is in force."""
+    """Where nothing is said of a name, the rule that this process's program has set is in force."""
     registry = current_registry()
     by_code = registry.rules_by_code()
-    in_force = {name: rule or by_code.get(name) for name, rule in rules.items()}
-    limited = {name: rule for name, rule in in_force.items() if rule}
-    return queries.limit_stats(session, in_force, registry.usage(limited), now=now)
+    rules = {name: in_force(rule, by_code.get(name)) for name, rule in said.items()}
+    limited = {name: rule for name, rule in rules.items() if rule}
+    return queries.limit_stats(session, rules, registry.usage(limited), now=now)
 
 
 def list_stats(

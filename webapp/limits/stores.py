@@ -14,14 +14,13 @@ from limits import RateLimitItemPerSecond
 from limits.storage import RedisStorage
 from limits.strategies import MovingWindowRateLimiter
 from redis import Redis
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
-from redis.retry import Retry
 
 from webapp.limits.policy import share_of
 from webapp.limits.values import Rule, Usage
 from webapp.limits.windows import MovingWindow
 from webapp.logs import get_logger
+from webapp.redis_link import redis_client
 
 log = get_logger(__name__)
 
@@ -120,13 +119,8 @@ class RedisStore:
     waits = True
 
     def __init__(self, url: str, alone: ProcessStore) -> None:
-        self._storage = ServerClockStorage(
-            url,
-            key_prefix=KEY_PREFIX,
-            socket_connect_timeout=ANSWER_SECONDS,
-            socket_timeout=ANSWER_SECONDS,
-            retry=Retry(NoBackoff(), 0),  # type: ignore[arg-type]  # handed on to redis
-        )
+        pool = redis_client(url, seconds=ANSWER_SECONDS).connection_pool
+        self._storage = ServerClockStorage(url, connection_pool=pool, key_prefix=KEY_PREFIX)
         self._window = MovingWindowRateLimiter(self._storage)
         self._alone = alone
         self._away_until = 0.0

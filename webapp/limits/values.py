@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Protocol
 
 MAX_NAME = 200
 MAX_REASON = 500
@@ -30,6 +31,30 @@ class Rule:
     seconds: int
 
 
+#: Somebody's word that there is no limit, which is more than nobody's word.
+NO_LIMIT = Rule(0, 0)
+
+
+class LimitedSource(Protocol):
+    """What is known here of a source: its own numbers, none for those of its kind."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def kind(self) -> str:
+        """How it is read."""
+
+    @property
+    def rate_limit(self) -> int | None:
+        """How many calls."""
+
+    @property
+    def rate_window(self) -> int | None:
+        """In how many seconds."""
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
     """How much of a rule is used; ``reset`` is the seconds until the oldest call no longer counts.
@@ -51,9 +76,9 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class SharedLimit:
-    """What all processes know of one name."""
+    """What all processes know of one name; ``said`` is what its owner says, None for nothing."""
 
-    rule: Rule | None
+    said: Rule | None
     pause: Pause | None
 
 
@@ -90,7 +115,7 @@ class LimitStats:
     used: int
     left: int | None
     reset: float | None
-    blocked: Counts
+    counts: Counts
     pause: Pause | None
 
     @property

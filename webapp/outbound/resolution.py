@@ -57,7 +57,10 @@ def _ask(host: str, port: int) -> Future[list[str]]:
         future = _process.waiting[host, port] = Future()
     # Running, so that one who gives up takes nothing away from the others.
     future.set_running_or_notify_cancel()
-    threading.Thread(target=_answer, args=(host, port, future), daemon=True).start()
+    try:
+        threading.Thread(target=_answer, args=(host, port, future), daemon=True).start()
+    except Exception as error:  # noqa: BLE001  # whatever it is, those who wait are told
+        _settle((host, port), future, error)
     return future
 
 
@@ -67,9 +70,14 @@ def _answer(host: str, port: int, future: Future[list[str]]) -> None:
         answer, error = list(dict.fromkeys(str(item[4][0]) for item in found)), None
     except Exception as failure:  # noqa: BLE001  # whatever it is, those who wait are told
         answer, error = [], failure
+    _settle((host, port), future, error or answer)
+
+
+def _settle(place: Place, future: Future[list[str]], answer: list[str] | Exception) -> None:
+    """Tell all who wait; whoever comes later asks anew."""
     with _process.lock:
-        _process.waiting.pop((host, port), None)
-    if error is None:
-        future.set_result(answer)
+        _process.waiting.pop(place, None)
+    if isinstance(answer, Exception):
+        future.set_exception(answer)
     else:
-        future.set_exception(error)
+        future.set_result(answer)

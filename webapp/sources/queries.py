@@ -89,6 +89,11 @@ def list_sources(session: DbSession, *, text: str = "") -> list[SourceView]:
     return [SourceView(row.Source, _view(row) if row.id is not None else None) for row in found]
 
 
+def rate_limits() -> Select[tuple[str, str, int | None, int | None]]:
+    """Return the statement that tells how often each source may be called."""
+    return select(Source.name, Source.kind, Source.rate_limit, Source.rate_window)
+
+
 def runs_of(session: DbSession, source: Source, cursor: Cursor) -> Page[RunView]:
     """Return a page of a source's runs, newest first."""
     wanted = select(EtlRun).where(EtlRun.source_id == source.id)

@@ -3,12 +3,14 @@
 Gauges come from the database, asked when somebody scrapes: so a process that is gone leaves none.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     REGISTRY,
     CollectorRegistry,
+    Metric,
     generate_latest,
     start_http_server,
 )
@@ -18,7 +20,7 @@ from prometheus_client.registry import Collector
 from prometheus_flask_exporter import PrometheusMetrics
 
 from webapp.breakers.values import BreakerState
-from webapp.telemetry.folder import folder
+from webapp.telemetry.folder import folder, reading
 from webapp.telemetry.standing import Standing
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -86,7 +88,8 @@ def exposition(ask: Ask) -> bytes:
     """Write everything in Prometheus' text format."""
     asked = CollectorRegistry(auto_describe=False)
     asked.register(StandingCollector(ask))
-    counted: str = _exporter.generate_metrics("text/plain")[0]
+    with _standing_still():
+        counted: str = _exporter.generate_metrics("text/plain")[0]
     return counted.encode() + generate_latest(asked)
 
 
@@ -97,9 +100,23 @@ def serve(port: int) -> None:
 
 def _counted() -> CollectorRegistry:
     """Return what the processes of this host count, or this one alone where there is no folder."""
-    path = folder()
-    if path is None:
+    if folder() is None:
         return REGISTRY
     everybody = CollectorRegistry(auto_describe=False)
-    MultiProcessCollector(everybody, str(path))  # type: ignore[no-untyped-call]
+    everybody.register(CountedCollector())
     return everybody
+
+
+class CountedCollector(Collector):
+    """What all processes of this host have counted."""
+
+    def collect(self) -> Iterable[Metric]:
+        """Return each family, added up."""
+        with _standing_still():
+            everybody = MultiProcessCollector(None)  # type: ignore[no-untyped-call]
+            return list(everybody.collect())  # type: ignore[no-untyped-call]
+
+
+def _standing_still() -> AbstractContextManager[None]:
+    path = folder()
+    return reading(path) if path else nullcontext()
