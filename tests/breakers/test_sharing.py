@@ -6,12 +6,13 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from multiprocessing.connection import Connection
 
 import pytest
 from flask import Flask, current_app
-from sqlalchemy import select
+from sqlalchemy import Engine, event, select
 from structlog.testing import capture_logs
 
 from tests.servers import RedisServer
@@ -322,6 +323,73 @@ def test_a_trial_whose_process_died_gives_way_after_its_time_and_ends_no_other(
     assert (row.state, row.successes, row.trial_until) == ("half_open", 0, before.trial_until)
     with suppress(OpenCircuitError):
         trial.__exit__(None, None, None)
+
+
+class SlowDatabase:
+    """Holds up each statement of the threads that share: for a time, or until it is let go."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.goes_on = threading.Event()
+        self.goes_on.set()
+
+    def hold_up(self, *_: object) -> None:
+        if threading.current_thread().name == sharing.Sharing.thread_name:
+            self.goes_on.wait()
+            threading.Event().wait(self.seconds)
+
+
+@pytest.fixture
+def slow_database() -> Iterator[SlowDatabase]:
+    """Asked for before ``join``, so that no thread works any more when it goes."""
+    database = SlowDatabase()
+    event.listen(Engine, "before_cursor_execute", database.hold_up)
+    yield database
+    database.goes_on.set()
+    event.remove(Engine, "before_cursor_execute", database.hold_up)
+
+
+#: One success closes it, and a trial has next to no time.
+ONE_TRIAL = Thresholds(failures=2, successes=1, open_seconds=0.2, trial_seconds=0.1)
+
+
+def test_with_a_database_that_is_some_way_away_a_single_call_still_becomes_the_trial(
+    slow_database: SlowDatabase, join: Callable[[], BreakerRegistry]
+) -> None:
+    (breaker,) = opened_in_all(join, 1, ONE_TRIAL)
+    slow_database.seconds = 0.015
+    breaker.call(lambda: None)
+    assert breaker.current_state == "closed"
+
+
+def test_a_call_that_was_not_answered_in_time_is_told_when_to_come_again_and_is_let_through_then(
+    slow_database: SlowDatabase, join: Callable[[], BreakerRegistry]
+) -> None:
+    (breaker,) = opened_in_all(join, 1, ONE_TRIAL)
+    slow_database.goes_on.clear()
+    assert 0 < refusal_of(breaker) <= 1.0
+    slow_database.goes_on.set()
+    eventually(lambda: breaker.holds_trial)
+    # The trial's own time would be over by now, had it begun with the answer.
+    threading.Event().wait(3 * ONE_TRIAL.trial_seconds)
+    breaker.call(lambda: None)
+    eventually(lambda: state_of("mail") == "closed")
+
+
+def test_a_trial_that_nobody_begins_is_given_back_for_another_process(
+    slow_database: SlowDatabase,
+    join: Callable[[], BreakerRegistry],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sharing, "BEGIN_SECONDS", 0.2)
+    patient = replace(ONE_TRIAL, trial_seconds=600.0)
+    one, other = opened_in_all(join, 2, patient)
+    slow_database.goes_on.clear()
+    refusal_of(one)
+    slow_database.goes_on.set()
+    eventually(lambda: (row := stored("mail")) is not None and row.trial_until is not None)
+    until_let_through(other)
+    eventually(lambda: state_of("mail") == "closed")
 
 
 def test_thresholds_of_an_operator_win_over_code_in_every_process_and_after_a_restart(

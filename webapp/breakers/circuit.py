@@ -22,6 +22,7 @@ from pybreaker import CircuitBreakerError, CircuitBreakerListener
 
 from webapp import clock
 from webapp.breakers.lifecycle import (
+    ASK_AGAIN_SECONDS,
     SPECTATOR,
     AskFirst,
     Circuit,
@@ -33,6 +34,7 @@ from webapp.breakers.lifecycle import (
     effective_state,
     granted,
     half_opened,
+    holds_trial,
     is_slow,
     opened,
     settle,
@@ -291,7 +293,10 @@ class Breaker(pybreaker.CircuitBreaker):
         return after.generation
 
     def grant_trial(self, *, seconds: float, successes: int, opens: int) -> int:
-        """Take the next trial for this process; returns the generation that it belongs to."""
+        """Let this process begin the next trial within so many seconds.
+
+        Returns the generation that it belongs to.
+        """
         with self._lock:
             until = self._monotonic() + seconds
             after = granted(self._circuit, until=until, successes=successes)
@@ -299,6 +304,12 @@ class Breaker(pybreaker.CircuitBreaker):
             before = self._install(after)
         self._tell_change(before, after)
         return after.generation
+
+    @property
+    def holds_trial(self) -> bool:
+        """Tell whether the one trial runs here, or may begin here."""
+        with self._lock:
+            return holds_trial(self._circuit, self._monotonic())
 
     def deny_trial(self, *, seconds: float | None) -> None:
         """Learn for how long another process may run the one trial; None where nobody does."""
@@ -386,8 +397,8 @@ class Breaker(pybreaker.CircuitBreaker):
         if self._meters:
             self._meters.blocked()
         self._tell("refused")
-        # No answer in time: another call asks again.
-        seconds = answer.seconds if isinstance(answer, Refusal) else 0.0
+        # Still to ask means no answer in time; whoever comes again by then may find one.
+        seconds = answer.seconds if isinstance(answer, Refusal) else ASK_AGAIN_SECONDS
         raise OpenCircuitError(str(self.name), seconds)
 
     def _succeeded(self, ticket: Ticket, began: float) -> None:

@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 
 from webapp import clock
 from webapp.breakers.circuit import Breaker
-from webapp.breakers.lifecycle import ASK_SECONDS
+from webapp.breakers.lifecycle import ASK_SECONDS, BEGIN_SECONDS
 from webapp.breakers.queries import shared_states
 from webapp.breakers.recording import add_tallies, add_uses
 from webapp.breakers.service import (
@@ -89,6 +89,7 @@ class _Work:
     missing: list[Breaker]
     declaring: list[Breaker]
     over: list[SharedState]
+    unused: list[TrialEnd]
     news: list[Transition | TrialEnd]
     counts: list[FailureCount]
     asked: list[str]
@@ -209,6 +210,16 @@ class Sharing(Exchange):
         if state.state == BreakerState.HALF_OPEN and not self._has_news(state.name):
             breaker.deny_trial(seconds=_seconds_until(state.trial_until, now))
 
+    def _unused(self, state: SharedState) -> TrialEnd | None:
+        """Return the end of a trial that is this process's and that nobody has begun in time."""
+        known, breaker = self._known.get(state.name), self._breakers.get(state.name)
+        if breaker is None or known is None or known.lease is None:
+            return None
+        # A trial that ends leaves its news before it lets go, so the order of these two matters.
+        if state.trial_until != known.lease or breaker.holds_trial or self._has_news(state.name):
+            return None
+        return TrialEnd(name=state.name, generation=known.overtaken, successes=state.successes)
+
     def _has_news(self, name: str) -> bool:
         return any(item.name == name for item in list(self._news))
 
@@ -231,9 +242,12 @@ class Sharing(Exchange):
             add_tallies(session, counted, now=now)
             add_uses(session, work.uses, now=now)
         self._remember(work, versions)
+        # Writing has taken its time.
+        now = clock.now() - self._clock_ahead
         for answer, ours in answers:
             self._answer(answer, now, ours=ours)
-        self._changed |= bool(work.over or work.news or any(ours for _, ours in answers))
+        told = work.over or work.unused or work.news
+        self._changed |= bool(told or any(ours for _, ours in answers))
 
     def _work(
         self, states: Mapping[str, SharedState], questions: Iterable[_Question], now: datetime
@@ -245,6 +259,7 @@ class Sharing(Exchange):
             missing=[breaker for breaker in breakers if breaker.name not in states],
             declaring=[breaker for breaker in breakers if self._declares_anew(breaker, states)],
             over=[state for state in states.values() if _is_over(state, now)],
+            unused=[end for state in states.values() if (end := self._unused(state))],
             news=list(self._news),
             counts=self._counts(breakers),
             asked=sorted({question.name for question in questions} & set(self._breakers)),
@@ -265,7 +280,7 @@ class Sharing(Exchange):
             end_force(session, state.name, version=state.version, now=now)
         for count in work.counts:
             record_failures(session, count, now=now)
-        for item in work.news:
+        for item in (*work.unused, *work.news):
             self._tell(session, item, versions, now)
 
     def _take_trials(
@@ -275,7 +290,10 @@ class Sharing(Exchange):
 
         After the news: the end of this process's last trial lets the next one begin.
         """
-        limits = {name: self._breakers[name].thresholds.trial_seconds for name in work.asked}
+        limits = {
+            name: BEGIN_SECONDS + self._breakers[name].thresholds.trial_seconds
+            for name in work.asked
+        }
         answers = [
             take_trial(session, name, seconds=seconds, now=now) for name, seconds in limits.items()
         ]
@@ -367,8 +385,10 @@ class Sharing(Exchange):
             return
         known = self._known.setdefault(state.name, _Known())
         known.version, known.lease = state.version, state.trial_until
+        # So much earlier than the lease ends that the trial's own time lies within it.
+        begin = (seconds or 0.0) - breaker.thresholds.trial_seconds
         known.overtaken = breaker.grant_trial(
-            seconds=seconds or 0.0, successes=state.successes, opens=state.opens
+            seconds=max(begin, 0.0), successes=state.successes, opens=state.opens
         )
 
 
