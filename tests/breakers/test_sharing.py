@@ -3,6 +3,7 @@
 import multiprocessing
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
@@ -18,6 +19,7 @@ from structlog.testing import capture_logs
 from tests.servers import RedisServer
 from webapp import exchange
 from webapp.actors import Actor
+from webapp.breakers import registry as registry_module
 from webapp.breakers import sharing
 from webapp.breakers.callers import calling_as
 from webapp.breakers.circuit import Breaker, OpenCircuitError
@@ -390,6 +392,77 @@ def test_a_trial_that_nobody_begins_is_given_back_for_another_process(
     eventually(lambda: (row := stored("mail")) is not None and row.trial_until is not None)
     until_let_through(other)
     eventually(lambda: state_of("mail") == "closed")
+
+
+def test_processes_that_write_many_circuits_at_once_never_wait_in_a_circle(
+    slow_database: SlowDatabase,
+    join: Callable[[], BreakerRegistry],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(registry_module, "FIRST_LOOK_SECONDS", 0.0)
+    names = [f"service-{number:02}" for number in range(12)]
+    slow_database.seconds = 0.01
+    slow_database.goes_on.clear()
+    one, other = join(), join()
+    with capture_logs() as lines:
+        # Each knows them in another order.
+        circuits = [one.get(name) for name in names]
+        circuits += [other.get(name) for name in reversed(names)]
+        slow_database.goes_on.set()
+        eventually(lambda: all(stored(name) for name in names), within=60)
+        for _ in range(3):
+            slow_database.goes_on.clear()
+            for circuit in circuits:
+                with pytest.raises(ConnectionResetError):
+                    circuit.call(fail)
+            slow_database.goes_on.set()
+            for registry in (one, other):
+                registry.announce()
+            told = circuits[0].fail_counter
+            eventually(lambda told=told: failures_of(names) == {told}, within=60)  # type: ignore[misc]
+    assert [line["event"] for line in lines if line["log_level"] != "debug"] == []
+
+
+def failures_of(names: list[str]) -> set[int]:
+    with reading() as session:
+        wanted = select(CircuitBreakerState.failures).where(CircuitBreakerState.name.in_(names))
+        return set(session.scalars(wanted))
+
+
+def test_a_process_lets_go_of_a_circuit_that_nobody_uses_and_keeps_what_somebody_holds(
+    join: Callable[[], BreakerRegistry], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sharing, "IDLE_SECONDS", 0.0)
+    monkeypatch.setattr(sharing, "TALLY_SECONDS", 0.0)
+    registry = join()
+    held = registry.get("held")
+    held.call(lambda: None)
+    trip(registry.get("open", THRESHOLDS))
+    registry.get("seldom").call(lambda: None)
+    gone = weakref.ref(registry.get("seldom"))
+    eventually(lambda: gone() is None)
+    assert registry.get("held") is held
+    assert registry.get("open").current_state == "open"
+    # It is still one circuit to all: what comes is added to what was.
+    registry.get("seldom").call(lambda: None)
+    registry.close()
+    with reading() as session:
+        rows = session.scalars(
+            select(CircuitBreakerMinute).where(CircuitBreakerMinute.name == "seldom")
+        )
+        assert sum(row.calls for row in rows) == 2
+
+
+def test_what_a_machine_wrote_whose_clock_is_behind_is_seen_too(
+    join: Callable[[], BreakerRegistry],
+) -> None:
+    breaker = join().get("mail", THRESHOLDS)
+    trip(breaker)
+    eventually(lambda: state_of("mail") == "open")
+    an_hour_ago = datetime.now(UTC) - timedelta(hours=1)
+    with transaction() as session:
+        reset(session, "mail", by=OPERATOR, now=an_hour_ago, reason="mended")
+    eventually(lambda: breaker.current_state == "closed")
 
 
 def test_thresholds_of_an_operator_win_over_code_in_every_process_and_after_a_restart(

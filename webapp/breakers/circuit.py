@@ -132,6 +132,19 @@ class Breaker(pybreaker.CircuitBreaker):
         """When this circuit opens and closes."""
         return self._thresholds
 
+    @property  # type: ignore[override]
+    def _state(self) -> pybreaker.CircuitBreakerState:
+        """The object that pybreaker has for the state.
+
+        Made where it is asked for: one that was kept would hold the breaker, and the breaker it, so
+        that nobody could tell when the last who uses it is gone.
+        """
+        return self._create_new_state(self.current_state)
+
+    @_state.setter
+    def _state(self, state: pybreaker.CircuitBreakerState) -> None:
+        """Keep nothing: the state is that of the circuit."""
+
     @property
     def fail_max(self) -> int:
         """Failures in a row that open it."""
@@ -304,6 +317,13 @@ class Breaker(pybreaker.CircuitBreaker):
             before = self._install(after)
         self._tell_change(before, after)
         return after.generation
+
+    @property
+    def idle(self) -> bool:
+        """Tell whether it stands as one that begins: closed, unforced, with no failures."""
+        circuit = self._circuit
+        closed = circuit.state == BreakerState.CLOSED and not circuit.failures
+        return closed and self._force == Force.NONE
 
     @property
     def holds_trial(self) -> bool:

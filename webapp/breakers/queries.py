@@ -1,7 +1,7 @@
 """Reads circuits: for the processes that share them, for the pages and for the overview."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -195,9 +195,27 @@ class BreakerList:
     next: str | None
 
 
-def shared_states(session: DbSession) -> list[SharedState]:
-    """Return every circuit as the processes know it."""
-    return [shared_state(row) for row in session.scalars(select(CircuitBreakerState))]
+def states_of(session: DbSession, names: Collection[str], *, now: datetime) -> list[SharedState]:
+    """Return these circuits as processes know them, and those whose force is over."""
+    return _shared(session, _named(names), now)
+
+
+def changed_states(
+    session: DbSession, since: datetime, *, also: Collection[str], now: datetime
+) -> list[SharedState]:
+    """Return the circuits that were written since, these too, and those whose force is over."""
+    changed = CircuitBreakerState.updated_at >= since
+    return _shared(session, or_(changed, _named(also)) if also else changed, now)
+
+
+def _named(names: Collection[str]) -> ColumnElement[bool]:
+    return CircuitBreakerState.name.in_(sorted(names))
+
+
+def _shared(session: DbSession, wanted: ColumnElement[bool], now: datetime) -> list[SharedState]:
+    over = CircuitBreakerState.force_until <= now
+    rows = session.scalars(select(CircuitBreakerState).where(or_(wanted, over)))
+    return [shared_state(row) for row in rows]
 
 
 def list_breakers(
