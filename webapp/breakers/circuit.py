@@ -120,6 +120,7 @@ class Breaker(pybreaker.CircuitBreaker):
         self._count_success = meters.succeeded if meters else _count_nothing
         self._last_error: str | None = None
         self._calls = self._failures = self._slow = self._refused = self._spared = 0
+        self._neutral = 0
         self._window = Window(self._thresholds.window_seconds)
         self._callers: set[str] = set()
         #: The ticket of every call while the circuit is closed; None where a call has to ask.
@@ -208,7 +209,14 @@ class Breaker(pybreaker.CircuitBreaker):
     def tally(self) -> Tally:
         """All that this process has counted so far."""
         with self._lock:
-            return Tally(self._calls, self._failures, self._slow, self._refused, self._spared)
+            return Tally(
+                calls=self._calls,
+                failures=self._failures,
+                slow=self._slow,
+                refused=self._refused,
+                spared=self._spared,
+                neutral=self._neutral,
+            )
 
     def call(self, func: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
         """Call ``func`` if the circuit lets it; :class:`OpenCircuitError` where it does not."""
@@ -465,7 +473,11 @@ class Breaker(pybreaker.CircuitBreaker):
         failed = effect == BreakerEffect.FAILURE
         self._calls += 1
         self._failures += failed
-        self._slow += slow
+        if effect == BreakerEffect.NEUTRAL:
+            # It says nothing about the service, however long it took.
+            self._neutral += 1
+        else:
+            self._slow += slow
         before = self._circuit
         after = settle(
             before, ticket, effect, now, self._thresholds, window=self._window, slow=slow

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from webapp.breakers.models import (
     CircuitBreakerState,
     CircuitBreakerUse,
 )
-from webapp.breakers.service import effective_thresholds, shared_state
+from webapp.breakers.stored import effective_thresholds, shared_state
 from webapp.breakers.values import (
     BreakerState,
     Control,
@@ -372,7 +372,7 @@ def summarize(session: DbSession, *, now: datetime) -> Summary:
     )
 
 
-_COUNTED: Final = ("calls", "failures", "slow", "refused", "spared")
+_COUNTED: Final = tuple(field.name for field in fields(Tally))
 
 
 def _forced(now: datetime) -> ColumnElement[bool]:

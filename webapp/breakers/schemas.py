@@ -121,6 +121,7 @@ def tally_as_json(tally: Tally) -> dict[str, Any]:
         "slow": tally.slow,
         "refused": tally.refused,
         "spared": tally.spared,
+        "neutral": tally.neutral,
     }
 
 

@@ -22,8 +22,8 @@ from webapp import clock
 from webapp.breakers.circuit import Breaker
 from webapp.breakers.lifecycle import ASK_SECONDS, BEGIN_SECONDS
 from webapp.breakers.queries import changed_states, states_of
-from webapp.breakers.service import FailureCount
 from webapp.breakers.telling import CircuitWork, Known, Work, Written, write
+from webapp.breakers.transitions import FailureCount
 from webapp.breakers.values import (
     BreakerState,
     Force,

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from sqlalchemy.orm import Session
 
 from webapp.breakers.recording import add_tallies, add_uses
-from webapp.breakers.service import (
+from webapp.breakers.transitions import (
     FailureCount,
     declare,
     end_force,
