@@ -6,7 +6,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from multiprocessing.connection import Connection
@@ -22,7 +22,7 @@ from webapp.actors import Actor
 from webapp.breakers import registry as registry_module
 from webapp.breakers import sharing
 from webapp.breakers.callers import calling_as
-from webapp.breakers.circuit import Breaker, OpenCircuitError
+from webapp.breakers.circuit import Breaker, Call, OpenCircuitError
 from webapp.breakers.models import (
     CircuitBreakerEvent,
     CircuitBreakerMinute,
@@ -286,7 +286,7 @@ def test_while_one_process_tries_the_others_are_refused_with_the_seconds_that_re
     until_let_through(other)
 
 
-def take_trial(breaker: Breaker) -> AbstractContextManager[None]:
+def take_trial(breaker: Breaker) -> Call:
     """Begin a trial and leave it running."""
     block = breaker.calling()
 

@@ -11,11 +11,10 @@ import inspect
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import wraps
 from types import TracebackType
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import pybreaker
 from pybreaker import CircuitBreakerError, CircuitBreakerListener
@@ -51,7 +50,9 @@ from webapp.breakers.values import (
     Transition,
     TrialEnd,
 )
-from webapp.logs import get_logger, mask_secrets
+from webapp.db import storable
+from webapp.errors import words_of
+from webapp.logs import get_logger, mask_text
 from webapp.retries.classification import classify
 from webapp.retries.values import BreakerEffect
 
@@ -196,11 +197,6 @@ class Breaker(pybreaker.CircuitBreaker):
         return self._circuit.successes
 
     @property
-    def refused_counter(self) -> int:
-        """Calls that this process has refused."""
-        return self._refused
-
-    @property
     def last_error(self) -> str | None:
         """The last failure in a line, with secrets masked."""
         return self._last_error
@@ -248,9 +244,9 @@ class Breaker(pybreaker.CircuitBreaker):
         self._succeeded(ticket, began)
         return result
 
-    def calling(self) -> AbstractContextManager[None]:  # type: ignore[override]
-        """Run a block as one call."""
-        return _Block(self)
+    def calling(self) -> "Call":  # type: ignore[override]
+        """Run a block, ``with`` or ``async with``, as one call."""
+        return Call(self)
 
     def __call__(self, *functions: Callable[..., Any], **options: Any) -> Callable[..., Any]:
         """Decorate a function, ``def`` or ``async def``; with or without parentheses."""
@@ -523,9 +519,14 @@ class Breaker(pybreaker.CircuitBreaker):
 
     def _effect_of(self, error: BaseException) -> BreakerEffect:
         """Judge an error: what is excluded or no ``Exception`` says nothing about the service."""
-        if not isinstance(error, Exception) or not self.is_system_error(error):
+        try:
+            if not isinstance(error, Exception) or not self.is_system_error(error):
+                return BreakerEffect.NEUTRAL
+            return classify(error).breaker_effect
+        except Exception:
+            # An error, or a function that excludes some, which fails where it is looked at.
+            log.exception("breaker_error_unjudged", breaker=self.name, error=type(error).__name__)
             return BreakerEffect.NEUTRAL
-        return classify(error).breaker_effect
 
     def _share(self, before: Circuit, after: Circuit, error: str | None) -> None:
         if after.generation == before.generation or self._on_transition is None:
@@ -564,20 +565,33 @@ class Breaker(pybreaker.CircuitBreaker):
                 log.exception("breaker_listener_failed", breaker=self.name, told=event)
 
 
-class _Block(AbstractContextManager[None]):
-    """A ``with`` block as one call."""
+class Call:
+    """A block, plain or of a coroutine, as one call."""
 
     __slots__ = ("_began", "_breaker", "_ticket")
 
     def __init__(self, breaker: Breaker) -> None:
         self._breaker = breaker
 
-    def __enter__(self) -> None:
-        breaker = self._breaker
-        self._ticket = breaker._gate or breaker._admit()  # noqa: SLF001  # one class in two
-        if breaker._listeners:  # noqa: SLF001
-            breaker._tell("before_call", breaker.calling)  # noqa: SLF001
-        self._began = breaker._monotonic()  # noqa: SLF001
+    def begin(self) -> None:
+        """Time the call from here, after what it had to wait for before it was made."""
+        self._began = self._breaker._monotonic()  # noqa: SLF001  # one class in two
+
+    def __enter__(self) -> Self:
+        """Let the call through, or refuse it."""
+        self._admitted(self._breaker._gate or self._breaker._admit())  # noqa: SLF001
+        return self
+
+    async def __aenter__(self) -> Self:
+        """Let the call through, or refuse it; the loop goes on where that takes time."""
+        self._admitted(self._breaker._gate or await self._breaker._admit_async())  # noqa: SLF001
+        return self
+
+    def _admitted(self, ticket: Ticket) -> None:
+        self._ticket = ticket
+        if self._breaker._listeners:  # noqa: SLF001
+            self._breaker._tell("before_call", self._breaker.calling)  # noqa: SLF001
+        self.begin()
 
     def __exit__(
         self,
@@ -585,10 +599,20 @@ class _Block(AbstractContextManager[None]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        """Settle the call."""
         if error is None:
             self._breaker._succeeded(self._ticket, self._began)  # noqa: SLF001
         else:
             self._breaker._raised(self._ticket, error, self._began)  # noqa: SLF001
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Settle the call."""
+        self.__exit__(kind, error, traceback)
 
 
 def _count_nothing() -> None:
@@ -597,5 +621,5 @@ def _count_nothing() -> None:
 
 def describe(error: BaseException) -> str:
     """Write an error in one line of bounded length, with secrets masked."""
-    text = " ".join(f"{type(error).__name__}: {error}".split())[:MAX_ERROR]
-    return str(mask_secrets(None, "", {"text": text})["text"])
+    text = " ".join(f"{type(error).__name__}: {words_of(error)}".split())[:MAX_ERROR]
+    return storable(mask_text(text))[:MAX_ERROR]

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, ScalarSelect, Select, and_, case, func, or_, select
+from sqlalchemy.orm import aliased
 
 from webapp.breakers.lifecycle import effective_state, state_at
 from webapp.breakers.models import (
@@ -189,7 +190,6 @@ class BreakerList:
 
     rows: Sequence[BreakerRow]
     total: int
-    capped: bool
     counts: Mapping[str, int]
     previous: str | None
     next: str | None
@@ -247,7 +247,6 @@ def list_breakers(
     return BreakerList(
         rows=shown,
         total=total,
-        capped=False,
         counts=counts,
         previous=_place_of(shown[0], now) if shown and before else None,
         next=_place_of(shown[-1], now) if shown and after else None,
@@ -483,20 +482,22 @@ def _uses(session: DbSession, names: Sequence[str]) -> Mapping[str, Sequence[Use
 
 
 def _last_events(session: DbSession, names: list[str]) -> Mapping[str, Sequence[Event]]:
-    """The last few events of each circuit, in one statement."""
-    place = func.row_number().over(
-        partition_by=CircuitBreakerEvent.name, order_by=CircuitBreakerEvent.id.desc()
-    )
-    ranked = (
-        select(CircuitBreakerEvent.id, place.label("place"))
-        .where(CircuitBreakerEvent.name.in_(names))
-        .subquery()
+    """The last few events of each circuit, in one statement that reads no others."""
+    event, older = CircuitBreakerEvent, aliased(CircuitBreakerEvent)
+    # From this one on; None where there are fewer.
+    oldest_shown = (
+        select(older.id)
+        .where(older.name == CircuitBreakerState.name)
+        .order_by(older.id.desc())
+        .offset(EVENTS_SHOWN - 1)
+        .limit(1)
+        .scalar_subquery()
     )
     rows = session.scalars(
-        select(CircuitBreakerEvent)
-        .join(ranked, ranked.c.id == CircuitBreakerEvent.id)
-        .where(ranked.c.place <= EVENTS_SHOWN)
-        .order_by(CircuitBreakerEvent.id.desc())
+        select(event)
+        .join(CircuitBreakerState, CircuitBreakerState.name == event.name)
+        .where(CircuitBreakerState.name.in_(names), event.id >= func.coalesce(oldest_shown, 0))
+        .order_by(event.id.desc())
     )
     events: defaultdict[str, list[Event]] = defaultdict(list)
     for row in rows:

@@ -100,8 +100,15 @@ class Attempts:
 
     def _decorated(self, began: float) -> Callable[[Callable[[], Any]], Callable[[], Any]]:
         # backoff's own jitter could undercut a Retry-After, its bound on tries would end the call
-        # before the wait is known, and its log lines and details hold the arguments.
-        return backoff.on_exception(lambda: self._waits(began), Exception, jitter=None, logger=None)
+        # before the wait is known, and its log lines and details hold the arguments.  The end of an
+        # iterator is no failure, and a generator cannot raise it.
+        return backoff.on_exception(
+            lambda: self._waits(began),
+            Exception,
+            giveup=lambda error: isinstance(error, StopIteration),
+            jitter=None,
+            logger=None,
+        )
 
     def _waits(self, began: float) -> Generator[float, Any, None]:
         """Be sent each error and yield the wait before the next attempt; raise the last error.
