@@ -32,6 +32,7 @@ from tests.servers import (  # noqa: F401
     pytest_collection_modifyitems,
     pytest_terminal_summary,
 )
+from webapp import metrics
 from webapp.accounts.service import create_user
 from webapp.actors import COMMAND
 from webapp.app import create_app
@@ -94,6 +95,12 @@ def registered_jobs() -> None:
     import_module("tasks")
     import_module("tests.jobs.types")
     provide_broker(None)
+
+
+@pytest.fixture(autouse=True)
+def fresh_labels() -> None:
+    """The names of guards that a process has a label for, as when it began."""
+    metrics._names.clear()
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 Gauges come from the database, asked when somebody scrapes: so a process that is gone leaves none.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 from prometheus_flask_exporter import PrometheusMetrics
 
 from webapp.breakers.values import BreakerState
+from webapp.metrics import name_label
 from webapp.telemetry.folder import folder
 from webapp.telemetry.standing import Standing
 
@@ -62,7 +63,7 @@ class StandingCollector(Collector):
 def _values(standing: Standing) -> dict[str, list[tuple[tuple[str, ...], float]]]:
     found: dict[str, list[tuple[tuple[str, ...], float]]] = {
         "circuit_breaker_state": [
-            ((name,), BREAKER_NUMBERS[state]) for name, state in standing.breakers.items()
+            ((label,), number) for label, number in _by_label(standing.breakers).items()
         ],
         "dlq_jobs": [((status,), number) for status, number in standing.letters.items()],
         "queue_depth": [
@@ -79,6 +80,15 @@ def _values(standing: Standing) -> dict[str, list[tuple[tuple[str, ...], float]]
     ):
         if value is not None:
             found[name] = [((), value)]
+    return found
+
+
+def _by_label(breakers: Mapping[str, BreakerState]) -> dict[str, float]:
+    """Return a number for each label; breakers that share one show the worst of them."""
+    found: dict[str, float] = {}
+    for name, state in breakers.items():
+        label = name_label(name)
+        found[label] = max(found.get(label, 0.0), BREAKER_NUMBERS[state])
     return found
 
 
