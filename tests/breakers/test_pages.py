@@ -9,6 +9,8 @@ from sqlalchemy import event
 
 from tests.breakers.test_service import add, breaker_rows, open_it
 from webapp import clock
+from webapp.breakers.recording import add_tallies
+from webapp.breakers.values import Tally
 from webapp.db import db, transaction
 from webapp.limits.service import record_pause
 from webapp.limits.values import Pause
@@ -96,6 +98,17 @@ def test_a_viewer_sees_a_pause_and_may_not_lift_it(viewer: Any, paused: datetime
     assert "No call goes out." in page
     assert "/pause/lift" not in page
     assert viewer.post(f"/breakers/{NAME}/pause/lift", data={"reason": "x"}).status_code == 403
+
+
+def test_calls_that_all_are_neutral_make_no_rate_and_are_told(
+    viewer: Any, app: Flask, opened: datetime
+) -> None:
+    with app.app_context(), transaction() as session:
+        add_tallies(session, {NAME: Tally(calls=1234, neutral=1234)}, now=opened)
+    assert viewer.get("/breakers").status_code == 200
+    page = viewer.get(f"/breakers/{NAME}").text
+    assert "1,234 that say nothing about the service" in page
+    assert "no calls" in page
 
 
 def test_a_viewer_may_not_reset(viewer: Any, opened: datetime) -> None:
