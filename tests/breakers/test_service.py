@@ -12,9 +12,6 @@ from webapp.actors import Actor
 from webapp.audit.service import history
 from webapp.breakers.models import CircuitBreakerEvent, CircuitBreakerMinute, CircuitBreakerUse
 from webapp.breakers.queries import (
-    BreakerFilters,
-    BreakerRow,
-    Place,
     changed_states,
     list_breakers,
     open_count,
@@ -38,6 +35,11 @@ from webapp.breakers.values import (
     Thresholds,
     Transition,
     TrialEnd,
+)
+from webapp.breakers.views import (
+    BreakerFilters,
+    BreakerRow,
+    Place,
 )
 from webapp.errors import Conflict, Invalid, NotFound
 from webapp.metrics import BREAKER_OPEN_SECONDS, BREAKER_TRANSITIONS

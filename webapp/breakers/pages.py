@@ -10,14 +10,16 @@ from werkzeug.wrappers import Response
 from webapp.breakers import service
 from webapp.breakers.forms import DURATIONS, FORCES, LABELS, ForceForm, ThresholdsForm
 from webapp.breakers.queries import (
-    BreakerFilters,
-    Place,
-    Standing,
     events_of,
     list_breakers,
     view_breaker,
 )
 from webapp.breakers.values import Control, Force
+from webapp.breakers.views import (
+    BreakerFilters,
+    Place,
+    Standing,
+)
 from webapp.clock import now
 from webapp.db import db
 from webapp.errors import Conflict, Invalid

@@ -2,9 +2,13 @@
 
 from typing import Any
 
-from webapp.breakers.queries import BreakerRow, Event, Summary
 from webapp.breakers.trace import Step
 from webapp.breakers.values import Control, Force, Tally, Thresholds
+from webapp.breakers.views import (
+    BreakerRow,
+    Event,
+    Summary,
+)
 from webapp.errors import Invalid
 from webapp.logs import masked
 from webapp.web.schemas import Moment, Schema, Text
