@@ -15,7 +15,7 @@ from pydantic import Field
 from sqlalchemy.orm import Session
 
 from webapp.actors import SYSTEM
-from webapp.breakers.service import remove_events
+from webapp.breakers.removal import remove_events, remove_unused
 from webapp.clock import now
 from webapp.db import transaction
 from webapp.dead_letters.service import remove_resolved
@@ -90,7 +90,7 @@ class Progress:
     priority=10,
 )
 def clean_up(context: JobContext, arguments: CleanupArguments) -> dict[str, int]:
-    """Remove what is kept no longer: jobs, letters, usage, events of breakers, reports, keys."""
+    """Remove what is kept no longer: jobs, letters, usage, breakers, reports, keys."""
     limits = _limits(current_app.extensions["settings"], arguments, now())
     progress = Progress(**(context.claim.checkpoint or {}))
     parts = tuple(PARTS.values())
@@ -155,6 +155,12 @@ def _breaker_events(session: Session, progress: Progress, limits: Limits) -> boo
     return number < AT_ONCE
 
 
+def _breakers(session: Session, progress: Progress, limits: Limits) -> bool:
+    number = remove_unused(session, before=limits.breakers, most=AT_ONCE)
+    progress.removed["breakers"] += number
+    return number < AT_ONCE
+
+
 def _reports(session: Session, progress: Progress, limits: Limits) -> bool:
     number = remove_old_reports(
         session, before=limits.reports, most=AT_ONCE, folder=limits.reports_folder
@@ -177,6 +183,7 @@ PARTS: dict[str, Callable[[Session, Progress, Limits], bool]] = {
     "batches": _batches,
     "flag_usage": _flag_usage,
     "breaker_events": _breaker_events,
+    "breakers": _breakers,
     "reports": _reports,
     "idempotency_keys": _idempotency_keys,
 }

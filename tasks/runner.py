@@ -38,7 +38,7 @@ from webapp.clock import now
 from webapp.db import storable, transaction
 from webapp.dead_letters.service import resolve_by_success, write
 from webapp.dead_letters.values import Cause, Reason
-from webapp.errors import DomainError, NotFound
+from webapp.errors import NotFound, words_of
 from webapp.flags.decorators import Answers, noting_answers
 from webapp.jobs import attempts
 from webapp.jobs.attempts import Failure
@@ -377,17 +377,9 @@ def _failure(error: BaseException, error_class: str) -> Failure:
     return Failure(
         error_class=error_class,
         exception_type=type(error).__name__,
-        message=storable(mask_text(_words_of(error))),
+        message=storable(mask_text(words_of(error))),
         traceback=storable(mask_text(text)),
     )
-
-
-def _words_of(error: BaseException) -> str:
-    """Return what an error says; one that fails at that must not keep its job from ending."""
-    try:
-        return error.detail if isinstance(error, DomainError) else str(error)
-    except Exception as fault:  # noqa: BLE001  # whatever its __str__ does
-        return f"(its text cannot be had: {type(fault).__name__})"
 
 
 def _settle(running: Running, settlement: Settlement, seconds: float) -> bool:

@@ -33,6 +33,7 @@ from tests.servers import (  # noqa: F401
     pytest_collection_modifyitems,
     pytest_terminal_summary,
 )
+from webapp import metrics
 from webapp.accounts import passwords
 from webapp.accounts.service import create_user
 from webapp.actors import COMMAND
@@ -108,6 +109,12 @@ def real_hasher() -> Iterator[PasswordHasher]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(passwords, "_hasher", PasswordHasher(1, 8, 1))
         yield real
+
+
+@pytest.fixture(autouse=True)
+def fresh_labels() -> None:
+    """The names of guards that a process has a label for, as when it began."""
+    metrics._names.clear()
 
 
 @pytest.fixture(scope="session")

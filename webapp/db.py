@@ -30,6 +30,8 @@ from sqlalchemy import (
     func,
     select,
 )
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import Dialect, make_url
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.compiler import compiles
@@ -331,6 +333,12 @@ def clock_difference(session: DbSession, *, now: datetime) -> float:
         return 0.0
     there = session.scalar(select(func.clock_timestamp()))
     return (now - there).total_seconds() if isinstance(there, datetime) else 0.0
+
+
+def insert_into(session: DbSession, model: type[Base]) -> Any:
+    """Return an INSERT that knows ON CONFLICT, as the session's database writes it."""
+    sqlite = session.get_bind().dialect.name == "sqlite"
+    return (sqlite_insert if sqlite else postgresql_insert)(model)
 
 
 def storable(text: str) -> str:

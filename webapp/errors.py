@@ -60,3 +60,11 @@ class Throttled(DomainError):
 
 class Unavailable(DomainError):
     """Something that this request needs is away for now."""
+
+
+def words_of(error: BaseException) -> str:
+    """Return what an error says; one that fails at that must not keep anything from ending."""
+    try:
+        return error.detail if isinstance(error, DomainError) else str(error)
+    except Exception as fault:  # noqa: BLE001  # whatever its __str__ does
+        return f"(its text cannot be had: {type(fault).__name__})"

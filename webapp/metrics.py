@@ -102,3 +102,23 @@ IDEMPOTENCY_REQUESTS = Counter(
 RATE_LIMIT_HITS = Counter(
     "rate_limit_hits", "Calls that asked a source's rate limit.", ("source", "outcome")
 )
+
+#: What begins the names of guards that go on with a host that somebody typed.
+_TYPED = frozenset({"callback", "webhook"})
+MOST_NAMES = 200
+OTHER_NAMES = "other"
+_names: set[str] = set()
+
+
+def name_label(name: str) -> str:
+    """Return the label for the name of a guard, of which a process has a bounded number.
+
+    Hosts that people typed are one series by kind; beyond so many names the others are one too.
+    """
+    kind, colon, _ = name.partition(":")
+    if colon and kind in _TYPED:
+        return f"{kind}:*"
+    if name not in _names and len(_names) >= MOST_NAMES:
+        return OTHER_NAMES
+    _names.add(name)
+    return name

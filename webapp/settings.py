@@ -154,7 +154,9 @@ class Settings:
         "FF_USAGE_RETENTION_DAYS", "days for which cleanup keeps the usage of flags by hour", 400
     )
     breaker_retention_days: int = _setting(
-        "BREAKER_RETENTION_DAYS", "days for which cleanup keeps the history of breakers", 90
+        "BREAKER_RETENTION_DAYS",
+        "days for which cleanup keeps the history of breakers and unused ones",
+        90,
     )
     reports_dir: Path = _setting(
         "REPORTS_DIR", "folder of report files, relative to the instance folder", Path("reports")

@@ -291,6 +291,7 @@ def _add_breaker(session: Session, number: int, now: datetime) -> None:
         slow=0,
         refused=number,
         spared=0,
+        neutral=0,
     )
     use = CircuitBreakerUse(name=name, caller=f"job etl{number}", seen_at=now)
     session.add_all((state, event, minute, use))

@@ -13,7 +13,8 @@ from webapp.actors import Actor
 from webapp.audit.models import AuditEntry, AuditHead
 from webapp.audit.service import history, record
 from webapp.audit.verification import verify
-from webapp.breakers.service import register, reset
+from webapp.breakers.service import reset
+from webapp.breakers.transitions import register
 from webapp.breakers.values import BreakerState, SharedState
 from webapp.db import db, reading, transaction
 from webapp.flags.service import change_flag, create_flag

@@ -135,6 +135,11 @@ def test_a_trial_run_goes_through_every_state(
         (30.0, "success", "closed"),
     ]
     assert steps[3]["seconds_left"] == 10
+    many = {"failures": 300, "failure_rate": None, "successes": 100}
+    steps = client.post(f"{URL}/test", json=many, headers=headers).get_json()["steps"]
+    # However many calls it takes, it is driven to its end.
+    assert [step["outcome"] for step in steps].count("failure") == 301
+    assert steps[-1]["state"] == "closed"
     wrong = client.post(f"{URL}/test", json={"failures": 0}, headers=headers)
     assert wrong.status_code == 422
     assert client.get(f"{URL}/scratch", headers=headers).status_code == 404

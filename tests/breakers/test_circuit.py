@@ -9,9 +9,16 @@ from typing import Any
 import pytest
 from pybreaker import CircuitBreaker, CircuitBreakerError, CircuitBreakerListener
 
-from webapp.breakers.circuit import Breaker, OpenCircuitError
+from webapp.breakers.circuit import Breaker, OpenCircuitError, describe
 from webapp.breakers.meters import Meters
-from webapp.breakers.values import BreakerState, Force, Tally, Thresholds, Transition
+from webapp.breakers.values import (
+    MAX_ERROR,
+    BreakerState,
+    Force,
+    Tally,
+    Thresholds,
+    Transition,
+)
 from webapp.metrics import BREAKER_BLOCKED, BREAKER_CALLS, BREAKER_FAILURES
 
 THRESHOLDS = Thresholds(failures=2, successes=2, open_seconds=30.0)
@@ -62,7 +69,7 @@ def test_the_tripping_call_raises_the_real_error_and_the_next_one_is_refused(
     assert isinstance(caught.value, OpenCircuitError)
     assert caught.value.seconds == pytest.approx(20.0)
     assert breaker.current_state == "open"
-    assert breaker.refused_counter == 1
+    assert breaker.tally.refused == 1
 
 
 def test_a_refusal_takes_less_than_a_millisecond(breaker: Breaker) -> None:
@@ -387,3 +394,68 @@ def test_a_call_that_succeeds_in_the_closed_state_asks_nobody(clock: Clock) -> N
     assert breaker.call(lambda: 1) == 1
     with breaker.calling():
         pass
+
+
+class Unspeakable(ConnectionError):
+    """An error whose text cannot be had."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+class Unreadable(ConnectionError):
+    """An error that fails where it is looked into."""
+
+    @property
+    def reason(self) -> str:
+        raise RuntimeError("no reason")
+
+
+@pytest.mark.parametrize("kind", [Unspeakable, Unreadable])
+def test_a_call_is_settled_whatever_its_error_does(
+    breaker: Breaker, clock: Clock, kind: type[Exception]
+) -> None:
+    trip(breaker)
+    clock.seconds += 30
+    with pytest.raises(kind):
+        breaker.call(fail, kind())
+    # The trial is over: it would keep others out until its time were over.
+    assert not breaker.holds_trial
+    assert breaker.tally.calls == 3
+
+
+def test_what_excludes_errors_may_fail_and_the_call_is_settled(clock: Clock) -> None:
+    def unsure(error: Exception) -> bool:
+        raise LookupError(error)
+
+    excluding: Any = unsure
+    breaker = Breaker("unsure", exclude=[excluding], monotonic=clock)
+    with pytest.raises(ConnectionResetError):
+        breaker.call(fail)
+    assert breaker.tally == Tally(calls=1, neutral=1)
+
+
+@pytest.mark.parametrize("text", ["a\0b", "half \ud800", "x" * 10_000])
+def test_the_words_of_an_error_are_such_as_any_database_can_hold(text: str) -> None:
+    described = describe(ConnectionError(text))
+    assert "\0" not in described
+    assert described.encode()
+    assert len(described) <= MAX_ERROR
+
+
+def test_neutral_calls_are_in_no_rate_however_long_they_took(clock: Clock) -> None:
+    breaker = Breaker("rates", Thresholds(failures=10, slow_seconds=1.0), monotonic=clock)
+
+    def bug() -> None:
+        clock.seconds += 5
+        raise TypeError("ours")
+
+    for _ in range(8):
+        with pytest.raises(TypeError):
+            breaker.call(bug)
+    breaker.call(lambda: None)
+    with pytest.raises(ConnectionResetError):
+        breaker.call(fail)
+    tally = breaker.tally
+    assert (tally.calls, tally.neutral, tally.judged, tally.succeeded) == (10, 8, 2, 1)
+    assert (tally.failure_rate, tally.slow_rate) == (50.0, 0.0)

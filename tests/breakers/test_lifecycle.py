@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from webapp.breakers.lifecycle import (
-    ASK_SECONDS,
+    ASK_AGAIN_SECONDS,
     TRIAL_WAIT,
     AskFirst,
     Circuit,
@@ -222,10 +222,11 @@ def test_a_shared_circuit_asks_once_before_a_trial_and_refuses_whoever_comes_mea
     assert isinstance(first, AskFirst)
     circuit, second = admit(circuit, 31.0, THRESHOLDS, shared=True)
     assert isinstance(second, Refusal)
-    assert second.seconds == pytest.approx(ASK_SECONDS)
-    leased = granted(circuit, until=61.0, successes=1)
+    assert second.seconds == pytest.approx(ASK_AGAIN_SECONDS)
+    leased = granted(circuit, until=36.0, successes=1)
     trial, ticket = admit(leased, 31.02, THRESHOLDS, shared=True)
-    assert ticket == Ticket(leased.generation, 61.0)
+    # Its time begins with its use.
+    assert ticket == Ticket(leased.generation, 31.02 + THRESHOLDS.trial_seconds)
     _, third = admit(trial, 31.03, THRESHOLDS, shared=True)
     assert third == Refusal(TRIAL_WAIT)
     # The success of another process counts.

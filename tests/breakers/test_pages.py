@@ -1,6 +1,6 @@
 """The Breakers page: what it shows, to whom, and at what cost."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -9,7 +9,11 @@ from sqlalchemy import event
 
 from tests.breakers.test_service import add, breaker_rows, open_it
 from webapp import clock
+from webapp.breakers.recording import add_tallies
+from webapp.breakers.values import Tally
 from webapp.db import db, transaction
+from webapp.limits.service import record_pause
+from webapp.limits.values import Pause
 
 NAME = "source:airports"
 
@@ -64,6 +68,47 @@ def test_an_operator_resets_a_circuit_with_a_reason(
 
 def test_a_reset_without_a_reason_is_refused(operator: Any, opened: datetime) -> None:
     assert operator.post(f"/breakers/{NAME}/reset", data={"reason": " "}).status_code == 422
+
+
+@pytest.fixture
+def paused(app: Flask, opened: datetime) -> datetime:
+    """Calls of that name are paused too."""
+    with app.app_context(), transaction() as session:
+        pause = Pause(opened + timedelta(hours=1), "It answered 401 Unauthorized.")
+        record_pause(session, NAME, pause, now=opened)
+    return opened
+
+
+def test_a_pause_of_its_calls_is_shown_and_lifted_with_a_reason(
+    operator: Any, paused: datetime
+) -> None:
+    url = f"/breakers/{NAME}"
+    page = operator.get(url).text
+    for text in ("No call goes out.", "It answered 401 Unauthorized.", f"{url}/pause/lift"):
+        assert text in page
+    assert operator.post(f"{url}/pause/lift", data={"reason": " "}).status_code == 422
+    answer = operator.post(f"{url}/pause/lift", data={"reason": "the key is renewed"})
+    assert (answer.status_code, answer.location) == (303, url)
+    assert "No call goes out." not in operator.get(url).text
+    assert operator.post(f"{url}/pause/lift", data={"reason": "again"}).status_code == 409
+
+
+def test_a_viewer_sees_a_pause_and_may_not_lift_it(viewer: Any, paused: datetime) -> None:
+    page = viewer.get(f"/breakers/{NAME}").text
+    assert "No call goes out." in page
+    assert "/pause/lift" not in page
+    assert viewer.post(f"/breakers/{NAME}/pause/lift", data={"reason": "x"}).status_code == 403
+
+
+def test_calls_that_all_are_neutral_make_no_rate_and_are_told(
+    viewer: Any, app: Flask, opened: datetime
+) -> None:
+    with app.app_context(), transaction() as session:
+        add_tallies(session, {NAME: Tally(calls=1234, neutral=1234)}, now=opened)
+    assert viewer.get("/breakers").status_code == 200
+    page = viewer.get(f"/breakers/{NAME}").text
+    assert "1,234 that say nothing about the service" in page
+    assert "no calls" in page
 
 
 def test_a_viewer_may_not_reset(viewer: Any, opened: datetime) -> None:

@@ -1,5 +1,6 @@
 """What is written of circuits, and in which order it is read."""
 
+import uuid
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,25 +10,20 @@ from sqlalchemy.orm import Session
 
 from webapp.actors import Actor
 from webapp.audit.service import history
-from webapp.breakers.models import CircuitBreakerMinute
+from webapp.breakers.models import CircuitBreakerEvent, CircuitBreakerMinute, CircuitBreakerUse
 from webapp.breakers.queries import (
-    BreakerFilters,
-    BreakerRow,
-    Place,
+    changed_states,
     list_breakers,
     open_count,
 )
-from webapp.breakers.recording import add_tallies
-from webapp.breakers.service import (
-    change_thresholds,
+from webapp.breakers.recording import add_tallies, add_uses
+from webapp.breakers.removal import remove_events, remove_unused
+from webapp.breakers.service import change_thresholds, force, reset, states_by_name
+from webapp.breakers.transitions import (
     end_force,
     end_trial,
-    force,
     record_transition,
     register,
-    remove_events,
-    reset,
-    states_by_name,
     take_trial,
 )
 from webapp.breakers.values import (
@@ -40,7 +36,13 @@ from webapp.breakers.values import (
     Transition,
     TrialEnd,
 )
+from webapp.breakers.views import (
+    BreakerFilters,
+    BreakerRow,
+    Place,
+)
 from webapp.errors import Conflict, Invalid, NotFound
+from webapp.metrics import BREAKER_OPEN_SECONDS, BREAKER_TRANSITIONS
 
 OPERATOR = Actor("user", "olga", "request-1")
 HOUR = timedelta(hours=1)
@@ -357,3 +359,102 @@ def test_old_events_are_removed_some_at_a_time(session: Session, now: datetime) 
     before = now - 2 * HOUR
     assert [remove_events(session, before=before, most=1) for _ in range(3)] == [1, 1, 0]
     assert len(breaker_rows(session, now=now)[0].events) == 3
+
+
+def test_circuits_that_nothing_uses_go_with_all_that_hangs_on_them(
+    session: Session, now: datetime
+) -> None:
+    long_ago = now - timedelta(days=100)
+    for name in ("busy", "called", "closed", "forced", "open", "restored", "set"):
+        add(session, name, long_ago)
+        add_tallies(session, {name: Tally(calls=1)}, now=long_ago)
+        add_uses(session, {name: {"job etl"}}, now=long_ago)
+    open_it(session, "open", long_ago)
+    by_hand: dict[str, Any] = {"by": OPERATOR, "now": long_ago, "reason": "why not"}
+    force(
+        session,
+        "forced",
+        Control(force=Force.OPEN, reason="keep out"),
+        by=OPERATOR,
+        now=long_ago,
+    )
+    change_thresholds(session, "set", {"failures": 7}, version=0, **by_hand)
+    change_thresholds(session, "restored", {"failures": 7}, version=0, **by_hand)
+    change_thresholds(session, "restored", None, version=1, **by_hand)
+    add_tallies(session, {"called": Tally(calls=1)}, now=now)
+    add_uses(session, {"busy": {"job etl"}}, now=now)
+    session.flush()
+    gone = [remove_unused(session, before=now - timedelta(days=90), most=2) for _ in range(3)]
+    assert gone == [2, 1, 0]
+    kept = {"busy", "called", "forced", "set"}
+    assert set(states_by_name(session, now=now)) == kept
+    for model in (CircuitBreakerMinute, CircuitBreakerUse):
+        assert set(session.scalars(select(model.name))) == kept
+    assert set(session.scalars(select(CircuitBreakerEvent.name))) == {"forced", "set"}
+
+
+def test_what_was_written_since_is_read_with_what_is_asked_for_and_forces_that_are_over(
+    session: Session, now: datetime
+) -> None:
+    for name in ("asked", "changed", "forced", "unchanged"):
+        add(session, name, now - HOUR)
+    open_it(session, "changed", now)
+    until = now - HOUR / 2
+    over = Control(force=Force.OPEN, until=until, reason="for half an hour")
+    force(session, "forced", over, by=OPERATOR, now=now - HOUR)
+    session.flush()
+    since = now - timedelta(seconds=10)
+    found = changed_states(session, since, also={"asked"}, now=now)
+    assert {state.name for state in found} == {"asked", "changed", "forced"}
+
+
+def counted(name: str) -> tuple[float, float]:
+    """How often it closed and how long it stood open, by the metrics of this process."""
+    closed = BREAKER_TRANSITIONS.labels(name, "closed")._value.get()
+    return closed, BREAKER_OPEN_SECONDS.labels(name)._value.get()
+
+
+@pytest.mark.parametrize(("after", "stood"), [(10, 10.0), (30, 30.0), (3600, 30.0)])
+def test_it_stood_open_until_it_was_closed_or_its_open_time_was_over(
+    session: Session, now: datetime, after: int, stood: float
+) -> None:
+    name = f"mail-{uuid.uuid4()}"
+    add(session, name, now)
+    open_it(session, name, now)
+    at = now + timedelta(seconds=after)
+    reset(session, name, by=OPERATOR, now=at, reason="mended")
+    session.commit()
+    assert counted(name) == (1, stood)
+
+
+def test_open_seconds_are_those_of_the_row_whatever_the_thresholds_became(
+    session: Session, now: datetime
+) -> None:
+    name = f"mail-{uuid.uuid4()}"
+    add(session, name, now)
+    open_it(session, name, now)
+    tried = Transition(
+        name=name,
+        generation=2,
+        old=BreakerState.OPEN,
+        new=BreakerState.HALF_OPEN,
+        at=now + timedelta(seconds=45),
+        open_seconds=600.0,
+        failures=5,
+        failure_threshold=5,
+        error=None,
+    )
+    assert record_transition(session, tried, version=2)
+    session.commit()
+    assert counted(name) == (0, 30.0)
+
+
+def test_the_reset_of_a_closed_circuit_is_no_change_of_its_state(
+    session: Session, now: datetime
+) -> None:
+    name = f"mail-{uuid.uuid4()}"
+    add(session, name, now)
+    force(session, name, Control(force=Force.OPEN, reason="out"), by=OPERATOR, now=now)
+    reset(session, name, by=OPERATOR, now=now + HOUR, reason="in")
+    session.commit()
+    assert counted(name) == (0, 0.0)

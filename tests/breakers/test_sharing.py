@@ -3,23 +3,26 @@
 import multiprocessing
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from multiprocessing.connection import Connection
 
 import pytest
 from flask import Flask, current_app
-from sqlalchemy import select
+from sqlalchemy import Engine, event, select
 from structlog.testing import capture_logs
 
 from tests.servers import RedisServer
 from webapp import exchange
 from webapp.actors import Actor
+from webapp.breakers import registry as registry_module
 from webapp.breakers import sharing
 from webapp.breakers.callers import calling_as
-from webapp.breakers.circuit import Breaker, OpenCircuitError
+from webapp.breakers.circuit import Breaker, Call, OpenCircuitError
 from webapp.breakers.models import (
     CircuitBreakerEvent,
     CircuitBreakerMinute,
@@ -283,7 +286,7 @@ def test_while_one_process_tries_the_others_are_refused_with_the_seconds_that_re
     until_let_through(other)
 
 
-def take_trial(breaker: Breaker) -> AbstractContextManager[None]:
+def take_trial(breaker: Breaker) -> Call:
     """Begin a trial and leave it running."""
     block = breaker.calling()
 
@@ -322,6 +325,144 @@ def test_a_trial_whose_process_died_gives_way_after_its_time_and_ends_no_other(
     assert (row.state, row.successes, row.trial_until) == ("half_open", 0, before.trial_until)
     with suppress(OpenCircuitError):
         trial.__exit__(None, None, None)
+
+
+class SlowDatabase:
+    """Holds up each statement of the threads that share: for a time, or until it is let go."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.goes_on = threading.Event()
+        self.goes_on.set()
+
+    def hold_up(self, *_: object) -> None:
+        if threading.current_thread().name == sharing.Sharing.thread_name:
+            self.goes_on.wait()
+            threading.Event().wait(self.seconds)
+
+
+@pytest.fixture
+def slow_database() -> Iterator[SlowDatabase]:
+    """Asked for before ``join``, so that no thread works any more when it goes."""
+    database = SlowDatabase()
+    event.listen(Engine, "before_cursor_execute", database.hold_up)
+    yield database
+    database.goes_on.set()
+    event.remove(Engine, "before_cursor_execute", database.hold_up)
+
+
+#: One success closes it, and a trial has next to no time.
+ONE_TRIAL = Thresholds(failures=2, successes=1, open_seconds=0.2, trial_seconds=0.1)
+
+
+def test_with_a_database_that_is_some_way_away_a_single_call_still_becomes_the_trial(
+    slow_database: SlowDatabase, join: Callable[[], BreakerRegistry]
+) -> None:
+    (breaker,) = opened_in_all(join, 1, ONE_TRIAL)
+    slow_database.seconds = 0.015
+    breaker.call(lambda: None)
+    assert breaker.current_state == "closed"
+
+
+def test_a_call_that_was_not_answered_in_time_is_told_when_to_come_again_and_is_let_through_then(
+    slow_database: SlowDatabase, join: Callable[[], BreakerRegistry]
+) -> None:
+    (breaker,) = opened_in_all(join, 1, ONE_TRIAL)
+    slow_database.goes_on.clear()
+    assert 0 < refusal_of(breaker) <= 1.0
+    slow_database.goes_on.set()
+    eventually(lambda: breaker.holds_trial)
+    # The trial's own time would be over by now, had it begun with the answer.
+    threading.Event().wait(3 * ONE_TRIAL.trial_seconds)
+    breaker.call(lambda: None)
+    eventually(lambda: state_of("mail") == "closed")
+
+
+def test_a_trial_that_nobody_begins_is_given_back_for_another_process(
+    slow_database: SlowDatabase,
+    join: Callable[[], BreakerRegistry],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sharing, "BEGIN_SECONDS", 0.2)
+    patient = replace(ONE_TRIAL, trial_seconds=600.0)
+    one, other = opened_in_all(join, 2, patient)
+    slow_database.goes_on.clear()
+    refusal_of(one)
+    slow_database.goes_on.set()
+    eventually(lambda: (row := stored("mail")) is not None and row.trial_until is not None)
+    until_let_through(other)
+    eventually(lambda: state_of("mail") == "closed")
+
+
+def test_processes_that_write_many_circuits_at_once_never_wait_in_a_circle(
+    slow_database: SlowDatabase,
+    join: Callable[[], BreakerRegistry],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(registry_module, "FIRST_LOOK_SECONDS", 0.0)
+    names = [f"service-{number:02}" for number in range(12)]
+    slow_database.seconds = 0.01
+    slow_database.goes_on.clear()
+    one, other = join(), join()
+    with capture_logs() as lines:
+        # Each knows them in another order.
+        circuits = [one.get(name) for name in names]
+        circuits += [other.get(name) for name in reversed(names)]
+        slow_database.goes_on.set()
+        eventually(lambda: all(stored(name) for name in names), within=60)
+        for _ in range(3):
+            slow_database.goes_on.clear()
+            for circuit in circuits:
+                with pytest.raises(ConnectionResetError):
+                    circuit.call(fail)
+            slow_database.goes_on.set()
+            for registry in (one, other):
+                registry.announce()
+            told = circuits[0].fail_counter
+            eventually(lambda told=told: failures_of(names) == {told}, within=60)  # type: ignore[misc]
+    assert [line["event"] for line in lines if line["log_level"] != "debug"] == []
+
+
+def failures_of(names: list[str]) -> set[int]:
+    with reading() as session:
+        wanted = select(CircuitBreakerState.failures).where(CircuitBreakerState.name.in_(names))
+        return set(session.scalars(wanted))
+
+
+def test_a_process_lets_go_of_a_circuit_that_nobody_uses_and_keeps_what_somebody_holds(
+    join: Callable[[], BreakerRegistry], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sharing, "IDLE_SECONDS", 0.0)
+    monkeypatch.setattr(sharing, "TALLY_SECONDS", 0.0)
+    registry = join()
+    held = registry.get("held")
+    held.call(lambda: None)
+    trip(registry.get("open", THRESHOLDS))
+    registry.get("seldom").call(lambda: None)
+    gone = weakref.ref(registry.get("seldom"))
+    eventually(lambda: gone() is None)
+    assert registry.get("held") is held
+    assert registry.get("open").current_state == "open"
+    # It is still one circuit to all: what comes is added to what was.
+    registry.get("seldom").call(lambda: None)
+    registry.close()
+    with reading() as session:
+        rows = session.scalars(
+            select(CircuitBreakerMinute).where(CircuitBreakerMinute.name == "seldom")
+        )
+        assert sum(row.calls for row in rows) == 2
+
+
+def test_what_a_machine_wrote_whose_clock_is_behind_is_seen_too(
+    join: Callable[[], BreakerRegistry],
+) -> None:
+    breaker = join().get("mail", THRESHOLDS)
+    trip(breaker)
+    eventually(lambda: state_of("mail") == "open")
+    an_hour_ago = datetime.now(UTC) - timedelta(hours=1)
+    with transaction() as session:
+        reset(session, "mail", by=OPERATOR, now=an_hour_ago, reason="mended")
+    eventually(lambda: breaker.current_state == "closed")
 
 
 def test_thresholds_of_an_operator_win_over_code_in_every_process_and_after_a_restart(

@@ -1,6 +1,7 @@
 """The layers of a guard beside HTTP: rate limit, blocks, coroutines, operations, alerts."""
 
 import asyncio
+import smtplib
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,11 +14,13 @@ from tests.http_server import OK, Server, answer
 from webapp.breakers import registry
 from webapp.breakers.circuit import OpenCircuitError
 from webapp.breakers.registry import BreakerRegistry, breaker
+from webapp.breakers.values import Thresholds
 from webapp.errors import Throttled
 from webapp.guards import RetryManager, guard
 from webapp.guards.calls import MOMENT, UNAUTHORIZED_PAUSE
 from webapp.limits import registry as limits
 from webapp.outbound.values import TimeLimitExceeded
+from webapp.retries.classification import classify
 from webapp.retries.values import RetryConfig
 
 QUICK = RetryConfig(max_attempts=3, initial_delay=0.01, max_delay=0.02)
@@ -29,6 +32,7 @@ class NotedLimit:
     def __init__(self) -> None:
         self.waits: list[float] = []
         self.pauses: list[float] = []
+        self.reasons: list[str] = []
         self.allowed = 100
 
     def acquire(self, *, wait: float = 0.0) -> None:
@@ -39,8 +43,9 @@ class NotedLimit:
     async def acquire_async(self, *, wait: float = 0.0) -> None:
         self.acquire(wait=wait)
 
-    def pause(self, seconds: float) -> None:
+    def pause(self, seconds: float, *, reason: str) -> None:
         self.pauses.append(seconds)
+        self.reasons.append(reason)
 
 
 @pytest.fixture(autouse=True)
@@ -130,6 +135,70 @@ def test_a_server_that_asks_for_patience_or_knows_us_not_pauses_everybody(
         with pytest.raises(httpx.HTTPStatusError):
             call()
         assert limit.pauses == pauses
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "reason"),
+    [
+        ("401 Who", [], "It answered 401 Unauthorized."),
+        ("403 No", [], "It answered 403 Forbidden."),
+        ("429 Too Many", ["Retry-After: 40"], "It answered 429 Too Many Requests."),
+    ],
+)
+def test_the_reason_of_a_pause_is_what_the_server_answered(
+    server: Server, name: str, limit: NotedLimit, status: str, headers: list[str], reason: str
+) -> None:
+    server.answers = [answer(status, *headers)]
+    with pytest.raises(httpx.HTTPStatusError):
+        guard(name, timeout=5).get(server.url, trusted=True)
+    assert limit.reasons == [reason]
+
+
+def test_the_reason_of_a_pause_without_a_status_is_the_rule_that_matched(
+    name: str, limit: NotedLimit
+) -> None:
+    refused = smtplib.SMTPAuthenticationError(535, b"who are you")
+    with pytest.raises(smtplib.SMTPAuthenticationError):
+        guard(name).call(fail, refused)
+    assert limit.reasons == [f"It refused the call ({classify(refused).rule})."]
+
+
+def test_the_wait_for_a_rate_limit_is_no_part_of_how_long_a_call_took(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = [0.0]
+
+    class WaitingLimit(NotedLimit):
+        def acquire(self, *, wait: float = 0.0) -> None:
+            super().acquire(wait=wait)
+            seconds[0] += 10
+
+    limit = WaitingLimit()
+    monkeypatch.setattr("webapp.guards.calls.rate_limit", lambda _: limit)
+    timed = Thresholds(slow_seconds=5.0)
+    monkeypatch.setattr(breaker(name, timed), "_monotonic", lambda: seconds[0])
+
+    def take(least: float) -> None:
+        seconds[0] += least
+
+    async def take_async(least: float) -> None:
+        take(least)
+
+    def take_in_block(least: float) -> None:
+        with guard(name):
+            take(least)
+
+    async def take_in_async_block(least: float) -> None:
+        async with guard(name):
+            take(least)
+
+    for least, slow in ((1.0, 0), (5.0, 4)):
+        guard(name).call(take, least)
+        asyncio.run(guard(name).acall(take_async, least))
+        take_in_block(least)
+        asyncio.run(take_in_async_block(least))
+        assert breaker(name).tally.slow == slow
+    assert len(limit.waits) == breaker(name).tally.calls == 8
 
 
 def in_block(guarded: Any, url: str) -> None:

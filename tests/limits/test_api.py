@@ -143,3 +143,16 @@ def test_each_act_demands_its_role(
     role: Role, act: Callable[[ConsoleClient], Any], status: int, client: ConsoleClient
 ) -> None:
     assert act(client.sign_in(role)).status_code == status
+
+
+def test_a_name_may_hold_slashes(app: Flask, operator: FlaskClient) -> None:
+    name = "billing/eu/v2"
+    with app.app_context(), transaction() as session:
+        until = clock_now() + timedelta(hours=1)
+        record_pause(session, name, Pause(until, "It answered 403 Forbidden."), now=clock_now())
+    shown = operator.get(f"{URL}/{name}").json
+    assert shown is not None
+    assert (shown["name"], shown["pause"]["reason"]) == (name, "It answered 403 Forbidden.")
+    lifted = operator.delete(f"{URL}/{name}/pause", json={"reason": "The key is renewed"})
+    assert lifted.status_code == 204
+    assert operator.get(f"{URL}/{name}").json["pause"] is None  # type: ignore[index]

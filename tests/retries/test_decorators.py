@@ -124,6 +124,23 @@ def test_a_wait_that_is_too_long_is_left_to_whoever_schedules(asynchronous: bool
     assert classify(caught.value).retry_after == 60.0
 
 
+@pytest.mark.parametrize("failures", [0, 1])
+def test_the_end_of_an_iterator_is_raised_as_it_was_and_not_repeated(failures: int) -> None:
+    calls = []
+    ends: Iterator[str] = iter(())
+
+    @with_retry(QUICK)
+    def following() -> str:
+        calls.append(1)
+        if len(calls) <= failures:
+            raise ConnectionResetError("peer")
+        return next(ends)
+
+    with pytest.raises(StopIteration):
+        following()
+    assert len(calls) == failures + 1
+
+
 def test_each_call_counts_its_own_attempts() -> None:
     service = Flaky()
     call = with_retry(QUICK)(service.call)

@@ -124,14 +124,15 @@ def test_a_job_is_buried_when_retrying_is_of_no_use(error_class: ErrorClass, att
     assert error_class in decision.reason
 
 
+@pytest.mark.parametrize("seconds", [0.0, 12.0])
 @pytest.mark.parametrize("error_class", sorted(DEFERRED))
 def test_a_job_that_our_own_guards_refused_is_deferred_to_the_time_they_name(
-    error_class: ErrorClass,
+    error_class: ErrorClass, seconds: float
 ) -> None:
     decision = decide_attempt(
-        found(error_class, 12.0), attempt=9, policy=POLICY, now=NOW, jitter=0.0
+        found(error_class, seconds), attempt=9, policy=POLICY, now=NOW, jitter=0.0
     )
-    assert decision == Defer(NOW + timedelta(seconds=12))
+    assert decision == Defer(NOW + timedelta(seconds=seconds))
 
 
 def test_a_deferral_past_the_bound_is_a_failure_that_spends_an_attempt() -> None:

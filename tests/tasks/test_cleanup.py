@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 
 from tasks.work import run
 from webapp.actors import COMMAND, SYSTEM
-from webapp.breakers.models import CircuitBreakerEvent
+from webapp.breakers.models import CircuitBreakerEvent, CircuitBreakerState
 from webapp.clock import now
 from webapp.db import Base, reading, transaction
 from webapp.dead_letters.models import DeadLetter
@@ -37,7 +37,7 @@ CAUSE = Cause(
 @pytest.fixture(autouse=True)
 def old_things(app: Flask) -> Iterator[None]:
     """A hundred days ago: 25 jobs, two of them with a letter, one of those open; a batch, usage,
-    an event of a breaker.
+    a breaker and an event of it.
     """
     past = now() - timedelta(days=100)
     with app.app_context():
@@ -77,6 +77,17 @@ def old_things(app: Flask) -> Iterator[None]:
                     )
                 )
                 session.flush()
+            session.add(
+                CircuitBreakerState(
+                    name="unused",
+                    state="closed",
+                    open_seconds=30.0,
+                    failures=0,
+                    failure_threshold=5,
+                    updated_at=past,
+                    version=1,
+                )
+            )
             for at in (past, now()):
                 session.add(
                     CircuitBreakerEvent(
@@ -122,12 +133,13 @@ def test_the_result_tells_how_many_of_each_went(app: Flask) -> None:
         "batches": 1,
         "flag_usage": 3,
         "breaker_events": 1,
+        "breakers": 1,
         "reports": 0,
     }
     # The open letter and its job, and the clean-up itself.
     assert (number_of(Job), number_of(DeadLetter), number_of(JobBatch)) == (2, 1, 0)
     assert number_of(FeatureFlagEvaluation) == 1
-    assert done.progress_done == 30
+    assert done.progress_done == 31
 
 
 def test_a_second_run_finds_nothing(app: Flask) -> None:
@@ -139,6 +151,7 @@ def test_a_second_run_finds_nothing(app: Flask) -> None:
         "batches": 0,
         "flag_usage": 0,
         "breaker_events": 0,
+        "breakers": 0,
         "reports": 0,
     }
 
@@ -151,6 +164,7 @@ def test_arguments_win_over_the_settings(app: Flask) -> None:
         "batches": 0,
         "flag_usage": 1,
         "breaker_events": 0,
+        "breakers": 0,
         "reports": 0,
     }
 
@@ -199,6 +213,7 @@ def test_a_run_that_is_interrupted_goes_on_and_counts_everything_once(
         "batches": 1,
         "flag_usage": 3,
         "breaker_events": 1,
+        "breakers": 1,
         "reports": 0,
     }
     assert before - number_of(Job) == 24

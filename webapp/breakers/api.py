@@ -4,9 +4,6 @@ from flask import Blueprint, Response, request
 
 from webapp.breakers import service
 from webapp.breakers.queries import (
-    BreakerFilters,
-    Place,
-    Standing,
     events_of,
     list_breakers,
     summarize,
@@ -31,6 +28,11 @@ from webapp.breakers.schemas import (
 )
 from webapp.breakers.trace import drive
 from webapp.breakers.values import Thresholds
+from webapp.breakers.views import (
+    BreakerFilters,
+    Place,
+    Standing,
+)
 from webapp.clock import now
 from webapp.db import db
 from webapp.errors import Invalid

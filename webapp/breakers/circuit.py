@@ -7,21 +7,19 @@ a call that succeeds passes by its *gate*: one look at an attribute, and the loc
 """
 
 import asyncio
-import inspect
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import replace
-from functools import wraps
 from types import TracebackType
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
-import pybreaker
 from pybreaker import CircuitBreakerError, CircuitBreakerListener
 
 from webapp import clock
+from webapp.breakers.face import Face
 from webapp.breakers.lifecycle import (
+    ASK_AGAIN_SECONDS,
     SPECTATOR,
     AskFirst,
     Circuit,
@@ -30,13 +28,12 @@ from webapp.breakers.lifecycle import (
     Window,
     admit,
     closed,
-    effective_state,
     granted,
     half_opened,
+    holds_trial,
     is_slow,
     opened,
     settle,
-    shown_state,
     tried_elsewhere,
 )
 from webapp.breakers.meters import Meters
@@ -49,7 +46,9 @@ from webapp.breakers.values import (
     Transition,
     TrialEnd,
 )
-from webapp.logs import get_logger, mask_secrets
+from webapp.db import storable
+from webapp.errors import words_of
+from webapp.logs import get_logger, mask_text
 from webapp.retries.classification import classify
 from webapp.retries.values import BreakerEffect
 
@@ -57,12 +56,6 @@ Result = TypeVar("Result")
 OnTransition = Callable[[Transition], None]
 
 log = get_logger(__name__)
-
-_PYBREAKER_STATES = {
-    BreakerState.CLOSED: pybreaker.STATE_CLOSED,
-    BreakerState.OPEN: pybreaker.STATE_OPEN,
-    BreakerState.HALF_OPEN: pybreaker.STATE_HALF_OPEN,
-}
 
 
 class OpenCircuitError(CircuitBreakerError):
@@ -88,7 +81,7 @@ class Trials(Protocol):
         """Let the next trial begin; never waits."""
 
 
-class Breaker(pybreaker.CircuitBreaker):
+class Breaker(Face):
     """One named circuit of this process.
 
     ``on_transition`` is told of each change of state under the lock, so it must not wait.
@@ -118,6 +111,7 @@ class Breaker(pybreaker.CircuitBreaker):
         self._count_success = meters.succeeded if meters else _count_nothing
         self._last_error: str | None = None
         self._calls = self._failures = self._slow = self._refused = self._spared = 0
+        self._neutral = 0
         self._window = Window(self._thresholds.window_seconds)
         self._callers: set[str] = set()
         #: The ticket of every call while the circuit is closed; None where a call has to ask.
@@ -131,58 +125,9 @@ class Breaker(pybreaker.CircuitBreaker):
         return self._thresholds
 
     @property
-    def fail_max(self) -> int:
-        """Failures in a row that open it."""
-        return self._thresholds.failures
-
-    @fail_max.setter
-    def fail_max(self, number: int) -> None:
-        self.use(replace(self._thresholds, failures=number))
-
-    @property
-    def reset_timeout(self) -> float:
-        """Seconds that it stays open for the first time."""
-        return self._thresholds.open_seconds
-
-    @reset_timeout.setter
-    def reset_timeout(self, timeout: float) -> None:
-        self.use(replace(self._thresholds, open_seconds=timeout))
-
-    @property
-    def success_threshold(self) -> int:
-        """Successful trials that close it."""
-        return self._thresholds.successes
-
-    @success_threshold.setter
-    def success_threshold(self, threshold: int) -> None:
-        self.use(replace(self._thresholds, successes=threshold))
-
-    @property
-    def current_state(self) -> str:
-        """What a call would meet now, in pybreaker's words."""
-        now = self._monotonic()
-        shown = shown_state(self._circuit, now)
-        return _PYBREAKER_STATES[effective_state(shown, self._force_at(now))]
-
-    @property
     def force(self) -> Force:
         """What a person has it do now."""
         return self._force_at(self._monotonic())
-
-    @property
-    def fail_counter(self) -> int:
-        """Failures in a row."""
-        return self._circuit.failures
-
-    @property
-    def success_counter(self) -> int:
-        """Successes in a row while half open."""
-        return self._circuit.successes
-
-    @property
-    def refused_counter(self) -> int:
-        """Calls that this process has refused."""
-        return self._refused
 
     @property
     def last_error(self) -> str | None:
@@ -193,7 +138,14 @@ class Breaker(pybreaker.CircuitBreaker):
     def tally(self) -> Tally:
         """All that this process has counted so far."""
         with self._lock:
-            return Tally(self._calls, self._failures, self._slow, self._refused, self._spared)
+            return Tally(
+                calls=self._calls,
+                failures=self._failures,
+                slow=self._slow,
+                refused=self._refused,
+                spared=self._spared,
+                neutral=self._neutral,
+            )
 
     def call(self, func: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
         """Call ``func`` if the circuit lets it; :class:`OpenCircuitError` where it does not."""
@@ -225,42 +177,9 @@ class Breaker(pybreaker.CircuitBreaker):
         self._succeeded(ticket, began)
         return result
 
-    def calling(self) -> AbstractContextManager[None]:  # type: ignore[override]
-        """Run a block as one call."""
-        return _Block(self)
-
-    def __call__(self, *functions: Callable[..., Any], **options: Any) -> Callable[..., Any]:
-        """Decorate a function, ``def`` or ``async def``; with or without parentheses."""
-        del options
-        return self._guarded(*functions) if functions else self._guarded
-
-    def _guarded(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        if inspect.iscoroutinefunction(function):
-
-            @wraps(function)
-            async def guarded_coroutine(*args: Any, **kwargs: Any) -> Any:
-                return await self.call_async(function, *args, **kwargs)
-
-            return guarded_coroutine
-
-        @wraps(function)
-        def guarded(*args: Any, **kwargs: Any) -> Any:
-            return self.call(function, *args, **kwargs)
-
-        return guarded
-
-    def open(self) -> bool:
-        """Open the circuit by hand; returns False, for the real error is raised on a trip."""
-        self.adopt(BreakerState.OPEN, open_for=self.reset_timeout, shared=False)
-        return False
-
-    def half_open(self) -> None:
-        """Let the next calls through as trials."""
-        self.adopt(BreakerState.HALF_OPEN, shared=False)
-
-    def close(self) -> None:
-        """Close the circuit and forget its failures."""
-        self.adopt(BreakerState.CLOSED, shared=False)
+    def calling(self) -> "Call":  # type: ignore[override]
+        """Run a block, ``with`` or ``async with``, as one call."""
+        return Call(self)
 
     def adopt(
         self,
@@ -291,7 +210,10 @@ class Breaker(pybreaker.CircuitBreaker):
         return after.generation
 
     def grant_trial(self, *, seconds: float, successes: int, opens: int) -> int:
-        """Take the next trial for this process; returns the generation that it belongs to."""
+        """Let this process begin the next trial within so many seconds.
+
+        Returns the generation that it belongs to.
+        """
         with self._lock:
             until = self._monotonic() + seconds
             after = granted(self._circuit, until=until, successes=successes)
@@ -299,6 +221,19 @@ class Breaker(pybreaker.CircuitBreaker):
             before = self._install(after)
         self._tell_change(before, after)
         return after.generation
+
+    @property
+    def idle(self) -> bool:
+        """Tell whether it stands as one that begins: closed, unforced, with no failures."""
+        circuit = self._circuit
+        closed = circuit.state == BreakerState.CLOSED and not circuit.failures
+        return closed and self._force == Force.NONE
+
+    @property
+    def holds_trial(self) -> bool:
+        """Tell whether the one trial runs here, or may begin here."""
+        with self._lock:
+            return holds_trial(self._circuit, self._monotonic())
 
     def deny_trial(self, *, seconds: float | None) -> None:
         """Learn for how long another process may run the one trial; None where nobody does."""
@@ -386,8 +321,8 @@ class Breaker(pybreaker.CircuitBreaker):
         if self._meters:
             self._meters.blocked()
         self._tell("refused")
-        # No answer in time: another call asks again.
-        seconds = answer.seconds if isinstance(answer, Refusal) else 0.0
+        # Still to ask means no answer in time; whoever comes again by then may find one.
+        seconds = answer.seconds if isinstance(answer, Refusal) else ASK_AGAIN_SECONDS
         raise OpenCircuitError(str(self.name), seconds)
 
     def _succeeded(self, ticket: Ticket, began: float) -> None:
@@ -434,7 +369,11 @@ class Breaker(pybreaker.CircuitBreaker):
         failed = effect == BreakerEffect.FAILURE
         self._calls += 1
         self._failures += failed
-        self._slow += slow
+        if effect == BreakerEffect.NEUTRAL:
+            # It says nothing about the service, however long it took.
+            self._neutral += 1
+        else:
+            self._slow += slow
         before = self._circuit
         after = settle(
             before, ticket, effect, now, self._thresholds, window=self._window, slow=slow
@@ -480,9 +419,14 @@ class Breaker(pybreaker.CircuitBreaker):
 
     def _effect_of(self, error: BaseException) -> BreakerEffect:
         """Judge an error: what is excluded or no ``Exception`` says nothing about the service."""
-        if not isinstance(error, Exception) or not self.is_system_error(error):
+        try:
+            if not isinstance(error, Exception) or not self.is_system_error(error):
+                return BreakerEffect.NEUTRAL
+            return classify(error).breaker_effect
+        except Exception:
+            # An error, or a function that excludes some, which fails where it is looked at.
+            log.exception("breaker_error_unjudged", breaker=self.name, error=type(error).__name__)
             return BreakerEffect.NEUTRAL
-        return classify(error).breaker_effect
 
     def _share(self, before: Circuit, after: Circuit, error: str | None) -> None:
         if after.generation == before.generation or self._on_transition is None:
@@ -504,37 +448,34 @@ class Breaker(pybreaker.CircuitBreaker):
             )
         )
 
-    def _tell_change(self, before: Circuit, after: Circuit) -> None:
-        if self._listeners and after.state != before.state:
-            old, new = (
-                self._create_new_state(_PYBREAKER_STATES[circuit.state])
-                for circuit in (before, after)
-            )
-            self._tell("state_change", old, new)
 
-    def _tell(self, event: str, *facts: Any, **named: Any) -> None:
-        """Tell the listeners; one that raises is logged and harms nothing."""
-        for listener in self._listeners:
-            try:
-                getattr(listener, event, lambda *_, **__: None)(self, *facts, **named)
-            except Exception:
-                log.exception("breaker_listener_failed", breaker=self.name, told=event)
-
-
-class _Block(AbstractContextManager[None]):
-    """A ``with`` block as one call."""
+class Call:
+    """A block, plain or of a coroutine, as one call."""
 
     __slots__ = ("_began", "_breaker", "_ticket")
 
     def __init__(self, breaker: Breaker) -> None:
         self._breaker = breaker
 
-    def __enter__(self) -> None:
-        breaker = self._breaker
-        self._ticket = breaker._gate or breaker._admit()  # noqa: SLF001  # one class in two
-        if breaker._listeners:  # noqa: SLF001
-            breaker._tell("before_call", breaker.calling)  # noqa: SLF001
-        self._began = breaker._monotonic()  # noqa: SLF001
+    def begin(self) -> None:
+        """Time the call from here, after what it had to wait for before it was made."""
+        self._began = self._breaker._monotonic()  # noqa: SLF001  # one class in two
+
+    def __enter__(self) -> Self:
+        """Let the call through, or refuse it."""
+        self._admitted(self._breaker._gate or self._breaker._admit())  # noqa: SLF001
+        return self
+
+    async def __aenter__(self) -> Self:
+        """Let the call through, or refuse it; the loop goes on where that takes time."""
+        self._admitted(self._breaker._gate or await self._breaker._admit_async())  # noqa: SLF001
+        return self
+
+    def _admitted(self, ticket: Ticket) -> None:
+        self._ticket = ticket
+        if self._breaker._listeners:  # noqa: SLF001
+            self._breaker._tell("before_call", self._breaker.calling)  # noqa: SLF001
+        self.begin()
 
     def __exit__(
         self,
@@ -542,10 +483,20 @@ class _Block(AbstractContextManager[None]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        """Settle the call."""
         if error is None:
             self._breaker._succeeded(self._ticket, self._began)  # noqa: SLF001
         else:
             self._breaker._raised(self._ticket, error, self._began)  # noqa: SLF001
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Settle the call."""
+        self.__exit__(kind, error, traceback)
 
 
 def _count_nothing() -> None:
@@ -554,5 +505,5 @@ def _count_nothing() -> None:
 
 def describe(error: BaseException) -> str:
     """Write an error in one line of bounded length, with secrets masked."""
-    text = " ".join(f"{type(error).__name__}: {error}".split())[:MAX_ERROR]
-    return str(mask_secrets(None, "", {"text": text})["text"])
+    text = " ".join(f"{type(error).__name__}: {words_of(error)}".split())[:MAX_ERROR]
+    return storable(mask_text(text))[:MAX_ERROR]

@@ -14,8 +14,14 @@ from webapp.retries.values import BreakerEffect
 
 # Whoever finds the one trial running is told to look again this soon, in seconds.
 TRIAL_WAIT = 5.0
-# So long a call waits for the word whether the one trial is its own; nobody else asks meanwhile.
-ASK_SECONDS = 0.05
+# So long a call waits for the word whether the one trial is its own.
+ASK_SECONDS = 0.25
+# Whoever was not answered by then is told to come again this soon after asking, and nobody else
+# asks meanwhile.
+ASK_AGAIN_SECONDS = 1.0
+# A trial is kept for the process that asked for it for so long, so that whoever comes again finds
+# it; its own time counts from where it begins.
+BEGIN_SECONDS = 5.0
 
 
 class Window:
@@ -82,7 +88,7 @@ class Circuit:
 
     ``opens`` counts how often it opened since it was last closed.  ``trial_until`` is until when
     the one trial may run, which is this process's where ``own_trial`` says so.  ``asked_until`` and
-    ``leased_until`` are about the next one: somebody asks for it, or it is this process's to make.
+    ``leased_until`` are about the next one: somebody asks for it, or this process may begin it.
     """
 
     state: BreakerState = BreakerState.CLOSED
@@ -172,10 +178,10 @@ def admit(
         circuit = half_opened(circuit) if circuit.state == BreakerState.OPEN else circuit
         return _tried(circuit, now + thresholds.trial_seconds)
     if now < circuit.leased_until:
-        return _tried(circuit, circuit.leased_until)
+        return _tried(circuit, now + thresholds.trial_seconds)
     if now < circuit.asked_until:
         return circuit, Refusal(circuit.asked_until - now)
-    return replace(circuit, asked_until=now + ASK_SECONDS), AskFirst()
+    return replace(circuit, asked_until=now + ASK_AGAIN_SECONDS), AskFirst()
 
 
 def _tried(circuit: Circuit, until: float) -> tuple[Circuit, Ticket]:
@@ -184,7 +190,7 @@ def _tried(circuit: Circuit, until: float) -> tuple[Circuit, Ticket]:
 
 
 def granted(circuit: Circuit, *, until: float, successes: int) -> Circuit:
-    """Return the circuit with the next trial this process's own to make."""
+    """Return the circuit with the next trial this process's own, to begin before ``until``."""
     if circuit.state != BreakerState.HALF_OPEN:
         circuit = half_opened(circuit)
     return replace(
@@ -194,10 +200,15 @@ def granted(circuit: Circuit, *, until: float, successes: int) -> Circuit:
 
 def tried_elsewhere(circuit: Circuit, until: float | None, now: float) -> Circuit:
     """Return the circuit with the trial that another process runs; None where there is none."""
-    own = circuit.own_trial or now < circuit.leased_until
-    if circuit.state == BreakerState.CLOSED or own:
+    if circuit.state == BreakerState.CLOSED or holds_trial(circuit, now):
         return circuit
-    return replace(circuit, trial_until=until, asked_until=0.0)
+    return replace(circuit, trial_until=until, own_trial=False, asked_until=0.0)
+
+
+def holds_trial(circuit: Circuit, now: float) -> bool:
+    """Tell whether the one trial is this process's: it runs in its time, or may begin."""
+    runs = circuit.own_trial and circuit.trial_until is not None and now <= circuit.trial_until
+    return runs or now < circuit.leased_until
 
 
 def settle(  # noqa: PLR0913  # the facts of one call, beside the circuit and its rules

@@ -7,6 +7,7 @@ from webapp.metrics import (
     BREAKER_FAILURES,
     BREAKER_OPEN_SECONDS,
     BREAKER_TRANSITIONS,
+    name_label,
 )
 from webapp.retries.values import BreakerEffect
 
@@ -17,6 +18,7 @@ class Meters:
     __slots__ = ("_ends", "_failures", "blocked", "succeeded")
 
     def __init__(self, name: str) -> None:
+        name = name_label(name)
         self._ends = {effect: BREAKER_CALLS.labels(name, effect.value) for effect in BreakerEffect}
         self._failures = BREAKER_FAILURES.labels(name)
         #: The methods themselves: one call less on the way of every guarded call.
@@ -32,6 +34,7 @@ class Meters:
 
 def count_transition(name: str, to: BreakerState, *, open_seconds: float = 0.0) -> None:
     """Count a change of state, where it was written; ``open_seconds`` is how long it had stood."""
+    name = name_label(name)
     BREAKER_TRANSITIONS.labels(name, to.value).inc()
     if open_seconds > 0:
         BREAKER_OPEN_SECONDS.labels(name).inc(open_seconds)

@@ -24,6 +24,7 @@ class CircuitBreakerState(Base):
     """
 
     __tablename__ = "circuit_breaker_state"
+    __table_args__ = (Index(None, "updated_at"), Index(None, "force_until"))
 
     name: Mapped[str] = mapped_column(String(200), primary_key=True)
     state: Mapped[str] = mapped_column(String(16))
@@ -80,6 +81,7 @@ class CircuitBreakerMinute(Base):
     slow: Mapped[int]
     refused: Mapped[int]
     spared: Mapped[int]
+    neutral: Mapped[int] = mapped_column(default=0, server_default="0")
 
 
 class CircuitBreakerUse(Base):

@@ -10,17 +10,21 @@ from werkzeug.wrappers import Response
 from webapp.breakers import service
 from webapp.breakers.forms import DURATIONS, FORCES, LABELS, ForceForm, ThresholdsForm
 from webapp.breakers.queries import (
-    BreakerFilters,
-    Place,
-    Standing,
     events_of,
     list_breakers,
     view_breaker,
 )
 from webapp.breakers.values import Control, Force
+from webapp.breakers.views import (
+    BreakerFilters,
+    Place,
+    Standing,
+)
 from webapp.clock import now
 from webapp.db import db
 from webapp.errors import Conflict, Invalid
+from webapp.limits.service import lift_pause
+from webapp.limits.stats import stats_of
 from webapp.roles import Role
 from webapp.web.access import actor, requires
 from webapp.web.confirmations import act, asking
@@ -106,6 +110,24 @@ def release(name: str) -> Response:
     )
 
 
+@blueprint.post("/<path:name>/pause/lift")
+@requires(Role.OPERATOR)
+def lift(name: str) -> Response:
+    """Let calls go out again before the pause of their rate limit is over."""
+    service.find_breaker(db.session, name)
+    asked = asking(
+        f"Lift the pause of {name}?",
+        "It is called again at once, whatever it has asked for.",
+        "Lift pause",
+    )
+    return act(
+        asked,
+        f"The pause of {name} is lifted.",
+        url=url_for("breakers.show", name=name),
+        verb=lambda by, at: lift_pause(db.session, name, by=by, now=at, reason=asked.reason),
+    )
+
+
 @blueprint.post("/<path:name>/thresholds")
 @requires(Role.OPERATOR)
 def set_thresholds(name: str) -> Response:
@@ -180,6 +202,7 @@ def _page(
         "breakers/_force.html",
         status=status,
         breaker=breaker,
+        pause=stats_of(db.session, [name], now=moment)[name].pause,
         events=events,
         neighbours=neighbours(events),
         form=form or ThresholdsForm.of(breaker.thresholds, breaker.revision),

@@ -1,21 +1,22 @@
 """Reads circuits: for the processes that share them, for the pages and for the overview."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, ScalarSelect, Select, and_, case, func, or_, select
+from sqlalchemy.orm import aliased
 
-from webapp.breakers.lifecycle import effective_state, state_at
+from webapp.breakers.lifecycle import state_at
 from webapp.breakers.models import (
     CircuitBreakerEvent,
     CircuitBreakerMinute,
     CircuitBreakerState,
     CircuitBreakerUse,
 )
-from webapp.breakers.service import effective_thresholds, shared_state
+from webapp.breakers.stored import effective_thresholds, shared_state
 from webapp.breakers.values import (
     BreakerState,
     Control,
@@ -23,10 +24,18 @@ from webapp.breakers.values import (
     Force,
     SharedState,
     Tally,
-    Thresholds,
+)
+from webapp.breakers.views import (
+    BreakerFilters,
+    BreakerList,
+    BreakerRow,
+    Event,
+    Place,
+    Standing,
+    Summary,
+    Use,
 )
 from webapp.db import DbSession
-from webapp.errors import Invalid
 from webapp.paging import Cursor, Page, Scan, counted_up_to_cap, fetch_page
 
 EVENTS_SHOWN: Final = 3
@@ -39,18 +48,6 @@ PAGE_MINUTES: Final = 120
 SUMMARY_MINUTES: Final = 60
 
 
-class Standing:
-    """How a breaker stands, in the words of the filters; what is forced comes first."""
-
-    OPEN = "open"
-    HALF_OPEN = "half_open"
-    CLOSED = "closed"
-    FORCED_OPEN = "forced_open"
-    FORCED_CLOSED = "forced_closed"
-    SHADOW = "shadow"
-    ALL = (OPEN, HALF_OPEN, CLOSED, FORCED_OPEN, FORCED_CLOSED, SHADOW)
-
-
 _FORCED = {
     Force.OPEN: Standing.FORCED_OPEN,
     Force.CLOSED: Standing.FORCED_CLOSED,
@@ -58,146 +55,27 @@ _FORCED = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """One transition, reset, force or change of thresholds."""
-
-    id: int
-    at: datetime
-    kind: EventKind
-    old: BreakerState
-    new: BreakerState
-    error: str | None
-    note: str | None
-    reason: str | None
-    actor: str
+def states_of(session: DbSession, names: Collection[str], *, now: datetime) -> list[SharedState]:
+    """Return these circuits as processes know them, and those whose force is over."""
+    return _shared(session, _named(names), now)
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
-    """Who calls through a breaker."""
-
-    caller: str
-    seen_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BreakerRow:
-    """One circuit as it is shown.
-
-    ``state`` is that of the circuit by the clock, ``standing`` what a force makes of it.
-    ``trial_at`` is when an open one lets a call through.  ``series`` are the counts by minute of
-    all processes, oldest first; the last minute is not over.  ``recent`` sums those up that the
-    window of the thresholds reaches back to.
-    """
-
-    name: str
-    state: BreakerState
-    standing: str
-    failures: int
-    thresholds: Thresholds
-    declared: Thresholds | None
-    customized: bool
-    revision: int
-    open_seconds: float
-    open_until: datetime | None
-    trial_at: datetime | None
-    trial_until: datetime | None
-    successes: int
-    last_error: str | None
-    control: Control
-    updated_at: datetime
-    series: Sequence[Tally]
-    events: Sequence[Event]
-    callers: Sequence[Use]
-
-    @property
-    def failure_threshold(self) -> int:
-        """Return how many failures in a row open it."""
-        return self.thresholds.failures
-
-    @property
-    def effective(self) -> BreakerState:
-        """Return what a call meets."""
-        return effective_state(self.state, self.control.force)
-
-    @property
-    def recent_minutes(self) -> int:
-        """Return how many minutes back ``recent`` reaches: the window's, and the present one."""
-        return -(-self.thresholds.window_seconds // 60) + 1
-
-    @property
-    def recent(self) -> Tally:
-        """Return what all processes counted lately."""
-        return sum(self.series[-self.recent_minutes :], Tally())
-
-    @property
-    def last_minute(self) -> Tally:
-        """Return what they counted in the last minute that is over."""
-        return self.series[-2] if len(self.series) > 1 else Tally()
-
-    @property
-    def total(self) -> Tally:
-        """Return what they counted in all minutes shown."""
-        return sum(self.series, Tally())
-
-    @property
-    def source(self) -> str | None:
-        """Return the source that it protects, where its name says so."""
-        kind, _, name = self.name.partition(":")
-        return name if kind == "source" and name else None
-
-    @property
-    def touched(self) -> bool:
-        """Tell whether there is anything to reset."""
-        return bool(self.standing != Standing.CLOSED or self.failures)
+def changed_states(
+    session: DbSession, since: datetime, *, also: Collection[str], now: datetime
+) -> list[SharedState]:
+    """Return the circuits that were written since, these too, and those whose force is over."""
+    changed = CircuitBreakerState.updated_at >= since
+    return _shared(session, or_(changed, _named(also)) if also else changed, now)
 
 
-@dataclass(frozen=True, slots=True)
-class BreakerFilters:
-    """What narrows the list; an empty text asks for everything."""
-
-    text: str = ""
-    state: str = ""
-
-    @property
-    def any(self) -> bool:
-        """Tell whether anything is narrowed."""
-        return bool(self.text or self.state)
+def _named(names: Collection[str]) -> ColumnElement[bool]:
+    return CircuitBreakerState.name.in_(sorted(names))
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where in the list a page lies: after or before one breaker, by its rank and name."""
-
-    rank: int
-    name: str
-    backwards: bool = False
-
-    @classmethod
-    def read(cls, text: str, *, backwards: bool) -> "Place":
-        """Read a place as :attr:`text` wrote it."""
-        rank, _, name = text.partition(":")
-        if rank not in {"0", "1"} or not name or "\0" in name:
-            raise Invalid.field("before" if backwards else "after", "No place in this list.")
-        return cls(int(rank), name, backwards)
-
-
-@dataclass(frozen=True, slots=True)
-class BreakerList:
-    """One page of the list, how many circuits stand how, and where its neighbours begin."""
-
-    rows: Sequence[BreakerRow]
-    total: int
-    capped: bool
-    counts: Mapping[str, int]
-    previous: str | None
-    next: str | None
-
-
-def shared_states(session: DbSession) -> list[SharedState]:
-    """Return every circuit as the processes know it."""
-    return [shared_state(row) for row in session.scalars(select(CircuitBreakerState))]
+def _shared(session: DbSession, wanted: ColumnElement[bool], now: datetime) -> list[SharedState]:
+    over = CircuitBreakerState.force_until <= now
+    rows = session.scalars(select(CircuitBreakerState).where(or_(wanted, over)))
+    return [shared_state(row) for row in rows]
 
 
 def list_breakers(
@@ -229,7 +107,6 @@ def list_breakers(
     return BreakerList(
         rows=shown,
         total=total,
-        capped=False,
         counts=counts,
         previous=_place_of(shown[0], now) if shown and before else None,
         next=_place_of(shown[-1], now) if shown and after else None,
@@ -304,17 +181,6 @@ def openings_between(
     return [(row.name, row.number) for row in rows]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
-    """How all circuits stand, and what they counted in the last hour, the present minute too."""
-
-    counts: Mapping[str, int]
-    minutes: int
-    total: Tally
-    trips: int
-    worst: Sequence[tuple[str, Tally]]
-
-
 WORST_SHOWN: Final = 5
 
 
@@ -354,7 +220,7 @@ def summarize(session: DbSession, *, now: datetime) -> Summary:
     )
 
 
-_COUNTED: Final = ("calls", "failures", "slow", "refused", "spared")
+_COUNTED: Final = tuple(field.name for field in fields(Tally))
 
 
 def _forced(now: datetime) -> ColumnElement[bool]:
@@ -465,20 +331,22 @@ def _uses(session: DbSession, names: Sequence[str]) -> Mapping[str, Sequence[Use
 
 
 def _last_events(session: DbSession, names: list[str]) -> Mapping[str, Sequence[Event]]:
-    """The last few events of each circuit, in one statement."""
-    place = func.row_number().over(
-        partition_by=CircuitBreakerEvent.name, order_by=CircuitBreakerEvent.id.desc()
-    )
-    ranked = (
-        select(CircuitBreakerEvent.id, place.label("place"))
-        .where(CircuitBreakerEvent.name.in_(names))
-        .subquery()
+    """The last few events of each circuit, in one statement that reads no others."""
+    event, older = CircuitBreakerEvent, aliased(CircuitBreakerEvent)
+    # From this one on; None where there are fewer.
+    oldest_shown = (
+        select(older.id)
+        .where(older.name == CircuitBreakerState.name)
+        .order_by(older.id.desc())
+        .offset(EVENTS_SHOWN - 1)
+        .limit(1)
+        .scalar_subquery()
     )
     rows = session.scalars(
-        select(CircuitBreakerEvent)
-        .join(ranked, ranked.c.id == CircuitBreakerEvent.id)
-        .where(ranked.c.place <= EVENTS_SHOWN)
-        .order_by(CircuitBreakerEvent.id.desc())
+        select(event)
+        .join(CircuitBreakerState, CircuitBreakerState.name == event.name)
+        .where(CircuitBreakerState.name.in_(names), event.id >= func.coalesce(oldest_shown, 0))
+        .order_by(event.id.desc())
     )
     events: defaultdict[str, list[Event]] = defaultdict(list)
     for row in rows:

@@ -3,21 +3,18 @@
 from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from typing import Any, Final, cast
+from typing import Final
 
-from sqlalchemy import Table, delete
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy import delete
 
 from webapp.breakers.models import CircuitBreakerMinute, CircuitBreakerUse
 from webapp.breakers.values import Tally
-from webapp.db import DbSession
+from webapp.db import DbSession, insert_into
 
 # The pages show a few hours; nobody asks for the minutes of the day before yesterday.
 MINUTES_KEPT: Final = timedelta(days=2)
 # What no caller has used in so long it protects no more.
 USES_KEPT: Final = timedelta(days=30)
-_INSERTS: Final = {"postgresql": postgresql_insert, "sqlite": sqlite_insert}
 
 
 def add_tallies(session: DbSession, tallies: Mapping[str, Tally], *, now: datetime) -> None:
@@ -28,11 +25,13 @@ def add_tallies(session: DbSession, tallies: Mapping[str, Tally], *, now: dateti
     """
     if not tallies:
         return
-    table = cast("Table", CircuitBreakerMinute.__table__)
     minute = now.replace(second=0, microsecond=0)
     rows = [{"name": name, "minute": minute} | asdict(tallies[name]) for name in sorted(tallies)]
-    upsert: Any = _INSERTS[session.get_bind().dialect.name](table)
-    added = {name: table.c[name] + upsert.excluded[name] for name in asdict(Tally())}
+    upsert = insert_into(session, CircuitBreakerMinute)
+    added = {
+        name: getattr(CircuitBreakerMinute, name) + upsert.excluded[name]
+        for name in asdict(Tally())
+    }
     session.execute(
         upsert.on_conflict_do_update(index_elements=["name", "minute"], set_=added), rows
     )
@@ -53,8 +52,7 @@ def add_uses(session: DbSession, uses: Mapping[str, Collection[str]], *, now: da
     ]
     if not rows:
         return
-    table = cast("Table", CircuitBreakerUse.__table__)
-    upsert: Any = _INSERTS[session.get_bind().dialect.name](table)
+    upsert = insert_into(session, CircuitBreakerUse)
     seen = {"seen_at": upsert.excluded.seen_at}
     session.execute(
         upsert.on_conflict_do_update(index_elements=["name", "caller"], set_=seen), rows

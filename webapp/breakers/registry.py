@@ -5,6 +5,7 @@ other processes; before that (a script, a test of a rule) each process is alone.
 """
 
 import threading
+import weakref
 
 from webapp.breakers.callers import present_caller
 from webapp.breakers.circuit import Breaker
@@ -29,7 +30,11 @@ class BreakerRegistry(Registry):
         super().__init__()
         self._breakers: dict[str, Breaker] = {}
         self._adding = threading.Lock()
-        self._sharing = Sharing(database_url, self._breakers, redis_url) if database_url else None
+        self._sharing = (
+            Sharing(database_url, self._breakers, redis_url, forget=self._forget)
+            if database_url
+            else None
+        )
 
     def get(self, name: str, thresholds: Thresholds | None = None) -> Breaker:
         """Return the circuit ``name``; whoever asks first says what its thresholds are."""
@@ -57,6 +62,15 @@ class BreakerRegistry(Registry):
             breaker.begin_process()
         if self._sharing is not None:
             self._sharing.begin_process()
+
+    def _forget(self, name: str) -> bool:
+        """Let go of a circuit; False where somebody holds it, who will go on using it."""
+        with self._adding:
+            last = weakref.ref(self._breakers.pop(name))
+            held = last()
+            if held is not None:
+                self._breakers[name] = held
+            return held is None
 
     def _add(self, name: str, thresholds: Thresholds | None) -> Breaker:
         if not 0 < len(name) <= MAX_NAME:

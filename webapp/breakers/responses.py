@@ -26,7 +26,7 @@ class ThresholdsResponse(Answer):
 
 
 class TallyResponse(Answer):
-    """Calls that were counted; rates in percent, null where there were none."""
+    """Calls that were counted; rates in percent of those that are not neutral, null without any."""
 
     calls: int
     failures: int
@@ -34,6 +34,7 @@ class TallyResponse(Answer):
     slow: int
     refused: int
     spared: int
+    neutral: int
 
 
 class RecentResponse(TallyResponse):

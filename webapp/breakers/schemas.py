@@ -2,9 +2,13 @@
 
 from typing import Any
 
-from webapp.breakers.queries import BreakerRow, Event, Summary
 from webapp.breakers.trace import Step
 from webapp.breakers.values import Control, Force, Tally, Thresholds
+from webapp.breakers.views import (
+    BreakerRow,
+    Event,
+    Summary,
+)
 from webapp.errors import Invalid
 from webapp.logs import masked
 from webapp.web.schemas import Moment, Schema, Text
@@ -121,6 +125,7 @@ def tally_as_json(tally: Tally) -> dict[str, Any]:
         "slow": tally.slow,
         "refused": tally.refused,
         "spared": tally.spared,
+        "neutral": tally.neutral,
     }
 
 

@@ -1,17 +1,17 @@
 """Tells other processes of a circuit's transitions, and learns of theirs.
 
 Counts stay in each process; the table is the truth of everything else.  The thread writes what the
-call path has left for it and reads all circuits once a second, or at once where a signal over Redis
-says that something changed.  So no call waits for the database, but for the one that may be the
+call path has left for it and reads what has changed once a second, or at once where a signal over
+Redis says that something did.  So no call waits for the database, but for the one that may be the
 next trial.
 """
 
 import threading
 import time
-from collections import deque
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
-from datetime import datetime
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Final
 
 from pybreaker import STATE_CLOSED
@@ -19,24 +19,16 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from webapp.breakers.circuit import Breaker
-from webapp.breakers.lifecycle import ASK_SECONDS
-from webapp.breakers.queries import shared_states
-from webapp.breakers.recording import add_tallies, add_uses
-from webapp.breakers.service import (
-    FailureCount,
-    declare,
-    end_force,
-    end_trial,
-    record_failures,
-    record_transition,
-    register,
-    take_trial,
-)
+from webapp.breakers.lifecycle import ASK_SECONDS, BEGIN_SECONDS
+from webapp.breakers.queries import changed_states, states_of
+from webapp.breakers.telling import CircuitWork, Known, Work, Written, write
+from webapp.breakers.transitions import FailureCount
 from webapp.breakers.values import (
     BreakerState,
     Force,
     SharedState,
     Tally,
+    Thresholds,
     Transition,
     TrialEnd,
 )
@@ -49,27 +41,17 @@ from webapp.redis_link import RedisLink
 CHANNEL: Final = "breakers:changed"
 # How often counts are added to the minutes that the pages show.
 TALLY_SECONDS: Final = 10.0
+# What changed is read by its time.  So much further back is looked for what was committed later
+# than it was written, or by a clock that is behind; ...
+OVERLAP: Final = timedelta(seconds=10)
+# ... and so often for circuits that are gone, and for clocks that differ by more.
+ALL_SECONDS: Final = 5.0
+# A circuit that nobody has called for so long is let go by its process.
+IDLE_SECONDS: Final = 3600.0
 # A database that hangs is given up so soon: the thread has other questions to answer.
 ANSWER_SECONDS: Final = 5.0
 # What is told while the store is away; the oldest is forgotten first.
 MAX_UNTOLD: Final = 500
-
-
-@dataclass(slots=True)
-class _Known:
-    """What this process knows of one circuit in the store.
-
-    ``overtaken`` is the generation up to which its own transitions have been overtaken by somebody
-    else's, ``failures`` and ``tally`` are what it last told, ``lease`` is until when its trial may
-    run.
-    """
-
-    version: int = 0
-    revision: int = -1
-    failures: int = 0
-    overtaken: int = -1
-    tally: Tally = field(default_factory=Tally)
-    lease: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,25 +62,13 @@ class _Question:
     answered: threading.Event
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Work:
-    """What one beat has to write."""
-
-    missing: list[Breaker]
-    declaring: list[Breaker]
-    over: list[SharedState]
-    news: list[Transition | TrialEnd]
-    counts: list[FailureCount]
-    asked: list[str]
-    tallies: dict[str, tuple[Tally, Tally]]
-    uses: dict[str, set[str]]
-
-
 class Sharing(Exchange):
     """The link between one process's circuits and the store.
 
-    ``breakers`` is the registry's own mapping, read only.  :meth:`tell` and :meth:`release` may be
-    called from any thread and never wait; the work is done by the thread that :meth:`start` starts.
+    ``breakers`` is the registry's own mapping, read only; ``forget`` is given the name of a circuit
+    that has been idle for long, and tells whether the registry let it go.  :meth:`tell` and
+    :meth:`release` may be called from any thread and never wait; the work is done by the thread
+    that :meth:`start` starts.
     """
 
     thread_name = "breaker-sharing"
@@ -106,13 +76,19 @@ class Sharing(Exchange):
     answer_seconds = ANSWER_SECONDS
 
     def __init__(
-        self, database_url: str, breakers: Mapping[str, Breaker], redis_url: str = ""
+        self,
+        database_url: str,
+        breakers: Mapping[str, Breaker],
+        redis_url: str = "",
+        *,
+        forget: Callable[[str], bool],
     ) -> None:
         self._breakers = breakers
-        self._known: dict[str, _Known] = {}
+        self._forget = forget
+        self._known: dict[str, Known] = {}
+        self._states: dict[str, SharedState] = {}
         self._news: deque[Transition | TrialEnd] = deque(maxlen=MAX_UNTOLD)
         self._questions: deque[_Question] = deque()
-        self._declared: set[str] = set()
         link = RedisLink(redis_url, channel=CHANNEL, name="breaker_signals") if redis_url else None
         super().__init__(database_url, link)
 
@@ -121,10 +97,12 @@ class Sharing(Exchange):
         super().begin_process()
         self._news.clear()
         self._questions.clear()
-        self._declared.clear()
+        self._states.clear()
         self._changed = False
-        self._tallied_at = float("-inf")
+        self._read_until: datetime | None = None
+        self._tallied_at = self._all_read_at = float("-inf")
         for name, known in self._known.items():
+            known.declared = False
             # The parent tells what it has counted itself.
             known.tally = self._breakers[name].tally if name in self._breakers else Tally()
 
@@ -161,11 +139,11 @@ class Sharing(Exchange):
         try:
             with Session(engine, expire_on_commit=False) as session:
                 now = self.shared_now(session)
-                states = {state.name: state for state in shared_states(session)}
+                self._read(session, now)
                 session.rollback()
-                for state in states.values():
+                for state in self._states.values():
                     self._learn(state, now)
-                self._write(session, states, questions, now)
+                self._write(session, questions, now)
         finally:
             for question in questions:
                 question.answered.set()
@@ -173,6 +151,21 @@ class Sharing(Exchange):
             self._changed = False
             if self.link is not None:
                 self.link.ask(lambda client: client.publish(CHANNEL, b"1"))
+        self._forget_idle()
+
+    def _read(self, session: Session, now: datetime) -> None:
+        """Read what may have changed since the last time, or all circuits of this process."""
+        names = set(self._breakers)
+        since, self._read_until = self._read_until, None
+        if since is None or time.monotonic() - self._all_read_at > ALL_SECONDS:
+            # Such as are gone are gone from here too.
+            self._states = {state.name: state for state in states_of(session, names, now=now)}
+            self._all_read_at = time.monotonic()
+        else:
+            unknown = names - self._states.keys()
+            changed = changed_states(session, since - OVERLAP, also=unknown, now=now)
+            self._states |= {state.name: state for state in changed}
+        self._read_until = now
 
     def _learn(self, state: SharedState, now: datetime) -> None:
         """Take a circuit's shared state, if it is newer than what is known here."""
@@ -180,7 +173,7 @@ class Sharing(Exchange):
         if breaker is None:
             return
         first = state.name not in self._known
-        known = self._known.setdefault(state.name, _Known())
+        known = self._known.setdefault(state.name, Known(used_at=time.monotonic()))
         if state.revision != known.revision:
             known.revision = state.revision
             breaker.use(state.thresholds or breaker.declared)
@@ -199,103 +192,99 @@ class Sharing(Exchange):
         if state.state == BreakerState.HALF_OPEN and not self._has_news(state.name):
             breaker.deny_trial(seconds=_seconds_until(state.trial_until, now))
 
+    def _unused(self, state: SharedState) -> TrialEnd | None:
+        """Return the end of a trial that is this process's and that nobody has begun in time."""
+        known, breaker = self._known.get(state.name), self._breakers.get(state.name)
+        if breaker is None or known is None or known.lease is None:
+            return None
+        # A trial that ends leaves its news before it lets go, so the order of these two matters.
+        if state.trial_until != known.lease or breaker.holds_trial or self._has_news(state.name):
+            return None
+        return TrialEnd(name=state.name, generation=known.overtaken, successes=state.successes)
+
     def _has_news(self, name: str) -> bool:
         return any(item.name == name for item in list(self._news))
 
-    def _write(
-        self,
-        session: Session,
-        states: Mapping[str, SharedState],
-        questions: Iterable[_Question],
-        now: datetime,
-    ) -> None:
+    def _write(self, session: Session, questions: Iterable[_Question], now: datetime) -> None:
         """Write what is new here; in most beats that is nothing, and no lock is taken."""
-        work = self._work(states, questions, now)
-        if not any(getattr(work, item.name) for item in fields(work)):
+        work = self._work(questions, now)
+        if not work:
             return
-        versions = {name: known.version for name, known in self._known.items()}
         with will_write(), session.begin():
-            self._write_circuits(session, work, versions, now)
-            answers = self._take_trials(session, work, now)
-            counted = {name: new for name, (_, new) in work.tallies.items()}
-            add_tallies(session, counted, now=now)
-            add_uses(session, work.uses, now=now)
-        self._remember(work, versions)
-        for answer, ours in answers:
-            self._answer(answer, now, ours=ours)
-        self._changed |= bool(work.over or work.news or any(ours for _, ours in answers))
+            written = write(session, work, self._known, now=now, clock_ahead=self.clock_ahead)
+        self._remember(work, written)
+        # Writing has taken its time.
+        now = self.shared_now(session)
+        for state, ours in written.answers:
+            self._answer(state, now, ours=ours)
+        forced = any(circuit.force_over for circuit in work.circuits.values())
+        trials = any(ours for _, ours in written.answers)
+        self._changed |= forced or trials or bool(work.news)
 
-    def _work(
-        self, states: Mapping[str, SharedState], questions: Iterable[_Question], now: datetime
-    ) -> _Work:
+    def _work(self, questions: Iterable[_Question], now: datetime) -> Work:
         """Gather what there is to write."""
-        breakers = list(self._breakers.values())
+        circuits: defaultdict[str, CircuitWork] = defaultdict(CircuitWork)
+        breakers = dict(self._breakers)
+        for name, breaker in breakers.items():
+            if name not in self._states:
+                circuits[name].missing = self._newly_closed(breaker)
+            if declared := self._declared_anew(breaker):
+                circuits[name].declared = declared
+            if count := self._count(breaker):
+                circuits[name].count = count
+        for state in self._states.values():
+            if _is_over(state, now):
+                circuits[state.name].force_over = state
+            if end := self._unused(state):
+                circuits[state.name].news.append(end)
+        for item in list(self._news):
+            circuits[item.name].news.append(item)
+        for name in {question.name for question in questions} & breakers.keys():
+            limit = breakers[name].thresholds.trial_seconds
+            circuits[name].trial_seconds = BEGIN_SECONDS + limit
         tallies, uses = self._tallies(breakers)
-        return _Work(
-            missing=[breaker for breaker in breakers if breaker.name not in states],
-            declaring=[breaker for breaker in breakers if self._declares_anew(breaker, states)],
-            over=[state for state in states.values() if _is_over(state, now)],
-            news=list(self._news),
-            counts=self._counts(breakers),
-            asked=sorted({question.name for question in questions} & set(self._breakers)),
-            tallies=tallies,
-            uses=uses,
+        return Work(circuits=circuits, tallies=tallies, uses=uses)
+
+    def _newly_closed(self, breaker: Breaker) -> SharedState:
+        """Return how a circuit begins; one that was known and is gone is news to all."""
+        known = self._known.get(str(breaker.name), Known())
+        return SharedState(
+            name=str(breaker.name),
+            state=BreakerState.CLOSED,
+            opened_at=None,
+            open_seconds=breaker.reset_timeout,
+            failures=0,
+            failure_threshold=breaker.fail_max,
+            last_error=None,
+            version=known.version + 1,
+            declared=breaker.declared,
         )
 
-    def _write_circuits(
-        self, session: Session, work: _Work, versions: dict[str, int], now: datetime
-    ) -> None:
-        for breaker in work.missing:
-            # One that was known and is gone comes back with a version that is news to all.
-            register(session, _newly_closed(breaker, versions), now=now)
-            versions.setdefault(str(breaker.name), 1)
-        for breaker in work.declaring:
-            declare(session, str(breaker.name), breaker.declared, now=now)
-        for state in work.over:
-            end_force(session, state.name, version=state.version, now=now)
-        for count in work.counts:
-            record_failures(session, count, now=now)
-        for item in work.news:
-            self._tell(session, item, versions, now)
-
-    def _take_trials(
-        self, session: Session, work: _Work, now: datetime
-    ) -> list[tuple[SharedState, bool]]:
-        """Ask for the trials that calls wait for: how each circuit stands, and whose trial it is.
-
-        After the news: the end of this process's last trial lets the next one begin.
-        """
-        limits = {name: self._breakers[name].thresholds.trial_seconds for name in work.asked}
-        answers = [
-            take_trial(session, name, seconds=seconds, now=now) for name, seconds in limits.items()
-        ]
-        return [(state, ours) for state, ours in answers if state is not None]
-
-    def _declares_anew(self, breaker: Breaker, states: Mapping[str, SharedState]) -> bool:
-        """Tell, once in a process, whether code gives other thresholds than the store has."""
+    def _declared_anew(self, breaker: Breaker) -> Thresholds | None:
+        """Return the thresholds in code where the store has others; compared once in a process."""
         name = str(breaker.name)
-        if name in self._declared or name not in states:
-            return False
-        self._declared.add(name)
-        return states[name].declared != breaker.declared
+        state, known = self._states.get(name), self._known.get(name)
+        if state is None or known is None or known.declared:
+            return None
+        if state.declared == breaker.declared:
+            known.declared = True
+            return None
+        return breaker.declared
 
-    def _counts(self, breakers: list[Breaker]) -> list[FailureCount]:
-        """What is new of closed circuits; an open one keeps those that opened it."""
-        return [
-            FailureCount(
-                name=str(breaker.name),
-                failures=breaker.fail_counter,
-                error=breaker.last_error if breaker.fail_counter else None,
-                version=known.version,
-            )
-            for breaker in breakers
-            if (known := self._known.get(str(breaker.name))) is not None
-            and breaker.current_state == STATE_CLOSED
-            and breaker.fail_counter != known.failures
-        ]
+    def _count(self, breaker: Breaker) -> FailureCount | None:
+        """What is new of a closed circuit; an open one keeps those that opened it."""
+        known, failures = self._known.get(str(breaker.name)), breaker.fail_counter
+        if known is None or failures == known.failures or breaker.current_state != STATE_CLOSED:
+            return None
+        return FailureCount(
+            name=str(breaker.name),
+            failures=failures,
+            error=breaker.last_error if failures else None,
+            version=known.version,
+        )
 
     def _tallies(
-        self, breakers: list[Breaker]
+        self, breakers: Mapping[str, Breaker]
     ) -> tuple[dict[str, tuple[Tally, Tally]], dict[str, set[str]]]:
         """Return every ten seconds all that each breaker has counted, what of it is new, and by
         whom it was called.
@@ -304,47 +293,53 @@ class Sharing(Exchange):
             return {}, {}
         self._tallied_at = time.monotonic()
         tallies, uses = {}, {}
-        for breaker in breakers:
-            known = self._known.get(str(breaker.name))
+        for name, breaker in breakers.items():
+            known = self._known.get(name)
+            if known is None:
+                continue
             total = breaker.tally
-            if known is not None and (new := total - known.tally):
-                tallies[str(breaker.name)] = (total, new)
+            if total != known.counted:
+                known.counted, known.used_at = total, self._tallied_at
+            if new := total - known.tally:
+                tallies[name] = (total, new)
                 if callers := breaker.take_callers():
-                    uses[str(breaker.name)] = callers
+                    uses[name] = callers
         return tallies, uses
 
-    def _tell(
-        self,
-        session: Session,
-        item: Transition | TrialEnd,
-        versions: dict[str, int],
-        now: datetime,
-    ) -> None:
-        name = item.name
-        known = self._known.get(name, _Known())
-        version = versions.get(name, 1)
-        if isinstance(item, TrialEnd):
-            # It ends a trial of the generation that its lease began.
-            if item.generation == known.overtaken and known.lease is not None:
-                end_trial(session, item, version=version, lease=known.lease, now=now)
-            return
-        # What happened here since was decided elsewhere.
-        told = replace(item, at=item.at - self.clock_ahead)
-        if item.generation > known.overtaken and record_transition(session, told, version=version):
-            versions[name] = version + 1
-
-    def _remember(self, work: _Work, versions: Mapping[str, int]) -> None:
+    def _remember(self, work: Work, written: Written) -> None:
         """Remember what has been committed."""
-        for name, version in versions.items():
-            self._known.setdefault(name, _Known()).version = version
-        for told in (*work.counts, *work.news):
-            if not isinstance(told, TrialEnd):
-                self._known.setdefault(told.name, _Known()).failures = told.failures
+        for name, version in written.versions.items():
+            known = self._known.setdefault(name, Known(used_at=time.monotonic()))
+            known.version = version
+            circuit = work.circuits[name]
+            known.declared |= circuit.declared is not None
+            for told in (circuit.count, *circuit.news):
+                if told is not None and not isinstance(told, TrialEnd):
+                    known.failures = told.failures
         for name, (total, _) in work.tallies.items():
             self._known[name].tally = total
         done = {id(item) for item in work.news}
         while self._news and id(self._news[0]) in done:
             self._news.popleft()
+
+    def _forget_idle(self) -> None:
+        """Let go of the circuits that nobody uses; their rows are the clean-up's to remove."""
+        latest = time.monotonic() - IDLE_SECONDS
+        idle = [name for name, known in self._known.items() if known.used_at < latest]
+        for name in idle:
+            if name in self._breakers and not self._may_be_forgotten(name):
+                continue
+            if name in self._breakers and not self._forget(name):
+                # Somebody holds it; there is no need to ask again at once.
+                self._known[name].used_at = time.monotonic()
+                continue
+            del self._known[name]
+            self._states.pop(name, None)
+
+    def _may_be_forgotten(self, name: str) -> bool:
+        """Tell whether a circuit says no more than one that begins, and all of it is told."""
+        breaker = self._breakers[name]
+        return breaker.idle and breaker.tally == self._known[name].tally
 
     def _answer(self, state: SharedState, now: datetime, *, ours: bool) -> None:
         """Give a breaker the trial that it asked for, or what stands in the way."""
@@ -355,10 +350,12 @@ class Sharing(Exchange):
             if seconds is not None:
                 breaker.deny_trial(seconds=seconds)
             return
-        known = self._known.setdefault(state.name, _Known())
+        known = self._known.setdefault(state.name, Known(used_at=time.monotonic()))
         known.version, known.lease = state.version, state.trial_until
+        # So much earlier than the lease ends that the trial's own time lies within it.
+        begin = (seconds or 0.0) - breaker.thresholds.trial_seconds
         known.overtaken = breaker.grant_trial(
-            seconds=seconds or 0.0, successes=state.successes, opens=state.opens
+            seconds=max(begin, 0.0), successes=state.successes, opens=state.opens
         )
 
 
@@ -382,18 +379,3 @@ def _open_for(state: SharedState, now: datetime) -> float:
     """Seconds that an open circuit stays so; never more than its time, however clocks differ."""
     left = _seconds_until(state.open_until, now) or 0.0
     return min(left, state.open_seconds)
-
-
-def _newly_closed(breaker: Breaker, versions: Mapping[str, int]) -> SharedState:
-    name = str(breaker.name)
-    return SharedState(
-        name=name,
-        state=BreakerState.CLOSED,
-        opened_at=None,
-        open_seconds=breaker.reset_timeout,
-        failures=0,
-        failure_threshold=breaker.fail_max,
-        last_error=None,
-        version=versions.get(name, 0) + 1,
-        declared=breaker.declared,
-    )

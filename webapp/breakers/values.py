@@ -229,7 +229,8 @@ class TrialEnd:
 class Tally:
     """What a breaker has counted: ends of calls, failures, slow calls, refused ones.
 
-    ``spared`` are calls that a shadow breaker would have refused and let through.
+    ``spared`` are calls that a shadow breaker would have refused and let through, ``neutral`` those
+    among the ``calls`` that say nothing about the service, and are in no rate.
     """
 
     calls: int = 0
@@ -237,6 +238,7 @@ class Tally:
     slow: int = 0
     refused: int = 0
     spared: int = 0
+    neutral: int = 0
 
     def __add__(self, other: "Tally") -> "Tally":
         """Add count by count."""
@@ -253,12 +255,22 @@ class Tally:
     @property
     def failure_rate(self) -> float | None:
         """Return the share of failures in percent."""
-        return 100 * self.failures / self.calls if self.calls else None
+        return 100 * self.failures / self.judged if self.judged else None
 
     @property
     def slow_rate(self) -> float | None:
         """Return the share of slow calls in percent."""
-        return 100 * self.slow / self.calls if self.calls else None
+        return 100 * self.slow / self.judged if self.judged else None
+
+    @property
+    def judged(self) -> int:
+        """Return how many calls succeeded or failed."""
+        return self.calls - self.neutral
+
+    @property
+    def succeeded(self) -> int:
+        """Return how many calls succeeded."""
+        return self.judged - self.failures
 
 
 def _joined(one: Tally, other: Tally, sign: int) -> Tally:
@@ -268,6 +280,7 @@ def _joined(one: Tally, other: Tally, sign: int) -> Tally:
         one.slow + sign * other.slow,
         one.refused + sign * other.refused,
         one.spared + sign * other.spared,
+        one.neutral + sign * other.neutral,
     )
 
 

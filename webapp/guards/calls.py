@@ -17,6 +17,7 @@ from contextlib import (
 )
 from contextvars import ContextVar
 from functools import wraps
+from http import HTTPStatus
 from types import TracebackType
 from typing import Any, TypeVar, cast
 
@@ -28,7 +29,7 @@ from webapp.limits.registry import rate_limit
 from webapp.logs import get_logger
 from webapp.outbound.values import TimeLimitExceeded
 from webapp.retries.attempts import Attempts
-from webapp.retries.classification import classify
+from webapp.retries.classification import classify, status_of
 from webapp.retries.decorators import refuse_generator
 from webapp.retries.values import ErrorClass, RetryConfig
 
@@ -165,8 +166,9 @@ class Guard(Requests):
     def _block(self) -> Iterator[None]:
         began = time.monotonic()
         try:
-            with breaker(self.name, self._thresholds).calling():
+            with breaker(self.name, self._thresholds).calling() as call:
                 rate_limit(self.name).acquire(wait=self._wait)
+                call.begin()
                 with self._pausing():
                     yield
         except Exception as error:
@@ -177,8 +179,9 @@ class Guard(Requests):
     async def _async_block(self) -> AsyncIterator[None]:
         began = time.monotonic()
         try:
-            with breaker(self.name, self._thresholds).calling():
+            async with breaker(self.name, self._thresholds).calling() as call:
                 await rate_limit(self.name).acquire_async(wait=self._wait)
+                call.begin()
                 with self._pausing():
                     async with _TimeLimit(self.timeout):
                         yield
@@ -195,11 +198,10 @@ class Guard(Requests):
         repeat: bool = True,
     ) -> Any:
         began = time.monotonic()
-        circuit = breaker(self.name, self._thresholds)
         try:
             if self._attempts is not None and repeat:
-                return self._attempts.call(circuit.call, (self._admitted, function, *args), kwargs)
-            return circuit.call(self._admitted, function, *args, **kwargs)
+                return self._attempts.call(self._attempt, (function, args, kwargs), {})
+            return self._attempt(function, args, kwargs)
         except Exception as error:  # noqa: BLE001  # whatever it is, it is raised on or answered
             failure = error
         return self._after(failure, began)
@@ -213,37 +215,44 @@ class Guard(Requests):
         repeat: bool = True,
     ) -> Any:
         began = time.monotonic()
-        circuit = breaker(self.name, self._thresholds)
         try:
             if self._attempts is not None and repeat:
-                call = (self._admitted_async, function, *args)
-                return await self._attempts.call_async(circuit.call_async, call, kwargs)
-            return await circuit.call_async(self._admitted_async, function, *args, **kwargs)
+                call = (function, args, kwargs)
+                return await self._attempts.call_async(self._attempt_async, call, {})
+            return await self._attempt_async(function, args, kwargs)
         except Exception as error:  # noqa: BLE001  # whatever it is, it is raised on or answered
             failure = error
         answer = self._after(failure, began)
         return await answer if inspect.isawaitable(answer) else answer
 
-    def _admitted(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        """Call a function that the breaker has let through as its rate limit allows."""
-        limit = rate_limit(self.name)
-        limit.acquire(wait=self._wait)
-        try:
-            return function(*args, **kwargs)
-        except Exception as error:
-            self._pause(error)
-            raise
-
-    async def _admitted_async(
-        self, function: Callable[..., Awaitable[Any]], /, *args: Any, **kwargs: Any
+    def _attempt(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Any:
-        limit = rate_limit(self.name)
-        await limit.acquire_async(wait=self._wait)
-        try:
-            return await function(*args, **kwargs)
-        except Exception as error:
-            self._pause(error)
-            raise
+        """Call a function once, if the breaker lets it and as its rate limit allows."""
+        with breaker(self.name, self._thresholds).calling() as call:
+            rate_limit(self.name).acquire(wait=self._wait)
+            # A call that waited for its turn is not slow for that.
+            call.begin()
+            try:
+                return function(*args, **kwargs)
+            except Exception as error:
+                self._pause(error)
+                raise
+
+    async def _attempt_async(
+        self,
+        function: Callable[..., Awaitable[Any]],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+    ) -> Any:
+        async with breaker(self.name, self._thresholds).calling() as call:
+            await rate_limit(self.name).acquire_async(wait=self._wait)
+            call.begin()
+            try:
+                return await function(*args, **kwargs)
+            except Exception as error:
+                self._pause(error)
+                raise
 
     def _in_time(
         self,
@@ -270,10 +279,13 @@ class Guard(Requests):
         An answer that asks for patience and names no time pauses nobody: the retry waits by itself.
         """
         found = classify(error)
+        seconds: float | None = None
         if found.error_class == ErrorClass.UNAUTHORIZED:
-            rate_limit(self.name).pause(UNAUTHORIZED_PAUSE)
-        elif found.error_class == ErrorClass.RATE_LIMITED and found.retry_after:
-            rate_limit(self.name).pause(found.retry_after)
+            seconds = UNAUTHORIZED_PAUSE
+        elif found.error_class == ErrorClass.RATE_LIMITED:
+            seconds = found.retry_after
+        if seconds:
+            rate_limit(self.name).pause(seconds, reason=_why_paused(error, found.rule))
 
     def _after(self, error: Exception, began: float) -> Any:
         """Answer for a call that failed for good, or raise its error on."""
@@ -341,6 +353,15 @@ async def _limited(
 ) -> Any:
     async with _TimeLimit(seconds):
         return await function(*args, **kwargs)
+
+
+def _why_paused(error: Exception, rule: str) -> str:
+    """Tell what the other side answered, or by which rule its error was understood."""
+    status = status_of(error)
+    if status is None:
+        return f"It refused the call ({rule})."
+    words = HTTPStatus(status).phrase if status in set(HTTPStatus) else ""
+    return f"It answered {status} {words}".rstrip() + "."
 
 
 def _innermost() -> _Block:

@@ -33,7 +33,7 @@ def index() -> Response:
     return json_answer({"items": [stats_as_json(stats) for stats in found], "total": total})
 
 
-@blueprint.get("/<name>")
+@blueprint.get("/<path:name>")
 @requires(Role.VIEWER)
 @describes({200: LimitResponse})
 def show(name: str) -> Response:
@@ -41,7 +41,7 @@ def show(name: str) -> Response:
     return _answer(name)
 
 
-@blueprint.put("/<name>")
+@blueprint.put("/<path:name>")
 @requires(Role.ADMIN)
 @describes(
     {200: LimitResponse},
@@ -64,7 +64,7 @@ def update(name: str) -> Response:
     return _answer(name)
 
 
-@blueprint.delete("/<name>/pause")
+@blueprint.delete("/<path:name>/pause")
 @requires(Role.OPERATOR)
 @describes({204: None}, body=Removal, query=LiftQuery)
 def lift(name: str) -> Response:

@@ -15,7 +15,7 @@ import backoff
 
 from webapp import clock
 from webapp.logs import get_logger
-from webapp.metrics import GUARD_RETRIES, GUARD_RETRIES_REFUSED
+from webapp.metrics import GUARD_RETRIES, GUARD_RETRIES_REFUSED, name_label
 from webapp.retries.budgets import retry_budget
 from webapp.retries.classification import classify, postpone
 from webapp.retries.decisions import Explanation, Judge, explain_class, judged
@@ -100,8 +100,15 @@ class Attempts:
 
     def _decorated(self, began: float) -> Callable[[Callable[[], Any]], Callable[[], Any]]:
         # backoff's own jitter could undercut a Retry-After, its bound on tries would end the call
-        # before the wait is known, and its log lines and details hold the arguments.
-        return backoff.on_exception(lambda: self._waits(began), Exception, jitter=None, logger=None)
+        # before the wait is known, and its log lines and details hold the arguments.  The end of an
+        # iterator is no failure, and a generator cannot raise it.
+        return backoff.on_exception(
+            lambda: self._waits(began),
+            Exception,
+            giveup=lambda error: isinstance(error, StopIteration),
+            jitter=None,
+            logger=None,
+        )
 
     def _waits(self, began: float) -> Generator[float, Any, None]:
         """Be sent each error and yield the wait before the next attempt; raise the last error.
@@ -138,14 +145,14 @@ class Attempts:
     def _affordable(self, why: Explanation) -> bool:
         if self._budget.spend(time.monotonic()):
             return True
-        GUARD_RETRIES_REFUSED.labels(self.name).inc()
+        GUARD_RETRIES_REFUSED.labels(name_label(self.name)).inc()
         log.warning(
             "retry_budget_spent", name=self.name, attempt=why.attempt, error_class=why.error_class
         )
         return False
 
     def _note(self, why: Explanation, error: Exception) -> None:
-        GUARD_RETRIES.labels(self.name, why.error_class, why.strategy).inc()
+        GUARD_RETRIES.labels(name_label(self.name), why.error_class, why.strategy).inc()
         log.warning(
             "call_retried",
             name=self.name,

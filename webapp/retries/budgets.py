@@ -7,7 +7,6 @@ and ten in any case.
 
 import os
 import threading
-import time
 
 #: Retries are at most this share of the calls in a window.
 SHARE = 0.2
@@ -73,11 +72,6 @@ _budgets: dict[str, RetryBudget] = {}
 def retry_budget(name: str) -> RetryBudget:
     """Return the budget of the calls under ``name`` in this process; equal names share one."""
     return _budgets.get(name) or _budgets.setdefault(name, RetryBudget())
-
-
-def spend_retry(name: str) -> bool:
-    """Take a retry from the budget of ``name``; False where it is spent."""
-    return retry_budget(name).spend(time.monotonic())
 
 
 def _begin_process() -> None:

@@ -83,7 +83,8 @@ def decide_attempt(
     """
     error_class = classification.error_class
     if error_class in DEFERRED and deferrals < policy.max_deferrals:
-        seconds = classification.retry_after or policy.initial_delay
+        named = classification.retry_after
+        seconds = policy.initial_delay if named is None else named
         return Defer(now + timedelta(seconds=_later(seconds, policy.jitter, jitter)))
     if not (classification.transient or error_class in _QUEUE_ONLY):
         return Bury(f"{error_class} is not retried ({classification.rule})")

@@ -103,8 +103,9 @@ class RetryConfig:
     """How a call is repeated in the process that makes it; all times in seconds.
 
     ``strategy`` "auto" lets the class of each error choose, counting per class.  ``jitter`` is the
-    share by which a wait varies up and down, or "full".  ``deadline`` bounds the whole, waits and
-    attempts together; ``max_attempts`` counts the first call too.
+    share by which a wait varies up and down, or "full".  No wait is begun that would end later than
+    ``deadline`` after the first call began; an attempt that runs is not cut short.
+    ``max_attempts`` counts the first call too.
     """
 
     max_attempts: int = 5

@@ -3,7 +3,7 @@
 Gauges come from the database, asked when somebody scrapes: so a process that is gone leaves none.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 
 from prometheus_client import (
@@ -20,6 +20,7 @@ from prometheus_client.registry import Collector
 from prometheus_flask_exporter import PrometheusMetrics
 
 from webapp.breakers.values import BreakerState
+from webapp.metrics import name_label
 from webapp.telemetry.folder import folder, reading
 from webapp.telemetry.standing import Standing
 
@@ -64,7 +65,7 @@ class StandingCollector(Collector):
 def _values(standing: Standing) -> dict[str, list[tuple[tuple[str, ...], float]]]:
     found: dict[str, list[tuple[tuple[str, ...], float]]] = {
         "circuit_breaker_state": [
-            ((name,), BREAKER_NUMBERS[state]) for name, state in standing.breakers.items()
+            ((label,), number) for label, number in _by_label(standing.breakers).items()
         ],
         "dlq_jobs": [((status,), number) for status, number in standing.letters.items()],
         "queue_depth": [
@@ -81,6 +82,15 @@ def _values(standing: Standing) -> dict[str, list[tuple[tuple[str, ...], float]]
     ):
         if value is not None:
             found[name] = [((), value)]
+    return found
+
+
+def _by_label(breakers: Mapping[str, BreakerState]) -> dict[str, float]:
+    """Return a number for each label; breakers that share one show the worst of them."""
+    found: dict[str, float] = {}
+    for name, state in breakers.items():
+        label = name_label(name)
+        found[label] = max(found.get(label, 0.0), BREAKER_NUMBERS[state])
     return found
 
 
