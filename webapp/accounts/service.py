@@ -278,8 +278,9 @@ def _add(session: DbSession, row: User | ApiToken, taken: str) -> None:
 
 
 def locked_user(session: DbSession, user_id: int) -> User:
-    """Return an account's row, held until the transaction ends."""
-    user = session.get(User, user_id, with_for_update=True)
+    """Return an account's row as it is now, held until the transaction ends."""
+    # Whoever asks may have read it before the lock: what was changed in between must not be undone.
+    user = session.get(User, user_id, with_for_update=True, populate_existing=True)
     if user is None:
         raise NotFound("This account does not exist.")
     return user
