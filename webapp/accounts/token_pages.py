@@ -25,6 +25,7 @@ from webapp.errors import Conflict, FieldErrors, Invalid
 from webapp.paging import COUNT_CAP, PAGE_SIZE
 from webapp.roles import Role
 from webapp.web.access import actor, requires
+from webapp.web.answers import shown_once
 from webapp.web.confirmations import Confirmation, act, asking
 from webapp.web.cursors import read_search
 from webapp.web.htmx import render
@@ -119,9 +120,7 @@ def create() -> Response:
         db.session.rollback()
         return _form_page(replace(form, errors={"name": [error.detail]}), HTTPStatus.CONFLICT)
     token = view_token(db.session, made.id, now=at)
-    answer = render("tokens/made.html", status=201, token=token, text=made.text)
-    answer.headers["Cache-Control"] = "no-store"
-    return answer
+    return shown_once(render("tokens/made.html", status=201, token=token, text=made.text))
 
 
 @blueprint.post("/<int:token_id>/revoke")

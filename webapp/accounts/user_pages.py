@@ -26,6 +26,7 @@ from webapp.errors import Conflict, FieldErrors, Invalid
 from webapp.paging import COUNT_CAP, PAGE_SIZE
 from webapp.roles import Role
 from webapp.web.access import actor, requires
+from webapp.web.answers import shown_once
 from webapp.web.confirmations import act, asking
 from webapp.web.cursors import read_search
 from webapp.web.htmx import done, render
@@ -244,5 +245,4 @@ def _user_page(user_id: int, form: UserForm, status: int = 200) -> Response:
 def _password_page(user_id: int, text: str, password: str | None, status: int = 200) -> Response:
     user = view_user(db.session, user_id)
     answer = render("users/made.html", status=status, user=user, text=text, password=password)
-    answer.headers["Cache-Control"] = "no-store"
-    return answer
+    return answer if password is None else shown_once(answer)

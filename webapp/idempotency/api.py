@@ -128,8 +128,7 @@ def _carried_out(view: View, values: dict[str, Any], claimed: Claim, held: HeldC
         # As without a key: what a view does not commit does not stand.
         db.session.rollback()
     if is_kept := _is_success(response):
-        keeps_body = getattr(view, "keeps_answer", True)
-        service.settle(db.session, claimed, _answer(response, keeps_body=keeps_body), now=now())
+        service.settle(db.session, claimed, _answer(response), now=now())
     else:
         service.release(db.session, claimed)
     held.commit()
@@ -142,8 +141,9 @@ def _is_success(response: Response) -> bool:
     return 200 <= response.status_code < 300  # noqa: PLR2004 - that is what 2xx means
 
 
-def _answer(response: Response, *, keeps_body: bool) -> Answer:
-    if not keeps_body:
+def _answer(response: Response) -> Answer:
+    """Return what is kept of an answer: of one that nobody may store, that it was given."""
+    if response.cache_control.no_store:
         return Answer(response.status_code, (), None)
     kept = ((name, response.headers.get(name)) for name in _KEPT_HEADERS)
     headers = tuple((name, value) for name, value in kept if value is not None)

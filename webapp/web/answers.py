@@ -21,6 +21,12 @@ def json_answer(body: Mapping[str, Any], status: int = 200) -> Response:
     return Response(data, status, content_type="application/json")
 
 
+def shown_once(answer: Response) -> Response:
+    """Say that an answer holds a secret: nobody on its way may keep it, and no idempotency key."""
+    answer.headers["Cache-Control"] = "no-store"
+    return answer
+
+
 def _as_text(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -47,12 +47,6 @@ def accepts(most_bytes: int) -> Callable[[View], View]:
     return mark
 
 
-def shown_once(view: View) -> View:
-    """Say that what a view answers holds a secret, and is to be kept nowhere."""
-    view.keeps_answer = False  # type: ignore[attr-defined]
-    return view
-
-
 def makes(view: View) -> View:
     """Say that a view makes something new each time: what is sent twice is there twice."""
     view.makes = True  # type: ignore[attr-defined]
