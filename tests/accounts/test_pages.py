@@ -369,7 +369,7 @@ def test_a_token_is_refused_once_it_is_revoked(app: Flask, client: Any) -> None:
         headers = make_token(app, Role.VIEWER)
         assert client.get("/api/v1/feature-flags", headers=headers).status_code == 200
         with app.app_context(), transaction() as session:
-            revoke_token(session, "deploy", by=COMMAND, now=clock_now())
+            revoke_token(session, "deploy", by=COMMAND, now=clock_now(), reason="Leaked")
         clock.shift(2)
         assert client.get("/api/v1/feature-flags", headers=headers).status_code == 401
 

@@ -176,6 +176,26 @@ def test_a_token_is_answered_once_and_works_until_it_is_revoked(
 
 
 @pytest.mark.parametrize(
+    "sent",
+    [
+        {},
+        {"json": {}},
+        {"query_string": {"reason": " "}},
+        {"json": {"reason": "x" * 501}},
+        {"json": {"reason": "a\0b"}},
+    ],
+)
+def test_a_token_is_not_revoked_without_a_reason(
+    app: Flask, admin: ConsoleClient, sent: dict[str, Any]
+) -> None:
+    told = make_token(admin).get_json()
+    answer = admin.delete(f"{TOKENS}/{told['id']}", **sent)
+    assert answer.status_code == 422
+    assert set(answer.get_json()["errors"]) == {"reason"}
+    assert opens(app, told["token"]) == 200
+
+
+@pytest.mark.parametrize(
     ("body", "status"),
     [
         ({}, 422),

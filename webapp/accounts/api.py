@@ -33,7 +33,6 @@ from webapp.accounts.schemas import (
     Credentials,
     NewApiToken,
     NewUser,
-    SignOutRequest,
     UserUpdate,
     access_token_as_json,
     token_as_json,
@@ -54,7 +53,7 @@ from webapp.web.limits import Kind, limited_as
 from webapp.web.openapi import CountedCollection, describes
 from webapp.web.problems import problem
 from webapp.web.requests import makes, request_id
-from webapp.web.schemas import Removal, read_choice, read_json, read_removal, read_whole
+from webapp.web.schemas import Reasoned, Removal, read_choice, read_json, read_removal, read_whole
 
 blueprint = Blueprint("accounts_api", __name__, url_prefix="/api/v1")
 
@@ -172,10 +171,10 @@ def change_user(user_id: int) -> Response:
 
 @blueprint.post("/users/<int:user_id>/sign-out")
 @requires(Role.ADMIN)
-@describes({200: UserResponse}, body=SignOutRequest)
+@describes({200: UserResponse}, body=Reasoned)
 def sign_out_user(user_id: int) -> Response:
     """End all sessions of an account, and void its access tokens."""
-    body = read_json(SignOutRequest)
+    body = read_json(Reasoned)
     administration.sign_out(db.session, user_id, by=actor(), now=now(), reason=body.reason)
     db.session.commit()
     return json_answer(user_as_json(view_user(db.session, user_id)))

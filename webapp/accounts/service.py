@@ -28,6 +28,7 @@ from webapp.audit.service import record
 from webapp.audit.values import Change
 from webapp.db import DbSession, storable
 from webapp.errors import Conflict, Invalid, NotFound
+from webapp.reasons import checked_reason
 from webapp.roles import Role
 
 TOKEN_PREFIX = "swy_"  # noqa: S105 - how every token begins
@@ -230,10 +231,9 @@ def create_token(  # noqa: PLR0913 - what a token is worth is told in full
     return NewToken(token.id, name, text)
 
 
-def revoke_token(
-    session: DbSession, name: str, *, by: Actor, now: datetime, reason: str = ""
-) -> None:
+def revoke_token(session: DbSession, name: str, *, by: Actor, now: datetime, reason: str) -> None:
     """Make a token worthless for good; one that is already stays as it is."""
+    reason = checked_reason(reason)
     if not session.scalar(select(exists().where(ApiToken.name == name))):
         raise NotFound(f"There is no token {name}.")
     # Of two who revoke at once, one changes the row and the audit says so once.

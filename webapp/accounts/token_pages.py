@@ -10,7 +10,6 @@ from http import HTTPStatus
 from flask import Blueprint, Response, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
-from webapp.accounts.administration import refuse_reason
 from webapp.accounts.queries import (
     MOST_SKIPPED,
     TokenFilters,
@@ -26,7 +25,7 @@ from webapp.paging import COUNT_CAP, PAGE_SIZE
 from webapp.roles import Role
 from webapp.web.access import actor, requires
 from webapp.web.answers import shown_once
-from webapp.web.confirmations import Confirmation, act, asking
+from webapp.web.confirmations import act, asking
 from webapp.web.cursors import read_search
 from webapp.web.htmx import render
 
@@ -138,15 +137,8 @@ def revoke(token_id: int) -> BaseResponse:
         asked,
         f"{name} is revoked.",
         url=url,
-        verb=lambda by, at: revoke_token(
-            db.session, name, by=by, now=at, reason=_given_reason(asked)
-        ),
+        verb=lambda by, at: revoke_token(db.session, name, by=by, now=at, reason=asked.reason),
     )
-
-
-def _given_reason(asked: Confirmation) -> str:
-    refuse_reason(asked.reason)
-    return asked.reason
 
 
 def _typed() -> TokenForm:

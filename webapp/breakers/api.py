@@ -21,7 +21,6 @@ from webapp.breakers.responses import (
 )
 from webapp.breakers.schemas import (
     Forced,
-    Reasoned,
     ThresholdsBody,
     ThresholdsUpdate,
     breaker_as_json,
@@ -40,7 +39,7 @@ from webapp.web.access import actor, requires
 from webapp.web.answers import json_answer
 from webapp.web.cursors import read_search
 from webapp.web.openapi import describes
-from webapp.web.schemas import read_json, read_whole
+from webapp.web.schemas import Reasoned, read_json, read_whole
 
 blueprint = Blueprint("breakers_api", __name__, url_prefix="/api/v1/circuit-breakers")
 

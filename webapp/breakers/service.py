@@ -33,9 +33,9 @@ from webapp.breakers.values import (
 )
 from webapp.db import DbSession, after_commit
 from webapp.errors import Conflict, Invalid, NotFound
+from webapp.reasons import checked_reason
 
 PROGRAM: Final = "switchyard"
-MAX_REASON: Final = 500
 # A force that is to end later than that is meant to have no end.
 MAX_FORCED: Final = timedelta(days=366)
 _INSERTS: Final = {"postgresql": postgresql_insert, "sqlite": sqlite_insert}
@@ -261,7 +261,7 @@ def end_force(session: DbSession, name: str, *, version: int, now: datetime) -> 
 
 def reset(session: DbSession, name: str, *, by: Actor, now: datetime, reason: str) -> None:
     """Close a circuit and forget its failures and what was forced; every process follows."""
-    reason = _checked_reason(reason, "Say why the circuit is reset.")
+    reason = checked_reason(reason, missing="Say why the circuit is reset.")
     row = _locked(session, name)
     old, forced = _shown(row, now), Force(row.force)
     stood = _stood_open(row, now)
@@ -282,7 +282,7 @@ def force(
 
     Whatever is forced, the circuit under it begins closed, with nothing counted.
     """
-    reason = _checked_reason(control.reason or "", "Say why.")
+    reason = checked_reason(control.reason or "")
     if control.until is not None and not now < control.until <= now + MAX_FORCED:
         raise Invalid.field("until", "A time ahead, at most a year.")
     row = _locked(session, name)
@@ -319,7 +319,7 @@ def change_thresholds(  # noqa: PLR0913  # all but the first two are named
 
     ``version`` is the row's ``revision`` that they were made from.
     """
-    reason = _checked_reason(reason, "Say why the thresholds change.")
+    reason = checked_reason(reason, missing="Say why the thresholds change.")
     row = _locked(session, name)
     if row.revision != version:
         raise Conflict(f"The thresholds of {name} changed meanwhile (version {row.revision}).")
@@ -384,15 +384,6 @@ def _declared(row: CircuitBreakerState) -> Thresholds:
         # Registered by a version of this program that knew but two of them.
         return Thresholds(failures=max(row.failure_threshold, 1))
     return declared
-
-
-def _checked_reason(reason: str, missing: str) -> str:
-    reason = reason.strip()
-    if not reason:
-        raise Invalid.field("reason", missing)
-    if len(reason) > MAX_REASON:
-        raise Invalid.field("reason", f"Use at most {MAX_REASON} characters, not {len(reason):,}.")
-    return reason
 
 
 def _locked(session: DbSession, name: str) -> CircuitBreakerState:

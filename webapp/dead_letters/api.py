@@ -28,7 +28,6 @@ from webapp.dead_letters.responses import (
 from webapp.dead_letters.schemas import (
     BulkRequest,
     CleanupRequest,
-    DiscardRequest,
     ResolveRequest,
     RetryRequest,
     figures_as_json,
@@ -47,7 +46,7 @@ from webapp.web.answers import json_answer
 from webapp.web.cursors import neighbours, read_cursor, read_search
 from webapp.web.downloads import json_file_answer
 from webapp.web.openapi import SearchPage, describes
-from webapp.web.schemas import read_json, read_whole
+from webapp.web.schemas import Reasoned, read_json, read_whole
 from webapp.web.spreadsheets import csv_answer
 
 blueprint = Blueprint("dead_letters_api", __name__, url_prefix="/api/v1/dlq")
@@ -149,10 +148,10 @@ def resolve(job_id: int) -> Response:
 
 @blueprint.post("/discard/<int:job_id>")
 @requires(Role.OPERATOR)
-@describes({200: LetterResponse}, body=DiscardRequest)
+@describes({200: LetterResponse}, body=Reasoned)
 def discard(job_id: int) -> Response:
     """Give a job up for good."""
-    body = read_json(DiscardRequest)
+    body = read_json(Reasoned)
     letter = service.letter_of(db.session, job_id)
     letter = service.discard(db.session, letter.id, by=actor(), now=now(), reason=body.reason)
     db.session.commit()

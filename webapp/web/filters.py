@@ -14,6 +14,7 @@ from flask import Flask
 from markupsafe import Markup
 
 from webapp import clock
+from webapp.reasons import MAX_REASON
 from webapp.tracebacks import is_foreign
 
 NOTHING: Final = "—"
@@ -168,7 +169,7 @@ def _line_kind(line: str, before: LineKind) -> LineKind:
 
 
 def register_filters(app: Flask) -> None:
-    """Give the templates their formats, with the clock bound where a format needs it."""
+    """Give the templates their formats, the clock bound where one needs it, and one limit."""
     formats: dict[str, Callable[..., object]] = {
         "ago": lambda when: ago(when, clock.now()),
         "utc": utc,
@@ -181,3 +182,4 @@ def register_filters(app: Flask) -> None:
     }
     for name, function in formats.items():
         app.add_template_filter(function, name)
+    app.jinja_env.globals["max_reason"] = MAX_REASON

@@ -4,10 +4,11 @@ from datetime import UTC, datetime
 from typing import Annotated, TypeVar
 
 from flask import request
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
 from webapp.errors import Invalid
+from webapp.reasons import MAX_REASON
 
 # As many as any number that is asked for here has.
 _MOST_DIGITS = 10
@@ -20,13 +21,6 @@ class Schema(BaseModel):
     """Base of every request schema: strict types, unknown fields refused."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
-
-class Removal(Schema):
-    """The body of a DELETE; a client that sends none asks by the query."""
-
-    reason: str = ""
-    version: int | None = None
 
 
 def _as_utc(moment: datetime) -> datetime:
@@ -48,6 +42,22 @@ def _without_nul(text: str) -> str:
 Moment = Annotated[AwareDatetime, AfterValidator(_as_utc)]
 #: A text that every database can hold.
 Text = Annotated[str, AfterValidator(_without_nul)]
+
+
+#: Why something is changed.  The service refuses one that does not do, in its own words.
+ReasonText = Annotated[Text, Field(json_schema_extra={"maxLength": MAX_REASON})]
+
+
+class Reasoned(Schema):
+    """The body of an action that needs no more than its reason."""
+
+    reason: ReasonText = ""
+
+
+class Removal(Reasoned):
+    """The body of a DELETE; a client that sends none asks by the query."""
+
+    version: int | None = None
 
 
 def read_json(model: type[Model]) -> Model:
