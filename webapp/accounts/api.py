@@ -3,13 +3,12 @@
 from http import HTTPStatus
 from typing import Any
 
-from flask import Blueprint, Response, current_app, request
+from flask import Blueprint, Response, request
 from werkzeug.wrappers import Response as BaseResponse
 
 from webapp.accounts import administration
 from webapp.accounts.pages import WRONG, tried
 from webapp.accounts.queries import (
-    MOST_SKIPPED,
     TokenFilters,
     TokenState,
     UserFilters,
@@ -49,16 +48,21 @@ from webapp.paging import COUNT_CAP
 from webapp.roles import Role
 from webapp.web.access import actor, principal, public, requires
 from webapp.web.answers import json_answer, shown_once
+from webapp.web.cursors import read_search
 from webapp.web.limits import Kind, limited_as
 from webapp.web.openapi import CountedCollection, describes
 from webapp.web.problems import problem
-from webapp.web.requests import makes, request_id
-from webapp.web.schemas import Reasoned, Removal, read_choice, read_json, read_removal, read_whole
+from webapp.web.requests import current_settings, makes, request_id
+from webapp.web.schemas import (
+    Reasoned,
+    Removal,
+    read_choice,
+    read_json,
+    read_removal,
+    read_window,
+)
 
 blueprint = Blueprint("accounts_api", __name__, url_prefix="/api/v1")
-
-DEFAULT_LIMIT = 50
-MAX_LIMIT = 500
 
 
 @blueprint.post("/auth/token")
@@ -76,7 +80,7 @@ def sign_in() -> BaseResponse:
         return answer
     assert attempt.user is not None  # noqa: S101 - a good try has one
     by = Actor("user", attempt.user.username, request_id())
-    key = signing_key(current_app.extensions["settings"].secret_key)
+    key = signing_key(current_settings().secret_key)
     text, claims = issue_access_token(db.session, attempt, key=key, by=by, now=now())
     db.session.commit()
     seconds = int(LIFETIME.total_seconds())
@@ -109,8 +113,8 @@ def show() -> Response:
 def users() -> Response:
     """List accounts by name."""
     active = read_choice("active") if "active" in request.args else None
-    filters = UserFilters(request.args.get("q", ""), _role(), active)
-    skip, limit = _window()
+    filters = UserFilters(read_search(), _role(), active)
+    skip, limit = read_window()
     found = find_users(db.session, filters, skip=skip, limit=limit)
     return _list([user_as_json(user) for user in found.rows], found.total)
 
@@ -188,8 +192,8 @@ def tokens() -> Response:
     state = request.args.get("state", "")
     if state and state not in set(TokenState):
         raise Invalid.field("state", f"One of {', '.join(TokenState)}.")
-    filters = TokenFilters(request.args.get("q", ""), _role(), state)
-    skip, limit = _window()
+    filters = TokenFilters(read_search(), _role(), state)
+    skip, limit = read_window()
     found = find_api_tokens(db.session, filters, now=now(), skip=skip, limit=limit)
     return _list([token_as_json(token) for token in found.rows], found.total)
 
@@ -251,8 +255,3 @@ def _role() -> str:
     if role and role not in set(Role):
         raise Invalid.field("role", f"One of {', '.join(Role)}.")
     return role
-
-
-def _window() -> tuple[int, int]:
-    skip = read_whole("skip", 0, 0, MOST_SKIPPED)
-    return skip, read_whole("limit", DEFAULT_LIMIT, 1, MAX_LIMIT)

@@ -31,12 +31,11 @@ from webapp.idempotency.values import (
 from webapp.logs import get_logger
 from webapp.metrics import IDEMPOTENCY_REQUESTS
 from webapp.settings import Settings
-from webapp.web.access import EVALUATION, PUBLIC, principal
+from webapp.web.access import API_PREFIX, EVALUATION, PUBLIC, principal
 from webapp.web.requests import SAFE_METHODS
 
 log = get_logger(__name__)
 
-PREFIX: Final = "/api/v1/"
 #: When a request should be sent again whose first is still running: most take less than a second.
 RETRY_SECONDS: Final = 1.0
 # What belongs to the content.  Cookies and whatever else is meant for one answer is not kept.
@@ -69,7 +68,7 @@ def take_keys(app: Flask) -> None:
         view = app.view_functions[rule.endpoint]
         access = getattr(view, "access", None)
         writes = (rule.methods or set()) - SAFE_METHODS
-        if rule.rule.startswith(PREFIX) and writes and access not in {PUBLIC, EVALUATION}:
+        if rule.rule.startswith(API_PREFIX) and writes and access not in {PUBLIC, EVALUATION}:
             app.view_functions[rule.endpoint] = _behind_key(view, settings)
 
 

@@ -14,6 +14,7 @@ from flask import Flask
 from markupsafe import Markup
 
 from webapp import clock
+from webapp.moments import rfc3339
 from webapp.reasons import MAX_REASON
 from webapp.tracebacks import is_foreign
 
@@ -55,7 +56,7 @@ def ago(when: datetime | None, now: datetime) -> Markup | str:
     """
     if when is None:
         return NOTHING
-    stamp = when.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    stamp = rfc3339(when, timespec="seconds")
     return Markup('<time datetime="{}" title="{}" data-ago>{}</time>').format(
         stamp, utc(when), relative((now - when).total_seconds())
     )

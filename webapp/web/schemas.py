@@ -8,8 +8,11 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
 from webapp.errors import Invalid
+from webapp.paging import MOST_SKIPPED, PAGE_SIZE
 from webapp.reasons import MAX_REASON
 
+#: So many of a list are answered at most.
+MAX_LIMIT = 500
 # As many as any number that is asked for here has.
 _MOST_DIGITS = 10
 _MOST_VERSIONS = 2**31 - 1
@@ -108,6 +111,16 @@ def read_whole(name: str, default: int, least: int, most: int) -> int:
     if not is_whole or not least <= int(raw) <= most:
         raise Invalid.field(name, f"A whole number from {least} to {most}.")
     return int(raw)
+
+
+def read_limit() -> int:
+    """Read how many of a list are wanted."""
+    return read_whole("limit", PAGE_SIZE, 1, MAX_LIMIT)
+
+
+def read_window(most_skipped: int = MOST_SKIPPED) -> tuple[int, int]:
+    """Read how many of a list are passed over, and how many are wanted."""
+    return read_whole("skip", 0, 0, most_skipped), read_limit()
 
 
 def read_choice(name: str) -> bool:
