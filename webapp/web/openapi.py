@@ -233,7 +233,8 @@ def _written(item: _Described, settings: Settings) -> JsonSchema:
     written: JsonSchema = {
         "operationId": item.rule.endpoint.replace("_api.", "_").rstrip("_"),
         "tags": [_tag(item.view)],
-        "summary": " ".join(summary.split()),
+        # A summary is plain text.
+        "summary": " ".join(summary.replace("`", '"').split()),
         "description": f"{more.strip()}\n\nNeeds {needed}.".strip(),
         "parameters": [*_path_parameters(item.rule), *_query_parameters(item)],
         "responses": _responses(item),
