@@ -13,6 +13,7 @@ from webapp.jobs.callbacks import JobEnd, anything_to_tell, find_end
 from webapp.jobs.registry import JobArguments, Result, job
 from webapp.jobs.values import JobContext, RetryPolicy
 from webapp.logs import get_logger
+from webapp.moments import rfc3339
 
 log = get_logger(__name__)
 
@@ -60,7 +61,7 @@ def tell(context: JobContext, arguments: CallbackArguments) -> Result:
 
 def message_of(end: JobEnd) -> bytes:
     """Return the body: the same bytes in every try."""
-    finished_at = end.finished_at.isoformat().replace("+00:00", "Z")
+    finished_at = rfc3339(end.finished_at)
     message = {
         "type": f"job.{end.state}",
         "timestamp": finished_at,

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Any
 
 from flask import current_app
@@ -16,6 +16,7 @@ from webapp.db import reading, transaction
 from webapp.errors import NotFound
 from webapp.jobs.registry import JobArguments, Result, job
 from webapp.jobs.values import JobCancelled, JobContext, RetryPolicy
+from webapp.moments import rfc3339
 from webapp.reports.documents import (
     operations_facts,
     operations_html,
@@ -138,7 +139,7 @@ def _as_json(facts: dict[str, Any]) -> bytes:
 
 def _written(value: object) -> str:
     if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        return rfc3339(value)
     if isinstance(value, date):
         return value.isoformat()
     message = f"{type(value).__name__} has no JSON form"

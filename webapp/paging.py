@@ -21,6 +21,8 @@ Row = TypeVar("Row")
 Item = TypeVar("Item")
 PAGE_SIZE = 50
 COUNT_CAP = 10_000
+#: Lists that an offset is good enough for can be paged through as far as they are counted.
+MOST_SKIPPED = COUNT_CAP
 #: So many rows are looked through for one page of what no index carries.
 REACH = 10_000
 # Ids rise with time, but for machines whose clocks differ and transactions that overtake others:

@@ -125,6 +125,23 @@ def test_of_admins_who_demote_each_other_at_once_one_is_left(app: Flask, now: da
         assert session.scalar(left) == 1
 
 
+def test_what_is_locked_is_read_anew(session: Session, now: datetime) -> None:
+    """What somebody else committed since this session read the account is not undone."""
+    make(session, now, "root")
+    anna = make(session, now, "anna", Role.VIEWER)
+    session.commit()
+    seen = session.get_one(User, anna)
+    assert (seen.role, seen.active) == (Role.VIEWER, True)
+    session.commit()
+    with transaction() as other:
+        change(other, anna, now, role=Role.OPERATOR)
+        change(other, anna, now, active=False)
+    user = change(session, anna, now, active=False)
+    assert (user.role, user.active, user.epoch) == (Role.OPERATOR, False, 2)
+    actions = [entry.action for entry in history(session, "user", "anna")]
+    assert actions == ["user.deactivated", "user.role_changed", "user.created"]
+
+
 @pytest.mark.parametrize("reason", ["", "  ", "x" * 501])
 def test_every_act_wants_a_reason(session: Session, now: datetime, reason: str) -> None:
     make(session, now, "root")

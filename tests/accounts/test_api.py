@@ -47,7 +47,7 @@ def test_what_does_not_bind_a_token_is_null(app: Flask, client: ConsoleClient) -
 def test_a_token_that_is_worth_nothing_is_told_so(app: Flask, client: ConsoleClient) -> None:
     token = make_token(app)
     with app.app_context(), transaction() as session:
-        revoke_token(session, "shop", by=COMMAND, now=clock_now())
+        revoke_token(session, "shop", by=COMMAND, now=clock_now(), reason="Leaked")
     assert client.get(URL, headers=shown(token)).status_code == 401
     assert client.get(URL, headers=shown("swy_invented")).status_code == 401
 

@@ -82,7 +82,7 @@ def test_a_revoked_token_is_refused_once_the_upstream_refuses_it(
     shown, now = make_token(upstream), clock_now()
     assert book.grant(shown, now)
     with upstream.app_context(), transaction() as session:
-        revoke_token(session, "shop", by=COMMAND, now=now)
+        revoke_token(session, "shop", by=COMMAND, now=now, reason="Leaked")
     upstream.extensions["token_book"].refresh(clock_now())
     assert book.grant(shown, now + 3.9 * SECOND)
     book.refresh(now + 3.9 * SECOND)

@@ -9,7 +9,9 @@ import time_machine
 from flask import Flask
 from flask.testing import FlaskClient
 
-from webapp.accounts.service import create_token, revoke_token
+from webapp.accounts.passwords import password_matches
+from webapp.accounts.queries import find_user
+from webapp.accounts.service import change_password, create_token, revoke_token
 from webapp.actors import COMMAND
 from webapp.clock import now as clock_now
 from webapp.db import transaction
@@ -112,6 +114,25 @@ def test_a_lock_ends_by_itself(viewer: Any, app: Flask) -> None:
             sign_in(browser, "wrong")
         clock.shift(30)
         assert sign_in(browser).status_code == 303
+
+
+def test_a_password_that_is_changed_while_it_is_compared_opens_nothing(
+    viewer: Any, app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def change_and_compare(password: str, kept: str | None) -> bool:
+        with transaction() as session:
+            user = find_user(session, "viewer")
+            assert user is not None
+            change_password(session, user.id, NEW_PASSWORD, by=COMMAND, now=clock_now())
+        return password_matches(password, kept)
+
+    monkeypatch.setattr("webapp.accounts.sign_in.password_matches", change_and_compare)
+    browser = app.test_client()
+    assert sign_in(browser).status_code == 422
+    assert not is_signed_in(browser)
+    monkeypatch.undo()
+    assert sign_in(browser, NEW_PASSWORD).status_code == 303
+    assert is_signed_in(browser)
 
 
 def test_signing_in_keeps_nothing_of_the_session_before(viewer: Any, app: Flask) -> None:
@@ -348,7 +369,7 @@ def test_a_token_is_refused_once_it_is_revoked(app: Flask, client: Any) -> None:
         headers = make_token(app, Role.VIEWER)
         assert client.get("/api/v1/feature-flags", headers=headers).status_code == 200
         with app.app_context(), transaction() as session:
-            revoke_token(session, "deploy", by=COMMAND, now=clock_now())
+            revoke_token(session, "deploy", by=COMMAND, now=clock_now(), reason="Leaked")
         clock.shift(2)
         assert client.get("/api/v1/feature-flags", headers=headers).status_code == 401
 

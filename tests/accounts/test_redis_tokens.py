@@ -94,7 +94,7 @@ def make_token(name: str = "shop", expires_at: datetime | None = None) -> str:
 
 def revoke(name: str = "shop") -> None:
     with transaction() as session:
-        revoke_token(session, name, by=COMMAND, now=clock_now())
+        revoke_token(session, name, by=COMMAND, now=clock_now(), reason="Leaked")
 
 
 def test_a_new_token_is_good_at_once(publisher: TokenPublisher, book: TokenBook) -> None:

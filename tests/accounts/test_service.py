@@ -158,8 +158,8 @@ def test_a_token_holds_until_it_runs_out(session: Session, now: datetime) -> Non
 
 def test_a_revoked_token_is_worthless_and_audited_once(session: Session, now: datetime) -> None:
     token = create_token(session, "deploy", role=Role.VIEWER, by=COMMAND, now=now)
-    revoke_token(session, "deploy", by=COMMAND, now=now)
-    revoke_token(session, "deploy", by=COMMAND, now=now)
+    revoke_token(session, "deploy", by=COMMAND, now=now, reason="Leaked")
+    revoke_token(session, "deploy", by=COMMAND, now=now, reason="Leaked")
     assert find_token(session, token.text) is None
     assert [entry.action for entry in history(session, "token", "deploy")] == [
         "token.revoked",
@@ -169,7 +169,16 @@ def test_a_revoked_token_is_worthless_and_audited_once(session: Session, now: da
 
 def test_only_a_token_that_exists_can_be_revoked(session: Session, now: datetime) -> None:
     with pytest.raises(NotFound):
-        revoke_token(session, "nobody", by=COMMAND, now=now)
+        revoke_token(session, "nobody", by=COMMAND, now=now, reason="Leaked")
+
+
+@pytest.mark.parametrize("reason", ["", " ", "x" * 501])
+def test_a_token_is_revoked_for_a_reason_only(session: Session, now: datetime, reason: str) -> None:
+    create_token(session, "deploy", role=Role.VIEWER, by=COMMAND, now=now)
+    with pytest.raises(Invalid) as refused:
+        revoke_token(session, "deploy", by=COMMAND, now=now, reason=reason)
+    assert set(refused.value.errors) == {"reason"}
+    assert [entry.action for entry in history(session, "token", "deploy")] == ["token.created"]
 
 
 def test_no_entry_of_the_audit_holds_a_token(session: Session, now: datetime) -> None:

@@ -7,11 +7,12 @@ from datetime import datetime, timedelta
 import pytest
 from argon2 import PasswordHasher
 from flask import Flask
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from webapp.accounts.models import SignInThrottle, User
-from webapp.accounts.service import create_user
+from webapp.accounts.passwords import password_matches
+from webapp.accounts.service import change_password, create_user
 from webapp.accounts.sign_in import Try, accept_try, count_try, refuse_try
 from webapp.actors import COMMAND, Actor
 from webapp.audit.service import history
@@ -39,7 +40,7 @@ def fail(session: Session, username: str, address: str, now: datetime) -> Try:
 def succeed(session: Session, username: str, address: str, now: datetime) -> None:
     good = count_try(session, username, address=address, now=now)
     assert good.password_matches(PASSWORD)
-    accept_try(session, good, password=PASSWORD, now=now)
+    assert accept_try(session, good, password=PASSWORD, now=now)
 
 
 def waits(session: Session, username: str, address: str, now: datetime) -> float:
@@ -98,6 +99,52 @@ def test_tries_while_locked_do_not_count(session: Session, anna: User, now: date
     for _ in range(20):
         waits(session, "anna", HOME, now)
     succeed(session, "anna", HOME, now + timedelta(seconds=30))
+
+
+def test_of_two_good_tries_at_once_both_are_and_one_renews_the_hash(
+    session: Session, anna: User, now: datetime
+) -> None:
+    anna.password_hash = PasswordHasher(time_cost=1, memory_cost=8192).hash(PASSWORD)
+    session.commit()
+    good = count_try(session, "anna", address=HOME, now=now)
+    session.commit()
+    with transaction() as other:
+        succeed(other, "anna", OFFICE, now)
+        renewed = password_hash_of(other)
+    assert accept_try(session, good, password=PASSWORD, now=now)
+    assert password_hash_of(session) == renewed
+
+
+@pytest.mark.parametrize("kept", ["outdated", "of today"])
+def test_a_try_with_the_password_of_before_does_not_stand(
+    session: Session, anna: User, now: datetime, kept: str
+) -> None:
+    """Nor does it undo the change: it was made between the comparison and the answer."""
+    if kept == "outdated":
+        anna.password_hash = PasswordHasher(time_cost=1, memory_cost=8192).hash(PASSWORD)
+    session.commit()
+    late = count_try(session, "anna", address=HOME, now=now)
+    session.commit()
+    assert late.password_matches(PASSWORD)
+    with transaction() as other:
+        change_password(other, anna.id, "another long password", by=COMMAND, now=now)
+    assert not accept_try(session, late, password=PASSWORD, now=now)
+    assert password_matches("another long password", password_hash_of(session))
+
+
+def test_a_try_of_an_account_that_was_deactivated_meanwhile_does_not_stand(
+    session: Session, anna: User, now: datetime
+) -> None:
+    session.commit()
+    late = count_try(session, "anna", address=HOME, now=now)
+    session.commit()
+    with transaction() as other:
+        other.execute(update(User).values(active=False))
+    assert not accept_try(session, late, password=PASSWORD, now=now)
+
+
+def password_hash_of(session: Session) -> str:
+    return session.execute(select(User.password_hash)).scalar_one()
 
 
 def test_a_good_try_clears_the_account(session: Session, anna: User, now: datetime) -> None:

@@ -83,7 +83,7 @@ def make_token(now: datetime, expires_at: datetime | None = None, name: str = "d
 
 def revoke(now: datetime, name: str = "deploy") -> None:
     with transaction() as session:
-        revoke_token(session, name, by=COMMAND, now=now)
+        revoke_token(session, name, by=COMMAND, now=now, reason="Leaked")
 
 
 def last_use() -> datetime | None:

@@ -9,9 +9,11 @@ from flask import Flask
 
 from tests.conftest import PASSWORD, ConsoleClient
 from tests.odd_texts import ODD_TEXTS, Fields, form_body
+from webapp.accounts.queries import MOST_SESSIONS, find_user
+from webapp.accounts.service import begin_session
 from webapp.audit.service import history
 from webapp.clock import now as clock_now
-from webapp.db import db
+from webapp.db import db, transaction
 from webapp.roles import Role
 
 USERS = "/settings/users"
@@ -271,3 +273,29 @@ def test_every_form_answers_whatever_a_field_holds(admin: ConsoleClient, odd: by
     for name in ("q", "role", "state", "skip"):
         for place in (USERS, TOKENS):
             assert admin.get(place, query_string={name: odd}).status_code < 500, (place, name)
+
+
+def test_every_place_is_counted_however_few_are_listed(app: Flask, admin: ConsoleClient) -> None:
+    make_user(admin, password=PASSWORD)
+    with app.app_context(), transaction() as session:
+        anna = find_user(session, "anna")
+        assert anna is not None
+        for _ in range(MOST_SESSIONS + 1):
+            begin_session(session, anna.id, now=clock_now())
+    assert "101 places" in admin.get(url_of(admin, "anna")).text
+    browser = app.test_client()
+    browser.post("/sign-in", data={"username": "anna", "password": PASSWORD})
+    page = browser.get("/account").text
+    assert "102 places" in page
+    assert "Those that were used last are listed" in page
+
+
+def test_a_taken_name_is_told_in_place_to_a_page_with_scripts(admin: ConsoleClient) -> None:
+    """There htmx puts in place what comes with 422 only."""
+    make_user(admin)
+    make_token(admin)
+    for url, name in ((USERS, "username"), (TOKENS, "name")):
+        typed = {name: "anna" if name == "username" else "shop", "role": "viewer", "days": "90"}
+        answer = admin.htmx(url, method="POST", data=typed)
+        assert answer.status_code == 422
+        assert "already" in answer.text

@@ -176,6 +176,26 @@ def test_a_token_is_answered_once_and_works_until_it_is_revoked(
 
 
 @pytest.mark.parametrize(
+    "sent",
+    [
+        {},
+        {"json": {}},
+        {"query_string": {"reason": " "}},
+        {"json": {"reason": "x" * 501}},
+        {"json": {"reason": "a\0b"}},
+    ],
+)
+def test_a_token_is_not_revoked_without_a_reason(
+    app: Flask, admin: ConsoleClient, sent: dict[str, Any]
+) -> None:
+    told = make_token(admin).get_json()
+    answer = admin.delete(f"{TOKENS}/{told['id']}", **sent)
+    assert answer.status_code == 422
+    assert set(answer.get_json()["errors"]) == {"reason"}
+    assert opens(app, told["token"]) == 200
+
+
+@pytest.mark.parametrize(
     ("body", "status"),
     [
         ({}, 422),
@@ -230,3 +250,36 @@ def test_a_secret_is_not_kept_for_whoever_asks_again(
         (kept,) = db.session.scalars(select(IdempotencyKey.body)).all()
     assert kept is None
     assert first.get_json()[secret] not in again.text
+
+
+def test_what_holds_no_secret_is_answered_again_to_whoever_asks_again(
+    app: Flask, admin: ConsoleClient
+) -> None:
+    body = {"username": "anna", "role": "viewer", "password": PASSWORD}
+    made, again = (
+        admin.post(USERS, json=body, headers={"Idempotency-Key": "make-anna"}) for _ in range(2)
+    )
+    assert (made.status_code, again.status_code) == (201, 201)
+    assert (again.data, again.headers["Idempotency-Replayed"]) == (made.data, "true")
+    assert "no-store" not in made.headers.get("Cache-Control", "")
+    url = f"{USERS}/{made.get_json()['id']}"
+    change = {"role": "operator", "reason": "Needed"}
+    changed, again = (
+        admin.patch(url, json=change, headers={"Idempotency-Key": "promote"}) for _ in range(2)
+    )
+    assert (changed.status_code, again.status_code) == (200, 200)
+    assert again.data == changed.data
+
+
+def test_a_made_up_password_of_a_change_is_not_kept(app: Flask, admin: ConsoleClient) -> None:
+    user = make_user(admin, password=PASSWORD).get_json()
+    change = {"password": "", "reason": "Forgotten"}
+    first, again = (
+        admin.patch(f"{USERS}/{user['id']}", json=change, headers={"Idempotency-Key": "once-only"})
+        for _ in range(2)
+    )
+    assert (first.status_code, again.status_code) == (200, 409)
+    assert first.headers["Cache-Control"] == "no-store"
+    assert may_sign_in(app, "anna", first.get_json()["password"])
+    with app.app_context():
+        assert db.session.scalars(select(IdempotencyKey.body)).all() == [None]

@@ -52,7 +52,8 @@ INPUT_OUTPUT = frozenset(
 )
 PURE_LIBRARIES = frozenset({"cronsim", "jwt", "mmh3", "re2", "semver"})
 PURE_PLUMBING = frozenset(
-    {"webapp.actors", "webapp.errors", "webapp.networks", "webapp.roles", "webapp.tracebacks"}
+    {"webapp.actors", "webapp.errors", "webapp.moments", "webapp.networks", "webapp.reasons"}
+    | {"webapp.roles", "webapp.tracebacks"}
 )
 # The operating system's numbers are constants; where files are is not asked.
 IMPURE_CALLS = frozenset({"open", "print", "input", "exec", "eval", "__import__"})

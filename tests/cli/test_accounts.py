@@ -7,6 +7,7 @@ from click.testing import Result
 from flask import Flask
 
 from webapp.accounts.queries import find_token, find_user
+from webapp.audit.service import history
 from webapp.db import reading
 from webapp.errors import DomainError
 
@@ -104,6 +105,19 @@ def test_a_token_is_revoked_by_its_name(run: Run, app: Flask) -> None:
     with app.app_context(), reading() as session:
         assert find_token(session, text) is None
     assert run("tokens", "list").stdout.rstrip().endswith("revoked")
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [((), "Revoked on the command line."), (("--reason", "Found on a wiki"), "Found on a wiki")],
+)
+def test_the_audit_knows_why_a_token_was_revoked(
+    run: Run, app: Flask, given: tuple[str, ...], reason: str
+) -> None:
+    run("tokens", "create", "--role", "viewer", "--name", "ci")
+    run("tokens", "revoke", "ci", *given)
+    with app.app_context(), reading() as session:
+        assert history(session, "token", "ci")[0].reason == reason
 
 
 def test_a_token_that_does_not_exist_cannot_be_revoked(run: Run) -> None:

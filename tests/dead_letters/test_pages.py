@@ -113,7 +113,7 @@ def test_resolving_needs_notes_and_keeps_them_in_the_audit(
     letter_id = write()
     refused = operator.post(f"/dead-letters/{letter_id}/resolve", data={"notes": "  "})
     assert refused.status_code == 422
-    assert "say why this needs no retry" in refused.text
+    assert "Say why this needs no retry" in refused.text
     done = operator.post(f"/dead-letters/{letter_id}/resolve", data={"notes": "A test row."})
     assert done.status_code == 303
     with app.app_context(), transaction() as session:
@@ -306,7 +306,7 @@ def test_breakers_are_offered_to_wait_for(
         ("retry", {"per_minute": "soon"}, "A number of letters"),
         ("retry", {"per_minute": "0"}, "From 0.01 to 60,000."),
         ("retry", {"breaker": "nothing"}, "There is no circuit breaker"),
-        ("resolve", {"why": "  "}, "say why these need no retry"),
+        ("resolve", {"why": "  "}, "Say why these need no retry"),
         ("discard", {"why": "n" * 501}, "Use at most 500 characters"),
     ],
 )

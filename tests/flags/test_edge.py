@@ -359,7 +359,7 @@ def test_a_revoked_token_is_refused_and_a_new_one_taken(
     revoked = make_token(source.web, name="shop")
     assert on(edge, revoked, "a.on")
     with source.web.app_context(), transaction() as session:
-        revoke_token(session, "shop", by=COMMAND, now=clock_now())
+        revoke_token(session, "shop", by=COMMAND, now=clock_now(), reason="Leaked")
 
     def refused() -> bool:
         return ask(edge, revoked, "/a.on/evaluate").status_code == 401

@@ -10,7 +10,6 @@ from webapp.flags.validation import (
     References,
     complaints_about,
     complaints_about_group,
-    complaints_about_reason,
     complaints_about_references,
     complaints_about_segment,
 )
@@ -472,11 +471,3 @@ def test_a_segment_is_held_to_the_rules_of_conditions(
 )
 def test_a_group_has_a_name_and_a_description(draft: GroupDraft, fields: set[str]) -> None:
     assert set(complaints_about_group(draft)) == fields
-
-
-@pytest.mark.parametrize(
-    ("reason", "fits"),
-    [("Error rate is flat", True), ("", False), ("  ", False), ("r" * 501, False), ("\x00", False)],
-)
-def test_a_change_needs_a_reason(reason: str, fits: bool) -> None:
-    assert (complaints_about_reason(reason) == []) is fits

@@ -33,7 +33,7 @@ from webapp.jobs.service import enqueue
 from webapp.roles import Role
 from webapp.settings import Settings
 from webapp.web.access import requires
-from webapp.web.requests import shown_once
+from webapp.web.answers import shown_once
 
 URL = "/api/v1/queue/jobs/test_echo"
 KEY = "order-4711"
@@ -322,9 +322,8 @@ def test_where_keys_are_required_nothing_is_made_without_one(
 def test_an_answer_that_is_shown_once_is_kept_nowhere(
     build: Callable[..., Flask], app: Flask, send: Send
 ) -> None:
-    @shown_once
     def make() -> Response:
-        return Response("swy_secret", 201, headers={"Location": "/swy_secret"})
+        return shown_once(Response("swy_secret", 201, headers={"Location": "/swy_secret"}))
 
     other = build(make)
     first, again = (send(url=OWN, json={}, to=other) for _ in range(2))

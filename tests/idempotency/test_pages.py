@@ -10,7 +10,7 @@ from webapp.clock import now
 from webapp.db import transaction
 from webapp.idempotency.models import IdempotencyKey
 from webapp.idempotency.service import claim
-from webapp.idempotency.values import Slot
+from webapp.idempotency.values import MAX_KEY, Slot
 
 PATH = "/idempotency-keys"
 URL = "/api/v1/queue/jobs/test_echo"
@@ -49,6 +49,12 @@ def test_one_key_is_found_by_the_whole_of_it(operator: ConsoleClient) -> None:
     assert 'table__main">order-1<' in page
     assert "order-12" not in page
     assert "No key fits" in operator.get(f"{PATH}?q=order").text
+
+
+def test_the_longest_key_is_found_too(operator: ConsoleClient) -> None:
+    longest = "k" * MAX_KEY
+    ask(operator, longest)
+    assert f'table__main">{longest}<' in operator.get(PATH, query_string={"q": longest}).text
 
 
 def test_a_request_without_an_answer_is_running_lost_or_expired(

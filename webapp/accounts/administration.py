@@ -15,10 +15,10 @@ from webapp.actors import Actor
 from webapp.audit.service import record
 from webapp.audit.values import Change
 from webapp.db import DbSession
-from webapp.errors import Conflict, Invalid
+from webapp.errors import Conflict
+from webapp.reasons import checked_reason
 from webapp.roles import Role
 
-MAX_REASON = 500
 # 20 characters, of 120 bits: nobody guesses it, and it can be read out.
 PASSWORD_BYTES = 15
 
@@ -43,7 +43,7 @@ def change_user(  # noqa: PLR0913 - each field is one that may be left as it is
     Whoever may no longer act is signed out, and another role voids the access tokens that were
     signed for the one before.  :class:`Conflict` where nobody would be left to administer.
     """
-    refuse_reason(reason)
+    reason = checked_reason(reason)
     # Before the account itself, and all in one order: two admins who take each other's role away
     # at one moment wait for each other here, and the second finds itself the last.
     admins = _locked_admins(session)
@@ -72,7 +72,7 @@ def reset_password(
 
     An empty password has one made up.
     """
-    refuse_reason(reason)
+    reason = checked_reason(reason)
     password = password or made_up_password()
     service.change_password(session, user_id, password, by=by, now=now, reason=reason)
     return password
@@ -80,16 +80,8 @@ def reset_password(
 
 def sign_out(session: DbSession, user_id: int, *, by: Actor, now: datetime, reason: str) -> None:
     """End all sessions of an account."""
-    refuse_reason(reason)
+    reason = checked_reason(reason)
     service.sign_out_everywhere(session, user_id, by=by, now=now, reason=reason)
-
-
-def refuse_reason(reason: str) -> None:
-    """Demand a reason that the audit can hold."""
-    if not reason.strip():
-        raise Invalid.field("reason", "Say why.")
-    if len(reason) > MAX_REASON:
-        raise Invalid.field("reason", f"Use at most {MAX_REASON} characters.")
 
 
 def _locked_admins(session: DbSession) -> list[int]:

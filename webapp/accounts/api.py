@@ -3,13 +3,12 @@
 from http import HTTPStatus
 from typing import Any
 
-from flask import Blueprint, Response, current_app, request
+from flask import Blueprint, Response, request
 from werkzeug.wrappers import Response as BaseResponse
 
 from webapp.accounts import administration
 from webapp.accounts.pages import WRONG, tried
 from webapp.accounts.queries import (
-    MOST_SKIPPED,
     TokenFilters,
     TokenState,
     UserFilters,
@@ -33,7 +32,6 @@ from webapp.accounts.schemas import (
     Credentials,
     NewApiToken,
     NewUser,
-    SignOutRequest,
     UserUpdate,
     access_token_as_json,
     token_as_json,
@@ -49,17 +47,22 @@ from webapp.errors import Invalid
 from webapp.paging import COUNT_CAP
 from webapp.roles import Role
 from webapp.web.access import actor, principal, public, requires
-from webapp.web.answers import json_answer
+from webapp.web.answers import json_answer, shown_once
+from webapp.web.cursors import read_search
 from webapp.web.limits import Kind, limited_as
 from webapp.web.openapi import CountedCollection, describes
 from webapp.web.problems import problem
-from webapp.web.requests import makes, request_id, shown_once
-from webapp.web.schemas import Removal, read_choice, read_json, read_removal, read_whole
+from webapp.web.requests import current_settings, makes, request_id
+from webapp.web.schemas import (
+    Reasoned,
+    Removal,
+    read_choice,
+    read_json,
+    read_removal,
+    read_window,
+)
 
 blueprint = Blueprint("accounts_api", __name__, url_prefix="/api/v1")
-
-DEFAULT_LIMIT = 50
-MAX_LIMIT = 500
 
 
 @blueprint.post("/auth/token")
@@ -77,13 +80,14 @@ def sign_in() -> BaseResponse:
         return answer
     assert attempt.user is not None  # noqa: S101 - a good try has one
     by = Actor("user", attempt.user.username, request_id())
-    key = signing_key(current_app.extensions["settings"].secret_key)
+    key = signing_key(current_settings().secret_key)
     text, claims = issue_access_token(db.session, attempt, key=key, by=by, now=now())
     db.session.commit()
     seconds = int(LIFETIME.total_seconds())
-    return _once(
-        access_token_as_json(text, role=claims.role, expires_at=claims.expires_at, seconds=seconds)
+    told = access_token_as_json(
+        text, role=claims.role, expires_at=claims.expires_at, seconds=seconds
     )
+    return shown_once(json_answer(told))
 
 
 @blueprint.get("/token")
@@ -109,8 +113,8 @@ def show() -> Response:
 def users() -> Response:
     """List accounts by name."""
     active = read_choice("active") if "active" in request.args else None
-    filters = UserFilters(request.args.get("q", ""), _role(), active)
-    skip, limit = _window()
+    filters = UserFilters(read_search(), _role(), active)
+    skip, limit = read_window()
     found = find_users(db.session, filters, skip=skip, limit=limit)
     return _list([user_as_json(user) for user in found.rows], found.total)
 
@@ -121,18 +125,17 @@ def users() -> Response:
     {201: ChangedUserResponse}, body=NewUser, example={"username": "anna", "role": "operator"}
 )
 @makes
-@shown_once
 def make_user() -> Response:
     """Make an account; a password that was made up is answered, once."""
     body = read_json(NewUser)
-    made_up = body.password is None
-    password = administration.made_up_password() if body.password is None else body.password
+    password, made_up = body.password, None
+    if password is None:
+        password = made_up = administration.made_up_password()
     user = create_user(
         db.session, body.username, password=password, role=body.role, by=actor(), now=now()
     )
     db.session.commit()
-    answer = user_as_json(view_user(db.session, user.id))
-    return _once(answer | ({"password": password} if made_up else {}), 201)
+    return _changed_user(user.id, made_up, 201)
 
 
 @blueprint.get("/users/<int:user_id>")
@@ -146,13 +149,12 @@ def show_user(user_id: int) -> Response:
 @blueprint.patch("/users/<int:user_id>")
 @requires(Role.ADMIN)
 @describes({200: ChangedUserResponse}, body=UserUpdate)
-@shown_once
 def change_user(user_id: int) -> Response:
     """Change the fields given; a password that was made up is answered, once."""
     body = read_json(UserUpdate)
     body.refuse_nothing()
     by, at = actor(), now()
-    told: dict[str, Any] = {}
+    made_up = None
     administration.change_user(
         db.session,
         user_id,
@@ -166,17 +168,17 @@ def change_user(user_id: int) -> Response:
         password = administration.reset_password(
             db.session, user_id, by=by, now=at, reason=body.reason, password=body.password
         )
-        told = {} if body.password else {"password": password}
+        made_up = None if body.password else password
     db.session.commit()
-    return _once(user_as_json(view_user(db.session, user_id)) | told)
+    return _changed_user(user_id, made_up)
 
 
 @blueprint.post("/users/<int:user_id>/sign-out")
 @requires(Role.ADMIN)
-@describes({200: UserResponse}, body=SignOutRequest)
+@describes({200: UserResponse}, body=Reasoned)
 def sign_out_user(user_id: int) -> Response:
     """End all sessions of an account, and void its access tokens."""
-    body = read_json(SignOutRequest)
+    body = read_json(Reasoned)
     administration.sign_out(db.session, user_id, by=actor(), now=now(), reason=body.reason)
     db.session.commit()
     return json_answer(user_as_json(view_user(db.session, user_id)))
@@ -190,8 +192,8 @@ def tokens() -> Response:
     state = request.args.get("state", "")
     if state and state not in set(TokenState):
         raise Invalid.field("state", f"One of {', '.join(TokenState)}.")
-    filters = TokenFilters(request.args.get("q", ""), _role(), state)
-    skip, limit = _window()
+    filters = TokenFilters(read_search(), _role(), state)
+    skip, limit = read_window()
     found = find_api_tokens(db.session, filters, now=now(), skip=skip, limit=limit)
     return _list([token_as_json(token) for token in found.rows], found.total)
 
@@ -204,7 +206,6 @@ def tokens() -> Response:
     example={"name": "web-shop", "role": "viewer", "environment": "production"},
 )
 @makes
-@shown_once
 def make_token() -> Response:
     """Make an API token: its text is answered, once."""
     body = read_json(NewApiToken)
@@ -219,7 +220,7 @@ def make_token() -> Response:
     )
     db.session.commit()
     answer = token_as_json(view_token(db.session, made.id, now=now()))
-    return _once(answer | {"token": made.text}, 201)
+    return shown_once(json_answer(answer | {"token": made.text}, 201))
 
 
 @blueprint.delete("/tokens/<int:token_id>")
@@ -235,11 +236,12 @@ def delete_token(token_id: int) -> Response:
     return Response(status=204)
 
 
-def _once(body: dict[str, Any], status: int = 200) -> Response:
-    """Answer with what nobody on the way may keep."""
-    answer = json_answer(body, status)
-    answer.headers["Cache-Control"] = "no-store"
-    return answer
+def _changed_user(user_id: int, made_up: str | None, status: int = 200) -> Response:
+    """Answer with an account, and with its password where one was made up."""
+    body = user_as_json(view_user(db.session, user_id))
+    if made_up is None:
+        return json_answer(body, status)
+    return shown_once(json_answer(body | {"password": made_up}, status))
 
 
 def _list(items: list[dict[str, Any]], total: int) -> Response:
@@ -253,8 +255,3 @@ def _role() -> str:
     if role and role not in set(Role):
         raise Invalid.field("role", f"One of {', '.join(Role)}.")
     return role
-
-
-def _window() -> tuple[int, int]:
-    skip = read_whole("skip", 0, 0, MOST_SKIPPED)
-    return skip, read_whole("limit", DEFAULT_LIMIT, 1, MAX_LIMIT)

@@ -111,10 +111,16 @@ def list_all_tokens() -> None:
 
 @tokens.command("revoke")
 @click.argument("name")
-def revoke_one(name: str) -> None:
+@click.option(
+    "--reason",
+    default="Revoked on the command line.",
+    show_default=True,
+    help="Why, for the audit.",
+)
+def revoke_one(name: str, reason: str) -> None:
     """Make a token worthless for good."""
     with transaction() as session:
-        revoke_token(session, name, by=COMMAND, now=clock.now())
+        revoke_token(session, name, by=COMMAND, now=clock.now(), reason=reason)
     click.echo(f"Revoked the token {name}.")
 
 

@@ -241,8 +241,8 @@ def tried(username: str, password: str, *, field: str = "password") -> Try:
     now = clock.now()
     attempt = count_try(db.session, username, address=request.remote_addr or "", now=now)
     db.session.commit()
-    if attempt.password_matches(password):
-        accept_try(db.session, attempt, password=password, now=now)
+    good = attempt.password_matches(password)
+    if good and accept_try(db.session, attempt, password=password, now=now):
         return attempt
     refuse_try(db.session, attempt, by=actor(), now=now)
     db.session.commit()

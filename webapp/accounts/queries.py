@@ -22,7 +22,6 @@ from webapp.errors import NotFound
 from webapp.paging import PAGE_SIZE, count_up_to_cap
 from webapp.roles import Role
 
-MOST_SKIPPED = 10_000
 MOST_SESSIONS = 100
 Item = TypeVar("Item")
 

@@ -8,7 +8,7 @@ from pydantic import Field
 from webapp.accounts.queries import TokenView, UserView
 from webapp.errors import Invalid
 from webapp.roles import Role
-from webapp.web.schemas import Moment, Schema, Text
+from webapp.web.schemas import Moment, ReasonText, Schema, Text
 
 # A body's strings are strict; a role is one of three.
 RoleName = Annotated[Role, Field(strict=False)]
@@ -35,18 +35,12 @@ class UserUpdate(Schema):
     role: RoleName | None = None
     active: bool | None = None
     password: str | None = None
-    reason: Text = ""
+    reason: ReasonText = ""
 
     def refuse_nothing(self) -> None:
         """Refuse a body that would change nothing."""
         if self.role is None and self.active is None and self.password is None:
             raise Invalid.field("body", "Give a role, active, a password, or several of them.")
-
-
-class SignOutRequest(Schema):
-    """The body that signs somebody out."""
-
-    reason: Text = ""
 
 
 class NewApiToken(Schema):

@@ -28,6 +28,7 @@ from webapp.audit.service import record
 from webapp.audit.values import Change
 from webapp.db import DbSession, storable
 from webapp.errors import Conflict, Invalid, NotFound
+from webapp.reasons import checked_reason
 from webapp.roles import Role
 
 TOKEN_PREFIX = "swy_"  # noqa: S105 - how every token begins
@@ -230,10 +231,9 @@ def create_token(  # noqa: PLR0913 - what a token is worth is told in full
     return NewToken(token.id, name, text)
 
 
-def revoke_token(
-    session: DbSession, name: str, *, by: Actor, now: datetime, reason: str = ""
-) -> None:
+def revoke_token(session: DbSession, name: str, *, by: Actor, now: datetime, reason: str) -> None:
     """Make a token worthless for good; one that is already stays as it is."""
+    reason = checked_reason(reason)
     if not session.scalar(select(exists().where(ApiToken.name == name))):
         raise NotFound(f"There is no token {name}.")
     # Of two who revoke at once, one changes the row and the audit says so once.
@@ -278,8 +278,9 @@ def _add(session: DbSession, row: User | ApiToken, taken: str) -> None:
 
 
 def locked_user(session: DbSession, user_id: int) -> User:
-    """Return an account's row, held until the transaction ends."""
-    user = session.get(User, user_id, with_for_update=True)
+    """Return an account's row as it is now, held until the transaction ends."""
+    # Whoever asks may have read it before the lock: what was changed in between must not be undone.
+    user = session.get(User, user_id, with_for_update=True, populate_existing=True)
     if user is None:
         raise NotFound("This account does not exist.")
     return user

@@ -71,9 +71,26 @@ def count_try(session: DbSession, username: str, *, address: str, now: datetime)
     )
 
 
-def accept_try(session: DbSession, good: Try, *, password: str, now: datetime) -> None:
-    """Forget the account's tries, give this one back to the address, and note the sign-in."""
-    assert good.user is not None  # noqa: S101 - a password matched, so there was something to match
+def accept_try(session: DbSession, good: Try, *, password: str, now: datetime) -> bool:
+    """Note a sign-in, forget the account's tries, and give this one back to the address.
+
+    False, and nothing of it, where the account has been given another password, signed out
+    everywhere or deactivated since the try was counted: such a try is no good any more.
+    """
+    user = good.user
+    assert user is not None  # noqa: S101 - a password matched, so there was something to match
+    # Before the first statement, since it takes as long as comparing.
+    renewed = hash_password(password) if is_outdated(user.password_hash) else None
+    if not _note_sign_in(session, user, now):
+        return False
+    if renewed:
+        # Two who sign in at once renew it once.
+        session.execute(
+            update(User)
+            .where(User.id == user.id, User.password_hash == user.password_hash)
+            .values(password_hash=renewed)
+            .execution_options(synchronize_session=False)
+        )
     session.execute(delete(SignInThrottle).where(SignInThrottle.key == good.account_key))
     # Only this one: whoever has an account of their own must not clear what they tried on others'.
     # A lock that stands was set by this try, since a locked address counts no other.
@@ -82,11 +99,21 @@ def accept_try(session: DbSession, good: Try, *, password: str, now: datetime) -
         .where(SignInThrottle.key == good.address_key, SignInThrottle.failures > 0)
         .values(failures=SignInThrottle.failures - 1, locked_until=None)
     )
-    values: dict[str, object] = {"last_sign_in_at": now}
-    if is_outdated(good.user.password_hash):
-        values["password_hash"] = hash_password(password)
-    session.execute(update(User).where(User.id == good.user.id).values(values))
     _purge(session, now)
+    return True
+
+
+def _note_sign_in(session: DbSession, user: User, now: datetime) -> bool:
+    """Write when somebody signed in, and hold the account; False where it is not what it was."""
+    # The epoch decides between this and a change of the password at the same moment.
+    noted = session.scalar(
+        update(User)
+        .where(User.id == user.id, User.epoch == user.epoch, User.active)
+        .values(last_sign_in_at=now)
+        .returning(User.id)
+        .execution_options(synchronize_session=False)
+    )
+    return noted is not None
 
 
 def issue_access_token(

@@ -3,16 +3,13 @@
 The text of a token is shown by the answer that made it, and nowhere else.
 """
 
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
-from http import HTTPStatus
+from dataclasses import replace
 
 from flask import Blueprint, Response, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
-from webapp.accounts.administration import refuse_reason
+from webapp.accounts.forms import LIFETIMES, ROLES, TokenForm, errors_at
 from webapp.accounts.queries import (
-    MOST_SKIPPED,
     TokenFilters,
     TokenState,
     find_api_tokens,
@@ -21,48 +18,18 @@ from webapp.accounts.queries import (
 from webapp.accounts.service import create_token, revoke_token
 from webapp.clock import now
 from webapp.db import db
-from webapp.errors import Conflict, FieldErrors, Invalid
+from webapp.errors import Conflict, Invalid
 from webapp.paging import COUNT_CAP, PAGE_SIZE
 from webapp.roles import Role
 from webapp.web.access import actor, requires
-from webapp.web.confirmations import Confirmation, act, asking
-from webapp.web.cursors import read_search
-from webapp.web.htmx import render
+from webapp.web.answers import shown_once
+from webapp.web.confirmations import act, asking
+from webapp.web.cursors import read_search, read_skip
+from webapp.web.htmx import refused_status, render
 
 blueprint = Blueprint("tokens", __name__, url_prefix="/settings/tokens")
 
-ROLES = [(role.value, role.value.capitalize()) for role in Role]
 STATES = [(state.value, state.value.capitalize()) for state in TokenState]
-LIFETIMES = [
-    ("7", "In 7 days"),
-    ("30", "In 30 days"),
-    ("90", "In 90 days"),
-    ("365", "In a year"),
-    ("", "Never"),
-]
-
-
-@dataclass(frozen=True, slots=True)
-class TokenForm:
-    """A token as it is typed."""
-
-    name: str = ""
-    role: str = Role.VIEWER.value
-    environment: str = ""
-    days: str = "90"
-    errors: FieldErrors = field(default_factory=dict)
-
-    def chosen(self) -> Role:
-        """Return the role that was chosen."""
-        if self.role not in set(Role):
-            raise Invalid.field("role", "Choose one of the roles.")
-        return Role(self.role)
-
-    def expires_at(self, at: datetime) -> datetime | None:
-        """Return when the token is to run out, None for never."""
-        if self.days not in dict(LIFETIMES):
-            raise Invalid.field("days", "Choose one of these.")
-        return at + timedelta(days=int(self.days)) if self.days else None
 
 
 @blueprint.get("")
@@ -75,12 +42,11 @@ def index() -> Response:
         role if role in set(Role) else "",
         state if state in set(TokenState) else "",
     )
-    skip = min(max(0, request.args.get("skip", 0, type=int)), MOST_SKIPPED)
     return render(
         "tokens/index.html",
         "tokens/_table.html",
         filters=filters,
-        found=find_api_tokens(db.session, filters, now=now(), skip=skip),
+        found=find_api_tokens(db.session, filters, now=now(), skip=read_skip()),
         roles=ROLES,
         states=STATES,
         page_size=PAGE_SIZE,
@@ -99,7 +65,7 @@ def new() -> Response:
 @requires(Role.ADMIN)
 def create() -> Response:
     """Make the token that was typed, and show it."""
-    form = _typed()
+    form = TokenForm.read(request.form)
     at = now()
     try:
         made = create_token(
@@ -112,16 +78,12 @@ def create() -> Response:
             now=at,
         )
         db.session.commit()
-    except Invalid as error:
+    except (Invalid, Conflict) as error:
         db.session.rollback()
-        return _form_page(replace(form, errors=error.errors), HTTPStatus.UNPROCESSABLE_ENTITY)
-    except Conflict as error:
-        db.session.rollback()
-        return _form_page(replace(form, errors={"name": [error.detail]}), HTTPStatus.CONFLICT)
+        form = replace(form, errors=errors_at(error, "name"))
+        return _form_page(form, refused_status(error))
     token = view_token(db.session, made.id, now=at)
-    answer = render("tokens/made.html", status=201, token=token, text=made.text)
-    answer.headers["Cache-Control"] = "no-store"
-    return answer
+    return shown_once(render("tokens/made.html", status=201, token=token, text=made.text))
 
 
 @blueprint.post("/<int:token_id>/revoke")
@@ -131,7 +93,7 @@ def revoke(token_id: int) -> BaseResponse:
     name = view_token(db.session, token_id, now=now()).name
     asked = asking(
         f"Revoke {name}?",
-        "Programs that show it are refused within two seconds. It cannot be brought back.",
+        "Programs that show it are refused within seconds. It cannot be brought back.",
         "Revoke token",
     )
     url = url_for("accounts.tokens.index")
@@ -139,24 +101,7 @@ def revoke(token_id: int) -> BaseResponse:
         asked,
         f"{name} is revoked.",
         url=url,
-        verb=lambda by, at: revoke_token(
-            db.session, name, by=by, now=at, reason=_given_reason(asked)
-        ),
-    )
-
-
-def _given_reason(asked: Confirmation) -> str:
-    refuse_reason(asked.reason)
-    return asked.reason
-
-
-def _typed() -> TokenForm:
-    given = request.form
-    return TokenForm(
-        name=given.get("name", ""),
-        role=given.get("role", ""),
-        environment=given.get("environment", ""),
-        days=given.get("days", ""),
+        verb=lambda by, at: revoke_token(db.session, name, by=by, now=at, reason=asked.reason),
     )
 
 

@@ -3,16 +3,16 @@
 A password that was made up is shown by the answer that made it, and nowhere else.
 """
 
-from dataclasses import dataclass, field, replace
-from http import HTTPStatus
+from dataclasses import replace
 
 from flask import Blueprint, Response, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
 from webapp.accounts import administration
+from webapp.accounts.forms import ROLES, UserForm, errors_at
 from webapp.accounts.queries import (
-    MOST_SKIPPED,
     UserFilters,
+    count_sessions,
     find_users,
     sessions_of,
     view_user,
@@ -22,39 +22,19 @@ from webapp.audit.differences import in_short
 from webapp.audit.service import history
 from webapp.clock import now
 from webapp.db import db
-from webapp.errors import Conflict, FieldErrors, Invalid
+from webapp.errors import Conflict, Invalid
 from webapp.paging import COUNT_CAP, PAGE_SIZE
 from webapp.roles import Role
 from webapp.web.access import actor, requires
+from webapp.web.answers import shown_once
 from webapp.web.confirmations import act, asking
-from webapp.web.cursors import read_search
-from webapp.web.htmx import done, render
+from webapp.web.cursors import read_search, read_skip
+from webapp.web.htmx import done, refused_status, render
 
 blueprint = Blueprint("users", __name__, url_prefix="/settings/users")
 
 HISTORY = 20
-ROLES = [(role.value, role.value.capitalize()) for role in Role]
 ACTIVE = {"active": True, "inactive": False}
-
-
-@dataclass(frozen=True, slots=True)
-class UserForm:
-    """What is typed of an account; passwords are never given back.
-
-    ``about`` is which of the forms of an account's page it was typed into.
-    """
-
-    username: str = ""
-    role: str = Role.VIEWER.value
-    reason: str = ""
-    errors: FieldErrors = field(default_factory=dict)
-    about: str = ""
-
-    def chosen(self) -> Role:
-        """Return the role that was chosen."""
-        if self.role not in set(Role):
-            raise Invalid.field("role", "Choose one of the roles.")
-        return Role(self.role)
 
 
 @blueprint.get("")
@@ -87,7 +67,7 @@ def new() -> Response:
 @requires(Role.ADMIN)
 def create() -> Response:
     """Make the account that was typed, and show its password where that was made up."""
-    form = _typed()
+    form = UserForm.read(request.form)
     given = request.form.get("password", "")
     password = given or administration.made_up_password()
     try:
@@ -97,7 +77,7 @@ def create() -> Response:
         db.session.commit()
     except (Invalid, Conflict) as error:
         form = _refused(form, error, place="username")
-        return render("users/new.html", status=_status(error), form=form, roles=ROLES)
+        return render("users/new.html", status=refused_status(error), form=form, roles=ROLES)
     text = f"{user.username} may sign in as {user.role}."
     return _password_page(user.id, text, None if given else password, status=201)
 
@@ -113,7 +93,7 @@ def show(user_id: int) -> Response:
 @requires(Role.ADMIN)
 def change_role(user_id: int) -> BaseResponse:
     """Give an account another role."""
-    form = _typed()
+    form = UserForm.read(request.form, about="role")
     try:
         user = administration.change_user(
             db.session, user_id, role=form.chosen(), by=actor(), now=now(), reason=form.reason
@@ -121,8 +101,8 @@ def change_role(user_id: int) -> BaseResponse:
         text = f"{user.username} is {user.role} now."
         db.session.commit()
     except (Invalid, Conflict) as error:
-        form = replace(_refused(form, error, place="role"), about="role")
-        return _user_page(user_id, form, status=_status(error))
+        form = _refused(form, error, place="role")
+        return _user_page(user_id, form, status=refused_status(error))
     return done(text, url=url_for("accounts.users.show", user_id=user_id))
 
 
@@ -130,7 +110,7 @@ def change_role(user_id: int) -> BaseResponse:
 @requires(Role.ADMIN)
 def reset_password(user_id: int) -> Response:
     """Give an account another password, and show it where it was made up."""
-    form = _typed()
+    form = UserForm.read(request.form, about="password")
     given = request.form.get("password", "")
     try:
         password = administration.reset_password(
@@ -139,8 +119,8 @@ def reset_password(user_id: int) -> Response:
         name = view_user(db.session, user_id).username
         db.session.commit()
     except Invalid as error:
-        form = replace(_refused(form, error, place="password"), about="password")
-        return _user_page(user_id, form, status=_status(error))
+        form = _refused(form, error, place="password")
+        return _user_page(user_id, form, status=refused_status(error))
     text = f"{name} has a new password, and is signed out everywhere."
     return _password_page(user_id, text, None if given else password)
 
@@ -203,40 +183,22 @@ def sign_out(user_id: int) -> BaseResponse:
     )
 
 
-def read_skip() -> int:
-    """Read how far into a list the page lies; what is no number counts as its beginning."""
-    return min(max(0, request.args.get("skip", 0, type=int)), MOST_SKIPPED)
-
-
-def _typed() -> UserForm:
-    given = request.form
-    return UserForm(
-        username=given.get("username", ""),
-        role=given.get("role", ""),
-        reason=given.get("reason", ""),
-    )
-
-
 def _refused(form: UserForm, error: Invalid | Conflict, *, place: str) -> UserForm:
     """Put the messages of a refusal at their fields, one that has none at ``place``."""
     db.session.rollback()
-    errors = error.errors if isinstance(error, Invalid) else {place: [error.detail]}
-    return replace(form, errors=errors)
-
-
-def _status(error: Invalid | Conflict) -> int:
-    return HTTPStatus.CONFLICT if isinstance(error, Conflict) else HTTPStatus.UNPROCESSABLE_ENTITY
+    return replace(form, errors=errors_at(error, place))
 
 
 def _user_page(user_id: int, form: UserForm, status: int = 200) -> Response:
-    user = view_user(db.session, user_id)
+    user, at = view_user(db.session, user_id), now()
     return render(
         "users/show.html",
         status=status,
         user=user,
         form=form,
         roles=ROLES,
-        sessions=sessions_of(db.session, user_id, now=now()),
+        places=count_sessions(db.session, user_id, now=at),
+        sessions=sessions_of(db.session, user_id, now=at),
         entries=[in_short(item) for item in history(db.session, "user", user.username, HISTORY)],
     )
 
@@ -244,5 +206,4 @@ def _user_page(user_id: int, form: UserForm, status: int = 200) -> Response:
 def _password_page(user_id: int, text: str, password: str | None, status: int = 200) -> Response:
     user = view_user(db.session, user_id)
     answer = render("users/made.html", status=status, user=user, text=text, password=password)
-    answer.headers["Cache-Control"] = "no-store"
-    return answer
+    return answer if password is None else shown_once(answer)

@@ -12,6 +12,7 @@ from typing import Final
 from webapp.audit.queries import older_entries
 from webapp.audit.values import Entry, Filters
 from webapp.db import reading
+from webapp.moments import rfc3339
 
 BATCH: Final = 1_000
 COLUMNS: Final = (
@@ -47,7 +48,7 @@ def _row(entry: Entry) -> list[str]:
     changes = {change.field: {"old": change.old, "new": change.new} for change in entry.changes}
     return [
         str(entry.id),
-        entry.at.isoformat().replace("+00:00", "Z"),
+        rfc3339(entry.at),
         entry.actor_kind,
         entry.actor,
         entry.action,

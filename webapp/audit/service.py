@@ -5,7 +5,7 @@ written, and chained to the one before it, as the last thing before the commit.
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from webapp.actors import Actor
@@ -15,6 +15,7 @@ from webapp.audit.queries import count_entries_about, entries_about
 from webapp.audit.values import Change, Entry
 from webapp.db import DbSession
 from webapp.logs import mask_secrets
+from webapp.moments import rfc3339
 
 
 def record(  # noqa: PLR0913 - each is a column of the entry, and all are named at the call
@@ -75,7 +76,7 @@ def _plain(value: Any) -> Any:
         plain = {str(key): _plain(item) for key, item in value.items()}
         return dict(mask_secrets(None, "", plain))
     if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        return rfc3339(value)
     if isinstance(value, set | frozenset):
         return sorted(_plain(item) for item in value)
     if isinstance(value, list | tuple):

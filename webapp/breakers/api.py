@@ -18,7 +18,6 @@ from webapp.breakers.responses import (
 )
 from webapp.breakers.schemas import (
     Forced,
-    Reasoned,
     ThresholdsBody,
     ThresholdsUpdate,
     breaker_as_json,
@@ -42,12 +41,9 @@ from webapp.web.access import actor, requires
 from webapp.web.answers import json_answer
 from webapp.web.cursors import read_search
 from webapp.web.openapi import describes
-from webapp.web.schemas import read_json, read_whole
+from webapp.web.schemas import Reasoned, read_json, read_limit
 
 blueprint = Blueprint("breakers_api", __name__, url_prefix="/api/v1/circuit-breakers")
-
-DEFAULT_LIMIT = 50
-MAX_LIMIT = 500
 
 
 @blueprint.get("")
@@ -64,7 +60,7 @@ def index() -> Response:
         BreakerFilters(read_search(), state),
         now=now(),
         place=Place.read(after, backwards=False) if after else None,
-        limit=read_whole("limit", DEFAULT_LIMIT, 1, MAX_LIMIT),
+        limit=read_limit(),
     )
     items = [breaker_as_json(row) for row in found.rows]
     return json_answer({"items": items, "total": found.total, "next": found.next})

@@ -11,20 +11,14 @@ from webapp.breakers.views import (
 )
 from webapp.errors import Invalid
 from webapp.logs import masked
-from webapp.web.schemas import Moment, Schema, Text
-
-
-class Reasoned(Schema):
-    """The body of a reset."""
-
-    reason: Text = ""
+from webapp.web.schemas import Moment, ReasonText, Schema
 
 
 class Forced(Schema):
     """The body of a force; ``until`` is when it ends by itself."""
 
     force: str
-    reason: Text = ""
+    reason: ReasonText = ""
     until: Moment | None = None
 
     def control(self) -> Control:
@@ -59,7 +53,7 @@ class ThresholdsUpdate(ThresholdsBody):
     """The body that changes thresholds; ``declared`` goes back to those in code."""
 
     declared: bool = False
-    reason: Text = ""
+    reason: ReasonText = ""
     version: int | None = None
 
     def wanted(self) -> dict[str, Any] | None:

@@ -23,8 +23,8 @@ from webapp.breakers.stored import (
 from webapp.breakers.values import BreakerState, Control, EventKind, Force
 from webapp.db import DbSession, after_commit
 from webapp.errors import Conflict, Invalid, NotFound
+from webapp.reasons import checked_reason
 
-MAX_REASON: Final = 500
 # A force that is to end later than that is meant to have no end.
 MAX_FORCED: Final = timedelta(days=366)
 
@@ -51,7 +51,7 @@ def states_by_name(session: DbSession, *, now: datetime) -> dict[str, BreakerSta
 
 def reset(session: DbSession, name: str, *, by: Actor, now: datetime, reason: str) -> None:
     """Close a circuit and forget its failures and what was forced; every process follows."""
-    reason = _checked_reason(reason, "Say why the circuit is reset.")
+    reason = checked_reason(reason, missing="Say why the circuit is reset.")
     row = _locked(session, name)
     old, forced = state_shown(row, now), Force(row.force)
     close(session, row, now=now)
@@ -70,7 +70,7 @@ def force(
 
     Whatever is forced, the circuit under it begins closed, with nothing counted.
     """
-    reason = _checked_reason(control.reason or "", "Say why.")
+    reason = checked_reason(control.reason or "")
     if control.until is not None and not now < control.until <= now + MAX_FORCED:
         raise Invalid.field("until", "A time ahead, at most a year.")
     row = _locked(session, name)
@@ -104,7 +104,7 @@ def change_thresholds(  # noqa: PLR0913  # all but the first two are named
 
     ``version`` is the row's ``revision`` that they were made from.
     """
-    reason = _checked_reason(reason, "Say why the thresholds change.")
+    reason = checked_reason(reason, missing="Say why the thresholds change.")
     row = _locked(session, name)
     if row.revision != version:
         raise Conflict(f"The thresholds of {name} changed meanwhile (version {row.revision}).")
@@ -140,15 +140,6 @@ def find_breaker(session: DbSession, name: str) -> CircuitBreakerState:
 
 def _word(value: float | None) -> str:
     return "off" if value is None else f"{value:g}"
-
-
-def _checked_reason(reason: str, missing: str) -> str:
-    reason = reason.strip()
-    if not reason:
-        raise Invalid.field("reason", missing)
-    if len(reason) > MAX_REASON:
-        raise Invalid.field("reason", f"Use at most {MAX_REASON} characters, not {len(reason):,}.")
-    return reason
 
 
 def _locked(session: DbSession, name: str) -> CircuitBreakerState:

@@ -1,6 +1,6 @@
 """Channels over JSON: the same services as the pages, for programs."""
 
-from flask import Blueprint, Response, current_app, url_for
+from flask import Blueprint, Response, url_for
 
 from webapp.channels import service
 from webapp.channels.queries import list_channels, view_channel
@@ -16,12 +16,11 @@ from webapp.clock import now
 from webapp.db import db
 from webapp.errors import Invalid
 from webapp.roles import Role
-from webapp.settings import Settings
 from webapp.web.access import actor, requires
 from webapp.web.answers import json_answer
 from webapp.web.cursors import read_search
 from webapp.web.openapi import Collection, describes
-from webapp.web.requests import makes
+from webapp.web.requests import current_settings, makes
 from webapp.web.schemas import Removal, read_json, read_removal
 
 blueprint = Blueprint("channels_api", __name__, url_prefix="/api/v1/channels")
@@ -32,7 +31,7 @@ blueprint = Blueprint("channels_api", __name__, url_prefix="/api/v1/channels")
 @describes({200: Collection[ChannelResponse]}, query=ChannelsQuery)
 def index() -> Response:
     """List channels by name."""
-    found = list_channels(db.session, secret_key=_secret_key(), text=read_search())
+    found = list_channels(db.session, secret_key=current_settings().secret_key, text=read_search())
     return json_answer({"items": [channel_as_json(view) for view in found], "total": len(found)})
 
 
@@ -50,7 +49,7 @@ def create() -> Response:
     service.create_channel(
         db.session,
         ChannelDraft(name=body.name, url=body.url, enabled=body.enabled),
-        secret_key=_secret_key(),
+        secret_key=current_settings().secret_key,
         by=actor(),
         now=now(),
         reason=body.reason,
@@ -82,7 +81,7 @@ def update(name: str) -> Response:
     service.change_channel(
         db.session,
         ChannelDraft(name=name, url=body.url or "", enabled=enabled),
-        secret_key=_secret_key(),
+        secret_key=current_settings().secret_key,
         by=actor(),
         now=now(),
         reason=body.reason,
@@ -121,10 +120,5 @@ def test(name: str) -> Response:
 
 def _answer(name: str, status: int = 200) -> Response:
     channel = service.find_channel(db.session, name)
-    view = view_channel(channel, secret_key=_secret_key())
+    view = view_channel(channel, secret_key=current_settings().secret_key)
     return json_answer(channel_as_json(view), status)
-
-
-def _secret_key() -> str:
-    settings: Settings = current_app.extensions["settings"]
-    return settings.secret_key

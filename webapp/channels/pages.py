@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from flask import Blueprint, Response, current_app, request, url_for
+from flask import Blueprint, Response, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
 from webapp.audit.differences import in_short
@@ -14,11 +14,11 @@ from webapp.clock import now
 from webapp.db import db
 from webapp.errors import Conflict, DomainError, Invalid
 from webapp.roles import Role
-from webapp.settings import Settings
 from webapp.web.access import actor, requires
 from webapp.web.confirmations import act, asking
 from webapp.web.cursors import read_search
 from webapp.web.htmx import done, go_to, refused_status, render
+from webapp.web.requests import current_settings
 
 blueprint = Blueprint("channels", __name__, url_prefix="/channels")
 
@@ -33,7 +33,7 @@ def index() -> Response:
     return render(
         "channels/index.html",
         "channels/_table.html",
-        channels=list_channels(db.session, secret_key=_secret_key(), text=text),
+        channels=list_channels(db.session, secret_key=current_settings().secret_key, text=text),
         q=text,
     )
 
@@ -54,7 +54,7 @@ def create() -> BaseResponse:
         service.create_channel(
             db.session,
             form.draft(),
-            secret_key=_secret_key(),
+            secret_key=current_settings().secret_key,
             by=actor(),
             now=now(),
             reason=form.reason,
@@ -83,7 +83,7 @@ def update(name: str) -> BaseResponse:
         service.change_channel(
             db.session,
             form.draft(),
-            secret_key=_secret_key(),
+            secret_key=current_settings().secret_key,
             by=actor(),
             now=now(),
             reason=form.reason,
@@ -146,7 +146,8 @@ def _edit_page(form: ChannelForm, view: ChannelView, *, status: int = 200) -> Re
 
 
 def _view(name: str) -> ChannelView:
-    return view_channel(service.find_channel(db.session, name), secret_key=_secret_key())
+    channel = service.find_channel(db.session, name)
+    return view_channel(channel, secret_key=current_settings().secret_key)
 
 
 def _refused(form: ChannelForm, error: DomainError, place: str) -> ChannelForm:
@@ -155,8 +156,3 @@ def _refused(form: ChannelForm, error: DomainError, place: str) -> ChannelForm:
     if isinstance(error, Invalid):
         return replace(form, errors=error.errors)
     return replace(form, errors={place: [error.detail]})
-
-
-def _secret_key() -> str:
-    settings: Settings = current_app.extensions["settings"]
-    return settings.secret_key

@@ -3,7 +3,7 @@
 from typing import Any
 
 from webapp.channels.queries import ChannelView
-from webapp.web.schemas import Schema, Text
+from webapp.web.schemas import ReasonText, Schema, Text
 
 
 class NewChannel(Schema):
@@ -12,7 +12,7 @@ class NewChannel(Schema):
     name: Text
     url: Text
     enabled: bool = True
-    reason: Text = ""
+    reason: ReasonText = ""
 
 
 class ChannelUpdate(Schema):
@@ -20,7 +20,7 @@ class ChannelUpdate(Schema):
 
     url: Text | None = None
     enabled: bool | None = None
-    reason: Text = ""
+    reason: ReasonText = ""
     version: int | None = None
 
 

@@ -17,10 +17,11 @@ from webapp.audit.values import Change
 from webapp.channels.models import Channel
 from webapp.channels.sealing import seal, unseal
 from webapp.channels.sending import inspect
-from webapp.channels.values import JOB_TYPE, MAX_NAME, MAX_REASON, ChannelDraft, Message, Place
+from webapp.channels.values import JOB_TYPE, MAX_NAME, ChannelDraft, Message, Place
 from webapp.db import DbSession
 from webapp.errors import Conflict, Invalid, NotFound
 from webapp.jobs.service import enqueue
+from webapp.reasons import checked_reason, complaint_about_reason
 
 NAME = re.compile(rf"[a-z0-9][a-z0-9._-]{{0,{MAX_NAME - 1}}}\Z")
 # The page that adds one has this place in the URL.
@@ -140,8 +141,7 @@ def remove_channel(
 ) -> None:
     """Remove a channel with its address; messages that wait for it become dead letters."""
     channel = _channel_to_change(session, name, version)
-    if message := _complaint_about_reason(reason):
-        raise Invalid.field("reason", message)
+    reason = checked_reason(reason)
     # On the condition that it is still what was read, as in every other change.
     removed = session.execute(
         delete(Channel)
@@ -242,18 +242,12 @@ def _checked(draft: ChannelDraft, *, reason: str, new: bool) -> Place | None:
             errors |= error.errors
     elif new:
         errors["url"] = ["Give the address as Apprise writes it."]
-    if message := _complaint_about_reason(reason):
+    if message := complaint_about_reason(reason):
         errors["reason"] = [message]
     if errors:
         field, messages = next(iter(errors.items()))
         raise Invalid(f"{field}: {messages[0]}", errors)
     return place
-
-
-def _complaint_about_reason(reason: str) -> str | None:
-    if not reason.strip():
-        return "Say why, for whoever reads the audit."
-    return f"Use at most {MAX_REASON} characters." if len(reason) > MAX_REASON else None
 
 
 def _channel_to_change(session: DbSession, name: str, version: int | None) -> Channel:

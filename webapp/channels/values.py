@@ -5,7 +5,6 @@ from enum import StrEnum
 
 MAX_NAME = 64
 MAX_URL = 2000
-MAX_REASON = 500
 MAX_TITLE = 200
 MAX_BODY = 4000
 MAX_LINK = 2000

@@ -28,7 +28,6 @@ from webapp.dead_letters.responses import (
 from webapp.dead_letters.schemas import (
     BulkRequest,
     CleanupRequest,
-    DiscardRequest,
     ResolveRequest,
     RetryRequest,
     figures_as_json,
@@ -40,19 +39,17 @@ from webapp.dead_letters.values import AGES, BulkOrder, LetterFilters, Status
 from webapp.errors import Invalid
 from webapp.jobs.schemas import attempt_as_json
 from webapp.jobs.service import attempts_of
-from webapp.paging import PAGE_SIZE
 from webapp.roles import Role
 from webapp.web.access import actor, requires
 from webapp.web.answers import json_answer
 from webapp.web.cursors import neighbours, read_cursor, read_search
 from webapp.web.downloads import json_file_answer
 from webapp.web.openapi import SearchPage, describes
-from webapp.web.schemas import read_json, read_whole
+from webapp.web.schemas import Reasoned, read_json, read_limit, read_window
 from webapp.web.spreadsheets import csv_answer
 
 blueprint = Blueprint("dead_letters_api", __name__, url_prefix="/api/v1/dlq")
 
-MAX_LIMIT: Final = 500
 #: More attempts than a job has, unless somebody retried it for weeks.
 ATTEMPTS: Final = 1_000
 SAMPLE: Final = 5
@@ -66,7 +63,9 @@ _STATUSES: Final = {"false": Status.OPEN, "true": Status.RESOLVED, "any": Status
 @describes({200: SearchPage[LetterResponse]}, query=LettersQuery)
 def index() -> Response:
     """List letters, newest first; the open ones unless something else is asked for."""
-    found = queries.list_letters(db.session, _filters(), read_cursor(), now=now(), size=_limit())
+    found = queries.list_letters(
+        db.session, _filters(), read_cursor(), now=now(), size=read_limit()
+    )
     links = neighbours(found)
     return json_answer(
         {
@@ -93,13 +92,8 @@ def stats() -> Response:
 @describes({200: LetterGroupsResponse}, query=LetterGroupsQuery)
 def groups() -> Response:
     """List what troubles there are, the commonest first, each with a sample."""
-    found = queries.list_groups(
-        db.session,
-        _filters(),
-        now=now(),
-        skip=read_whole("skip", 0, 0, queries.MOST_SKIPPED),
-        limit=_limit(),
-    )
+    skip, limit = read_window()
+    found = queries.list_groups(db.session, _filters(), now=now(), skip=skip, limit=limit)
     return json_answer(
         {
             "items": [group_as_json(group) for group in found.rows],
@@ -149,10 +143,10 @@ def resolve(job_id: int) -> Response:
 
 @blueprint.post("/discard/<int:job_id>")
 @requires(Role.OPERATOR)
-@describes({200: LetterResponse}, body=DiscardRequest)
+@describes({200: LetterResponse}, body=Reasoned)
 def discard(job_id: int) -> Response:
     """Give a job up for good."""
-    body = read_json(DiscardRequest)
+    body = read_json(Reasoned)
     letter = service.letter_of(db.session, job_id)
     letter = service.discard(db.session, letter.id, by=actor(), now=now(), reason=body.reason)
     db.session.commit()
@@ -247,7 +241,3 @@ def _filters() -> LetterFilters:
         older=given.get("older", ""),
         newer=given.get("newer", ""),
     )
-
-
-def _limit() -> int:
-    return read_whole("limit", PAGE_SIZE, 1, MAX_LIMIT)

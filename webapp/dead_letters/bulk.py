@@ -17,7 +17,6 @@ from webapp.db import DbSession
 from webapp.dead_letters.queries import BULK_CAP, count_ordered, next_ordered
 from webapp.dead_letters.service import (
     ActionRefused,
-    checked_words,
     discard,
     resolve,
     retry,
@@ -35,6 +34,7 @@ from webapp.dead_letters.values import (
 )
 from webapp.errors import Invalid
 from webapp.jobs.service import enqueue
+from webapp.reasons import checked_reason
 
 #: The type of job that does what is too much for a request.
 JOB_TYPE: Final = "dead-letter-bulk"
@@ -193,9 +193,9 @@ def _check_letters(order: BulkOrder) -> None:
 
 def _check_words(order: BulkOrder) -> None:
     if order.action == BulkAction.RESOLVE:
-        checked_words(order.why, "notes", "say why these need no retry")
+        checked_reason(order.why, field="notes", missing="Say why these need no retry.")
     elif order.action == BulkAction.DISCARD:
-        checked_words(order.why, "reason", "say why these jobs are given up")
+        checked_reason(order.why, missing="Say why these jobs are given up.")
 
 
 def _check_pace(order: BulkOrder) -> None:

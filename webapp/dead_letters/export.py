@@ -15,6 +15,7 @@ from webapp.dead_letters.models import DeadLetter
 from webapp.dead_letters.queries import older_letters
 from webapp.dead_letters.values import LetterFilters
 from webapp.logs import masked
+from webapp.moments import rfc3339
 
 BATCH: Final = 500
 COLUMNS: Final = (
@@ -63,7 +64,7 @@ def _values(letter: DeadLetter) -> dict[str, Any]:
     """Return a letter by column, its times as RFC 3339, its arguments without what is secret."""
     values = {name: getattr(letter, name) for name in COLUMNS}
     return {
-        name: value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else value
+        name: rfc3339(value) if isinstance(value, datetime) else value
         for name, value in (values | {"arguments": masked(letter.arguments)}).items()
     }
 

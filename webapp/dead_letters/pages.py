@@ -27,7 +27,7 @@ from webapp.paging import PAGE_SIZE
 from webapp.roles import Role
 from webapp.web.access import actor, requires
 from webapp.web.confirmations import act, asking
-from webapp.web.cursors import MOST_SEARCHED, neighbours, read_cursor, read_search
+from webapp.web.cursors import MOST_SEARCHED, neighbours, read_cursor, read_search, read_skip
 from webapp.web.downloads import json_file_answer
 from webapp.web.htmx import done, render
 from webapp.web.spreadsheets import csv_answer
@@ -43,7 +43,7 @@ ATTEMPTS: Final = 50
 def index() -> Response:
     """List what troubles there are among the open letters, the commonest first."""
     filters = replace(_filters(), status="open")
-    skip = min(max(0, request.args.get("skip", 0, type=int)), queries.MOST_SKIPPED)
+    skip = read_skip()
     newest_first = request.args.get("sort") == "-last"
     found = queries.list_groups(
         db.session, filters, now=now(), newest_first=newest_first, skip=skip

@@ -52,7 +52,6 @@ from webapp.paging import (
     fetch_page,
 )
 
-MOST_SKIPPED: Final = COUNT_CAP
 #: A bulk is counted further than a list, since whoever confirms it wants to know.
 BULK_CAP: Final = 100_000
 #: So many kinds of exception are offered to choose from.

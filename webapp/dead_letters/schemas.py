@@ -15,7 +15,7 @@ from webapp.dead_letters.values import (
 from webapp.errors import Invalid
 from webapp.logs import masked
 from webapp.paging import COUNT_CAP
-from webapp.web.schemas import Schema, Text
+from webapp.web.schemas import ReasonText, Schema, Text
 
 
 class RetryRequest(Schema):
@@ -27,13 +27,7 @@ class RetryRequest(Schema):
 class ResolveRequest(Schema):
     """The body of a resolution."""
 
-    notes: Text = ""
-
-
-class DiscardRequest(Schema):
-    """The body that gives a job up for good."""
-
-    reason: Text = ""
+    notes: ReasonText = ""
 
 
 class CleanupRequest(Schema):
@@ -65,8 +59,8 @@ class BulkRequest(Schema):
     job_ids: list[int] | None = None
     per_minute: float | None = None
     when_breaker_closes: Text | None = None
-    notes: Text = ""
-    reason: Text = ""
+    notes: ReasonText = ""
+    reason: ReasonText = ""
     dry_run: bool = False
 
     def order(self, *, now: datetime) -> BulkOrder:

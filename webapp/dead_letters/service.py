@@ -14,7 +14,7 @@ from webapp.db import DbSession, gather_for_commit
 from webapp.dead_letters.fingerprint import fingerprint
 from webapp.dead_letters.masks import unmask
 from webapp.dead_letters.models import DeadLetter
-from webapp.dead_letters.values import MAX_NOTES, Cause, Refusal, Resolution
+from webapp.dead_letters.values import Cause, Refusal, Resolution
 from webapp.errors import Conflict, Invalid, NotFound
 from webapp.jobs.lifecycle import may
 from webapp.jobs.registry import find_job_type, parse_arguments
@@ -22,6 +22,7 @@ from webapp.jobs.service import find_job, give_up_on
 from webapp.jobs.service import retry as retry_job
 from webapp.jobs.values import JobState
 from webapp.metrics import DLQ_ADDED, DLQ_RESOLVED, DLQ_RETRIES
+from webapp.reasons import checked_reason
 
 
 def write(session: DbSession, job_id: int, cause: Cause, *, now: datetime) -> DeadLetter:
@@ -127,7 +128,7 @@ def resolve(
     session: DbSession, letter_id: int, *, by: Actor, now: datetime, notes: str
 ) -> DeadLetter:
     """Close a letter by hand; ``notes`` say why that is right."""
-    notes = checked_words(notes, "notes", "say why this needs no retry")
+    notes = checked_reason(notes, field="notes", missing="Say why this needs no retry.")
     return _close(session, letter_id, Resolution.RESOLVED, notes, by=by, now=now)
 
 
@@ -135,19 +136,9 @@ def discard(
     session: DbSession, letter_id: int, *, by: Actor, now: datetime, reason: str
 ) -> DeadLetter:
     """Give a job up for good: its letter is closed, and the job stays dead."""
-    reason = checked_words(reason, "reason", "say why this job is given up")
+    reason = checked_reason(reason, missing="Say why this job is given up.")
     _hold(session, letter_id)
     return _close(session, letter_id, Resolution.DISCARDED, reason, by=by, now=now)
-
-
-def checked_words(words: str, field: str, demand: str) -> str:
-    """Return the words that close a letter; :class:`Invalid` where there are none, or too many."""
-    words = words.strip()
-    if not words:
-        raise Invalid.field(field, demand)
-    if len(words) > MAX_NOTES:
-        raise Invalid.field(field, f"Use at most {MAX_NOTES} characters, not {len(words):,}.")
-    return words
 
 
 def remove_resolved(

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-MAX_NOTES: Final = 500
 #: As many as one request may name; more are asked for by a filter.
 MAX_NAMED: Final = 1_000
 MAX_ID: Final = 2**63 - 1

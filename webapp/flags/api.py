@@ -42,14 +42,19 @@ from webapp.paging import COUNT_CAP
 from webapp.roles import Role
 from webapp.web.access import actor, principal, requires
 from webapp.web.answers import json_answer
+from webapp.web.cursors import read_search
 from webapp.web.openapi import Collection, CountedCollection, WindowQuery, describes
 from webapp.web.requests import makes
-from webapp.web.schemas import Removal, read_choice, read_json, read_removal, read_whole
+from webapp.web.schemas import (
+    Removal,
+    read_choice,
+    read_json,
+    read_removal,
+    read_whole,
+    read_window,
+)
 
 blueprint = Blueprint("flags_api", __name__, url_prefix="/api/v1/feature-flags")
-
-DEFAULT_LIMIT = 50
-MAX_LIMIT = 500
 
 
 @blueprint.get("")
@@ -58,7 +63,7 @@ MAX_LIMIT = 500
 def index() -> Response:
     """List flags with their lists of ids, by name."""
     filters = FlagFilters(
-        q=request.args.get("q", ""),
+        q=read_search(),
         state=_wanted_state(),
         environment=request.args.get("environment", ""),
         tag=request.args.get("tag", ""),
@@ -67,8 +72,7 @@ def index() -> Response:
         archived=_wanted_truth("archived"),
         stale=_wanted_truth("stale"),
     )
-    skip = read_whole("skip", 0, 0, MAX_SKIP)
-    limit = read_whole("limit", DEFAULT_LIMIT, 1, MAX_LIMIT)
+    skip, limit = read_window(MAX_SKIP)
     counting = flag_store().usage is not None
     found = list_flags(db.session, filters, now=now(), counting=counting, skip=skip, limit=limit)
     flags = load_flags(db.session, [row.name for row in found.rows])
@@ -177,8 +181,7 @@ def explain_flag(name: str) -> Response:
 @describes({200: CountedCollection[FlagChangeResponse]}, query=WindowQuery)
 def audit(name: str) -> Response:
     """List a flag's changes, newest first; of a flag that was removed for good as well."""
-    skip = read_whole("skip", 0, 0, MAX_SKIP)
-    limit = read_whole("limit", DEFAULT_LIMIT, 1, MAX_LIMIT)
+    skip, limit = read_window(MAX_SKIP)
     total = history_length(db.session, "flag", name)
     if not total:
         get_flag(db.session, name)

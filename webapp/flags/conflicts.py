@@ -5,11 +5,12 @@ Pure: it compares values as JSON holds them, field by field.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import Enum, StrEnum
 from typing import Any, Final
 
 from webapp.audit.values import Change, Entry
+from webapp.moments import rfc3339
 
 
 class Side(StrEnum):
@@ -81,5 +82,5 @@ def _clash(field: str, change: Change, known: Mapping[str, Any] | None, chosen: 
 def _as_kept(value: Any) -> Any:
     """Write a time as the audit keeps it."""
     if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        return rfc3339(value)
     return value

@@ -38,7 +38,7 @@ from webapp.flags.snippets import curl_code, python_code
 from webapp.flags.wording import condition_in_words, some_of
 from webapp.roles import Role
 from webapp.web.access import principal, requires
-from webapp.web.cursors import read_search
+from webapp.web.cursors import read_search, read_skip
 from webapp.web.htmx import render
 
 blueprint = Blueprint("flags", __name__, url_prefix="/flags")
@@ -59,9 +59,8 @@ def index() -> Response:
         stale=request.args.get("stale", ""),
         sort=request.args.get("sort", "name"),
     )
-    skip = request.args.get("skip", 0, type=int)
     at, counting = now(), flag_store().usage is not None
-    skip = min(max(0, skip), MAX_SKIP)
+    skip = read_skip(MAX_SKIP)
     found = list_flags(db.session, filters, now=at, counting=counting, skip=skip)
     return render(
         "flags/index.html",

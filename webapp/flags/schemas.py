@@ -26,7 +26,7 @@ from webapp.flags.values import (
     Variant,
     text_of,
 )
-from webapp.web.schemas import Schema
+from webapp.web.schemas import ReasonText, Schema
 
 MAX_BULK: Final = 1_000
 MAX_IMPORT: Final = 5_000
@@ -129,7 +129,7 @@ class NewFlag(_Settings):
     """The body of ``POST /feature-flags``."""
 
     name: str
-    reason: str = "Created over the API."
+    reason: ReasonText = "Created over the API."
 
     def draft(self) -> FlagDraft:
         """Return the flag that is asked for."""
@@ -139,7 +139,7 @@ class NewFlag(_Settings):
 class FlagUpdate(_Settings):
     """The body of ``PUT /feature-flags/{name}``: the fields given change, the rest stays."""
 
-    reason: str
+    reason: ReasonText
     version: int | None = None
 
     def changes(self) -> FlagChanges:
@@ -165,7 +165,7 @@ class NewSegment(Schema):
     name: Id
     description: str = ""
     conditions: tuple[ConditionBody, ...]
-    reason: str = "Created over the API."
+    reason: ReasonText = "Created over the API."
 
     def draft(self) -> SegmentDraft:
         """Return the segment that is asked for."""
@@ -181,7 +181,7 @@ class SegmentUpdate(Schema):
 
     description: str | None = None
     conditions: tuple[ConditionBody, ...] | None = None
-    reason: str
+    reason: ReasonText
     version: int | None = None
 
     def draft(self, stands: SegmentDraft) -> SegmentDraft:
@@ -198,7 +198,7 @@ class NewGroup(Schema):
 
     name: Id
     description: str = ""
-    reason: str = "Created over the API."
+    reason: ReasonText = "Created over the API."
 
     def draft(self) -> GroupDraft:
         """Return the group that is asked for."""
@@ -209,7 +209,7 @@ class GroupUpdate(Schema):
     """The body of ``PUT /feature-flag-groups/{name}``."""
 
     description: str
-    reason: str
+    reason: ReasonText
     version: int | None = None
 
 
@@ -247,7 +247,7 @@ class FlagsToImport(Schema):
     groups: Annotated[list[Any], Field(max_length=MAX_IMPORT)] = Field(default_factory=list)
     segments: Annotated[list[Any], Field(max_length=MAX_IMPORT)] = Field(default_factory=list)
     flags: Annotated[list[Any], Field(max_length=MAX_IMPORT)]
-    reason: str | None = None
+    reason: ReasonText | None = None
 
 
 class Question(Schema):

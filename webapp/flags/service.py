@@ -19,10 +19,10 @@ from webapp.flags.relations import dependents_of, references
 from webapp.flags.snapshot import SnapshotStatus, flag_store
 from webapp.flags.validation import (
     complaints_about,
-    complaints_about_reason,
     complaints_about_references,
 )
 from webapp.flags.values import RESERVED_NAMES, FlagChanges, FlagDraft
+from webapp.reasons import checked_reason, complaint_about_reason
 
 # How the model spells a field of the draft, where they differ.
 _COLUMNS: Final = {"metadata": "details"}
@@ -132,7 +132,7 @@ def purge_flag(
 ) -> None:
     """Remove an archived flag for good; the audit keeps the state that it was last in."""
     flag = _flag_to_change(session, name, version, now=now)
-    refuse_reason(reason)
+    reason = checked_reason(reason)
     if flag.archived_at is None:
         raise Conflict(f"The flag {name!r} is in use; archive it first.")
     _refuse_dependents(session, name, archived=True)
@@ -198,8 +198,8 @@ def refuse_draft(session: DbSession, draft: FlagDraft, reason: str) -> None:
     errors = complaints_about(draft)
     if not errors and (draft.rules or draft.prerequisites or draft.group is not None):
         errors = complaints_about_references(draft, references(session))
-    if complaint := complaints_about_reason(reason):
-        errors["reason"] = complaint
+    if complaint := complaint_about_reason(reason):
+        errors["reason"] = [complaint]
     refuse(errors)
 
 
@@ -208,12 +208,6 @@ def refuse(errors: Mapping[str, Sequence[str]]) -> None:
     if errors:
         field, messages = next(iter(errors.items()))
         raise Invalid(f"{field}: {messages[0]}", errors)
-
-
-def refuse_reason(reason: str) -> None:
-    """Raise :class:`Invalid` where the reason of a change does not do."""
-    if complaint := complaints_about_reason(reason):
-        refuse({"reason": complaint})
 
 
 def _is_same(old: Any, new: Any) -> bool:
@@ -273,7 +267,7 @@ def _set_archived(
     now: datetime,
     reason: str,
 ) -> None:
-    refuse_reason(reason)
+    reason = checked_reason(reason)
     if (flag.archived_at is None) == (archived_at is None):
         return
     change = {"archived_at": Change(flag.archived_at, archived_at)}

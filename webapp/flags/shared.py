@@ -22,10 +22,10 @@ from webapp.flags.service import raise_revision, refuse, was_touched
 from webapp.flags.validation import (
     Complaints,
     complaints_about_group,
-    complaints_about_reason,
     complaints_about_segment,
 )
 from webapp.flags.values import GroupDraft, SegmentDraft
+from webapp.reasons import complaint_about_reason
 
 Shared = TypeVar("Shared", FlagSegment, FlagGroup)
 
@@ -183,8 +183,8 @@ def _remove(
 
 
 def _refuse(errors: Complaints, trace: Trace) -> None:
-    complaint = complaints_about_reason(trace.reason)
-    refuse(errors | ({"reason": complaint} if complaint else {}))
+    complaint = complaint_about_reason(trace.reason)
+    refuse(errors | ({"reason": [complaint]} if complaint else {}))
 
 
 def _outdated(stored: FlagSegment | FlagGroup, version: int) -> Conflict:

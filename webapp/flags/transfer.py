@@ -25,7 +25,6 @@ from webapp.flags.service import (
     create_flag,
     differences,
     draft_of,
-    refuse_reason,
     restore_flag,
     with_changes,
 )
@@ -40,6 +39,7 @@ from webapp.flags.shared import (
     segment_draft,
 )
 from webapp.flags.values import FlagChanges, FlagDraft, GroupDraft, SegmentDraft
+from webapp.reasons import checked_reason
 
 
 class ImportOutcome(StrEnum):
@@ -117,7 +117,7 @@ def import_all(
     What is refused is told as such and keeps nothing else from being tried, so that all refusals
     are known at once.  Whoever wants all or nothing rolls back where there is one.
     """
-    refuse_reason(reason)
+    reason = checked_reason(reason)
     run = _Import(session=session, trace=Trace(by, now, reason))
     return ImportResults(
         groups=run.take_groups(wanted.groups),

@@ -26,7 +26,6 @@ from webapp.flags.values import (
     MAX_METADATA_LEVELS,
     MAX_NAME,
     MAX_PREREQUISITES,
-    MAX_REASON,
     MAX_RULES,
     MAX_SEGMENTS,
     MAX_TAGS,
@@ -45,11 +44,11 @@ from webapp.flags.values import (
     SegmentDraft,
     Variant,
 )
+from webapp.reasons import UNFIT_TEXT
 
 _NAME: Final = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
 # Control characters break lines and tables, half surrogates break databases and hashes.
 _UNFIT: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
-_UNFIT_TEXT: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 Complaints = dict[str, list[str]]
 
@@ -119,13 +118,6 @@ def complaints_about_group(draft: GroupDraft) -> Complaints:
     return _given(found)
 
 
-def complaints_about_reason(reason: str) -> list[str]:
-    """Return what is wrong with the reason of a change."""
-    if not reason.strip():
-        return ["Say why, for whoever reads the audit."]
-    return _text(reason, MAX_REASON)
-
-
 def _given(found: Complaints) -> Complaints:
     return {field: messages for field, messages in found.items() if messages}
 
@@ -141,7 +133,7 @@ def _name(name: str) -> list[str]:
 def _text(text: str, most: int) -> list[str]:
     if len(text) > most:
         return [f"At most {most:,} characters, not {len(text):,}."]
-    return ["Holds characters that cannot be shown."] if _UNFIT_TEXT.search(text) else []
+    return ["Holds characters that cannot be shown."] if UNFIT_TEXT.search(text) else []
 
 
 def _percentage(value: float) -> list[str]:
@@ -358,7 +350,7 @@ def _value(value: Any, kind: str = "a JSON value") -> list[str]:
     except (TypeError, ValueError):
         return [f"Must be {kind}."]
     # JSON writes the null character as an escape; PostgreSQL stores it in no form.
-    if "\\u0000" in text or _UNFIT_TEXT.search(text):
+    if "\\u0000" in text or UNFIT_TEXT.search(text):
         return ["Holds characters that cannot be shown."]
     if len(text) > MAX_METADATA:
         return [f"At most {MAX_METADATA:,} characters."]

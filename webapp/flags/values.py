@@ -14,7 +14,6 @@ MAX_IDS: Final = 10_000
 MAX_ID: Final = 255
 MAX_NAME: Final = 255
 MAX_DESCRIPTION: Final = 2_000
-MAX_REASON: Final = 500
 MAX_ENVIRONMENTS: Final = 50
 MAX_TAGS: Final = 20
 MAX_WORD: Final = 64

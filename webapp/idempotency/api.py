@@ -31,12 +31,11 @@ from webapp.idempotency.values import (
 from webapp.logs import get_logger
 from webapp.metrics import IDEMPOTENCY_REQUESTS
 from webapp.settings import Settings
-from webapp.web.access import EVALUATION, PUBLIC, principal
+from webapp.web.access import API_PREFIX, EVALUATION, PUBLIC, principal
 from webapp.web.requests import SAFE_METHODS
 
 log = get_logger(__name__)
 
-PREFIX: Final = "/api/v1/"
 #: When a request should be sent again whose first is still running: most take less than a second.
 RETRY_SECONDS: Final = 1.0
 # What belongs to the content.  Cookies and whatever else is meant for one answer is not kept.
@@ -69,7 +68,7 @@ def take_keys(app: Flask) -> None:
         view = app.view_functions[rule.endpoint]
         access = getattr(view, "access", None)
         writes = (rule.methods or set()) - SAFE_METHODS
-        if rule.rule.startswith(PREFIX) and writes and access not in {PUBLIC, EVALUATION}:
+        if rule.rule.startswith(API_PREFIX) and writes and access not in {PUBLIC, EVALUATION}:
             app.view_functions[rule.endpoint] = _behind_key(view, settings)
 
 
@@ -128,8 +127,7 @@ def _carried_out(view: View, values: dict[str, Any], claimed: Claim, held: HeldC
         # As without a key: what a view does not commit does not stand.
         db.session.rollback()
     if is_kept := _is_success(response):
-        keeps_body = getattr(view, "keeps_answer", True)
-        service.settle(db.session, claimed, _answer(response, keeps_body=keeps_body), now=now())
+        service.settle(db.session, claimed, _answer(response), now=now())
     else:
         service.release(db.session, claimed)
     held.commit()
@@ -142,8 +140,9 @@ def _is_success(response: Response) -> bool:
     return 200 <= response.status_code < 300  # noqa: PLR2004 - that is what 2xx means
 
 
-def _answer(response: Response, *, keeps_body: bool) -> Answer:
-    if not keeps_body:
+def _answer(response: Response) -> Answer:
+    """Return what is kept of an answer: of one that nobody may store, that it was given."""
+    if response.cache_control.no_store:
         return Answer(response.status_code, (), None)
     kept = ((name, response.headers.get(name)) for name in _KEPT_HEADERS)
     headers = tuple((name, value) for name, value in kept if value is not None)

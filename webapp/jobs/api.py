@@ -25,12 +25,9 @@ from webapp.web.answers import json_answer
 from webapp.web.cursors import neighbours, read_cursor
 from webapp.web.openapi import SearchPage, describes
 from webapp.web.requests import makes
-from webapp.web.schemas import read_json, read_whole
+from webapp.web.schemas import read_json, read_limit
 
 blueprint = Blueprint("jobs_api", __name__, url_prefix="/api/v1/queue")
-
-DEFAULT_LIMIT = 50
-MAX_LIMIT = 500
 
 
 @blueprint.get("/jobs")
@@ -39,7 +36,7 @@ MAX_LIMIT = 500
 def index() -> Response:
     """List jobs, newest first; ``next`` is the address of older ones."""
     filters = JobFilters.read(request.args)
-    size = read_whole("limit", DEFAULT_LIMIT, 1, MAX_LIMIT)
+    size = read_limit()
     page = queries.find_jobs(db.session, filters, read_cursor(), size=size)
     links = neighbours(page)
     return json_answer(

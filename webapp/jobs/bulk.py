@@ -23,6 +23,7 @@ from webapp.jobs.models import Job
 from webapp.jobs.values import JobState
 from webapp.jobs.wishes import check_priority
 from webapp.paging import COUNT_CAP
+from webapp.reasons import checked_reason
 
 #: The type of the job that carries out what is too much for a request.
 BULK_TYPE: Final = "job-bulk"
@@ -30,7 +31,6 @@ BULK_TYPE: Final = "job-bulk"
 TOGETHER: Final = 100
 MOST_IDS: Final = 1_000
 NO_FILTERS: Final = JobFilters()
-MAX_REASON: Final = 500
 #: So many refusals are told in full.
 MOST_REFUSALS: Final = 20
 
@@ -148,9 +148,7 @@ def note_order(
     session: DbSession, order: Order, *, by: Actor, now: datetime, jobs: int, reason: str
 ) -> None:
     """Add the order as a whole to the audit; each job has an entry of its own."""
-    reason = reason.strip()
-    if len(reason) > MAX_REASON:
-        raise Invalid.field("reason", f"Use at most {MAX_REASON} characters, not {len(reason):,}.")
+    reason = checked_reason(reason, missing=None)
     told: dict[str, Any] = order.filters.given() | {"jobs": jobs}
     if order.ids:
         told["ids"] = list(order.ids)

@@ -19,8 +19,8 @@ from webapp.errors import Conflict, Invalid
 from webapp.jobs.models import JobQueue, JobTypeSetting
 from webapp.jobs.registry import find_job_type
 from webapp.jobs.wishes import check_queue
+from webapp.reasons import checked_reason
 
-MAX_REASON: Final = 500
 #: What a policy may hold: the least and the most of each field, delays in seconds.
 BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
     "max_retries": (0, 100),
@@ -110,6 +110,7 @@ def set_policy(  # noqa: PLR0913 - whose, what, from which version, and the trac
     :class:`Conflict` where somebody else has set it meanwhile, :class:`Invalid` names each field.
     """
     find_job_type(type_name)
+    reason = checked_reason(reason, missing=None)
     _check(draft)
     if version == 0:
         version = _ensure_type(session, type_name, by=by, now=now)
@@ -128,9 +129,7 @@ def set_policy(  # noqa: PLR0913 - whose, what, from which version, and the trac
         message = f"The policy of {type_name} has changed meanwhile; look at it again."
         raise Conflict(message)
     about = ("job_type", type_name)
-    _audit(
-        session, about, "job_type.updated", by=by, now=now, reason=_reason(reason), changes=changed
-    )
+    _audit(session, about, "job_type.updated", by=by, now=now, reason=reason, changes=changed)
     setting = find_setting(session, type_name)
     assert setting is not None  # noqa: S101 - the update above has found it
     return setting
@@ -156,14 +155,8 @@ _RESUMED: Final[dict[str, Any]] = {"paused_at": None, "paused_by": None, "reason
 
 
 def _pause(by: Actor, now: datetime, reason: str) -> dict[str, Any]:
-    return {"paused_at": now, "paused_by": by.name, "reason": _reason(reason) or None}
-
-
-def _reason(reason: str) -> str:
-    reason = reason.strip()
-    if len(reason) > MAX_REASON:
-        raise Invalid.field("reason", f"Use at most {MAX_REASON} characters, not {len(reason):,}.")
-    return reason
+    reason = checked_reason(reason, missing=None)
+    return {"paused_at": now, "paused_by": by.name, "reason": reason or None}
 
 
 def _check(draft: PolicyDraft) -> None:

@@ -10,13 +10,13 @@ from webapp.db import db
 from webapp.jobs import control
 from webapp.jobs.registry import JobType, find_job_type, job_types
 from webapp.jobs.responses import JobQueueResponse, JobTypeResponse, JobTypesResponse
-from webapp.jobs.schemas import PolicyBody, Reasoned, pause_as_json, type_as_json
+from webapp.jobs.schemas import PolicyBody, pause_as_json, type_as_json
 from webapp.jobs.steering import Steering, read_steering
 from webapp.roles import Role
 from webapp.web.access import actor, requires
 from webapp.web.answers import json_answer
 from webapp.web.openapi import describes
-from webapp.web.schemas import read_json
+from webapp.web.schemas import Reasoned, read_json
 
 blueprint = Blueprint("jobs_control_api", __name__, url_prefix="/api/v1/queue")
 

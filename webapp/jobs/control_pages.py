@@ -18,6 +18,7 @@ from webapp.jobs.models import JobTypeSetting
 from webapp.jobs.pages import blueprint
 from webapp.jobs.registry import JobType, find_job_type, job_types
 from webapp.jobs.steering import read_steering
+from webapp.reasons import checked_reason
 from webapp.roles import Role
 from webapp.web.access import actor, requires
 from webapp.web.confirmations import act, asking
@@ -170,9 +171,7 @@ def _with_reason(verb: Callable[..., object], name: str, reason: str) -> Callabl
     """Pause only where it was said why: others will want to know."""
 
     def pause(by: Any, at: Any) -> object:
-        if not reason.strip():
-            raise Invalid.field("reason", "Say why.")
-        return verb(db.session, name, by=by, now=at, reason=reason)
+        return verb(db.session, name, by=by, now=at, reason=checked_reason(reason))
 
     return pause
 

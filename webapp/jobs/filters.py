@@ -14,6 +14,7 @@ from webapp.db import DbSession
 from webapp.errors import Invalid
 from webapp.jobs.models import Job
 from webapp.jobs.values import JobState
+from webapp.moments import rfc3339
 from webapp.paging import REACH, Scan, between
 
 # A longer number is no job's id.
@@ -105,7 +106,7 @@ _READERS: Final[Mapping[str, Callable[[str], Any]]] = {
 
 def _written(value: object) -> str:
     if isinstance(value, datetime):
-        return value.isoformat().replace("+00:00", "Z")
+        return rfc3339(value)
     return str(value)
 
 

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from webapp.db import Base, BigId, Json, UtcTime
 from webapp.jobs.lifecycle import ACTIVE, WAITING
 from webapp.jobs.values import JobState
+from webapp.reasons import MAX_REASON
 
 _IS_ACTIVE = "state IN ({})".format(", ".join(f"'{state}'" for state in sorted(ACTIVE)))
 _IS_QUEUED = f"state = '{JobState.QUEUED}'"
@@ -202,7 +203,7 @@ class JobQueue(Base):
     name: Mapped[str] = mapped_column(String(100), primary_key=True)
     paused_at: Mapped[datetime | None] = mapped_column(UtcTime)
     paused_by: Mapped[str | None] = mapped_column(String(255))
-    reason: Mapped[str | None] = mapped_column(String(500))
+    reason: Mapped[str | None] = mapped_column(String(MAX_REASON))
 
 
 class JobTypeSetting(Base):
@@ -213,7 +214,7 @@ class JobTypeSetting(Base):
     type: Mapped[str] = mapped_column(String(100), primary_key=True)
     paused_at: Mapped[datetime | None] = mapped_column(UtcTime)
     paused_by: Mapped[str | None] = mapped_column(String(255))
-    reason: Mapped[str | None] = mapped_column(String(500))
+    reason: Mapped[str | None] = mapped_column(String(MAX_REASON))
     max_retries: Mapped[int | None]
     initial_delay: Mapped[float | None]
     backoff_factor: Mapped[float | None]

@@ -18,7 +18,7 @@ from webapp.jobs.registry import JobType
 from webapp.jobs.values import RetryPolicy
 from webapp.jobs.wishes import JobOptions
 from webapp.logs import masked
-from webapp.web.schemas import Moment, Schema, Text
+from webapp.web.schemas import Moment, ReasonText, Schema, Text
 
 
 def _finite(values: dict[str, Any]) -> dict[str, Any]:
@@ -60,12 +60,6 @@ class EnqueueRequest(Schema):
         )
 
 
-class Reasoned(Schema):
-    """The body of a pause."""
-
-    reason: Text = ""
-
-
 class PolicyBody(Schema):
     """What operators want of a type; what is absent or null is as the type says."""
 
@@ -75,7 +69,7 @@ class PolicyBody(Schema):
     max_delay: float | None = None
     jitter: float | None = None
     timeout: float | None = None
-    reason: Text = ""
+    reason: ReasonText = ""
     version: int = Field(default=0, ge=0, le=2**31 - 1)
 
     def draft(self) -> PolicyDraft:
@@ -109,7 +103,7 @@ class BulkRequest(Schema):
     filter: FilterBody | None = None
     priority: int | None = Field(default=None, ge=0, le=100)
     dry_run: bool = False
-    reason: Text = ""
+    reason: ReasonText = ""
 
     def order(self) -> Order:
         """Return the order; :class:`Invalid` where it does not say to which jobs."""

@@ -13,13 +13,9 @@ from webapp.sources.service import set_rate_limit
 from webapp.web.access import actor, requires
 from webapp.web.answers import json_answer
 from webapp.web.openapi import Collection, WindowQuery, describes
-from webapp.web.schemas import Removal, read_json, read_removal, read_whole
+from webapp.web.schemas import Removal, read_json, read_removal, read_window
 
 blueprint = Blueprint("limits_api", __name__, url_prefix="/api/v1/rate-limits")
-
-DEFAULT_LIMIT = 50
-MAX_LIMIT = 500
-MOST_SKIPPED = 10_000
 
 
 @blueprint.get("")
@@ -27,8 +23,7 @@ MOST_SKIPPED = 10_000
 @describes({200: Collection[LimitResponse]}, query=WindowQuery)
 def index() -> Response:
     """List rate limits by name."""
-    skip = read_whole("skip", 0, 0, MOST_SKIPPED)
-    limit = read_whole("limit", DEFAULT_LIMIT, 1, MAX_LIMIT)
+    skip, limit = read_window()
     found, total = list_stats(db.session, now=now(), skip=skip, limit=limit)
     return json_answer({"items": [stats_as_json(stats) for stats in found], "total": total})
 

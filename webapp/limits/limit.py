@@ -20,7 +20,6 @@ from webapp.errors import Throttled
 from webapp.limits.policy import in_force
 from webapp.limits.values import (
     MAX_PAUSE,
-    MAX_REASON,
     SOURCE_PREFIX,
     Counts,
     LimitOutcome,
@@ -30,6 +29,7 @@ from webapp.limits.values import (
 )
 from webapp.logs import get_logger
 from webapp.metrics import RATE_LIMIT_HITS
+from webapp.reasons import MAX_REASON
 
 log = get_logger(__name__)
 

@@ -6,6 +6,7 @@ from sqlalchemy import Float, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.db import Base, BigId, UtcTime
+from webapp.reasons import MAX_REASON
 
 
 class RateLimitState(Base):
@@ -15,7 +16,7 @@ class RateLimitState(Base):
 
     name: Mapped[str] = mapped_column(String(200), primary_key=True)
     paused_until: Mapped[datetime | None] = mapped_column(UtcTime)
-    pause_reason: Mapped[str | None] = mapped_column(String(500))
+    pause_reason: Mapped[str | None] = mapped_column(String(MAX_REASON))
     allowed: Mapped[int] = mapped_column(BigId, default=0)
     waited: Mapped[int] = mapped_column(BigId, default=0)
     refused: Mapped[int] = mapped_column(BigId, default=0)

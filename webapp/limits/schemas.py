@@ -3,7 +3,7 @@
 from typing import Any
 
 from webapp.limits.values import SOURCE_PREFIX, LimitStats
-from webapp.web.schemas import Schema, Text
+from webapp.web.schemas import ReasonText, Schema
 
 
 class LimitBody(Schema):
@@ -11,7 +11,7 @@ class LimitBody(Schema):
 
     calls: int | None = None
     seconds: int | None = None
-    reason: Text = ""
+    reason: ReasonText = ""
 
 
 def stats_as_json(stats: LimitStats) -> dict[str, Any]:

@@ -12,9 +12,10 @@ from webapp.actors import Actor
 from webapp.audit.service import record
 from webapp.audit.values import Change
 from webapp.db import DbSession
-from webapp.errors import Conflict, Invalid
+from webapp.errors import Conflict
 from webapp.limits.models import RateLimitShare, RateLimitState
-from webapp.limits.values import MAX_REASON, SOURCE_PREFIX, Counts, Pause, Usage
+from webapp.limits.values import SOURCE_PREFIX, Counts, Pause, Usage
+from webapp.reasons import MAX_REASON, checked_reason
 
 #: What a process told last is kept for so long; no window is longer.
 KEPT = timedelta(days=1)
@@ -73,10 +74,7 @@ def lift_pause(session: DbSession, name: str, *, by: Actor, now: datetime, reaso
 
     :class:`Conflict` where nothing is paused any more.
     """
-    if not reason.strip():
-        raise Invalid.field("reason", "Say why, for whoever reads the audit.")
-    if len(reason) > MAX_REASON:
-        raise Invalid.field("reason", f"Use at most {MAX_REASON} characters.")
+    reason = checked_reason(reason)
     state = session.get(RateLimitState, name, with_for_update=True, populate_existing=True)
     until = state.paused_until if state else None
     if state is None or until is None or until <= now:

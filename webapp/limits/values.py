@@ -6,7 +6,6 @@ from enum import StrEnum
 from typing import Protocol
 
 MAX_NAME = 200
-MAX_REASON = 500
 MAX_CALLS = 10_000
 MAX_SECONDS = 86_400
 #: A pause ends after a day at most, however long the other side asks for.

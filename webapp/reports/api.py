@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flask import Blueprint, Response, current_app, request, url_for
+from flask import Blueprint, Response, request, url_for
 
 from webapp.clock import now
 from webapp.db import db
@@ -13,19 +13,15 @@ from webapp.reports.responses import ReportRemovalQuery, ReportResponse, Reports
 from webapp.reports.schemas import NewReport, report_as_json
 from webapp.reports.values import ReportKind
 from webapp.roles import Role
-from webapp.settings import Settings
 from webapp.web.access import actor, requires
 from webapp.web.answers import json_answer
 from webapp.web.cursors import neighbours, read_cursor
 from webapp.web.downloads import stored_file_answer
 from webapp.web.openapi import Page, describes
-from webapp.web.requests import makes
-from webapp.web.schemas import Removal, read_json, read_removal, read_whole
+from webapp.web.requests import current_settings, makes
+from webapp.web.schemas import Removal, read_json, read_limit, read_removal
 
 blueprint = Blueprint("reports_api", __name__, url_prefix="/api/v1/reports")
-
-DEFAULT_LIMIT = 50
-MAX_LIMIT = 500
 
 
 @blueprint.get("")
@@ -36,7 +32,7 @@ def index() -> Response:
     kind = request.args.get("kind", "")
     if kind and kind not in set(ReportKind):
         raise Invalid.field("kind", f"One of {', '.join(ReportKind)}.")
-    size = read_whole("limit", DEFAULT_LIMIT, 1, MAX_LIMIT)
+    size = read_limit()
     page = list_reports(db.session, read_cursor(), kind=kind, size=size)
     links = neighbours(page)
     return json_answer(
@@ -77,8 +73,7 @@ def show(report_id: int) -> Response:
 @describes({200: dict[str, Any]}, files=("text/html", "text/csv"))
 def download(report_id: int) -> Response:
     """Send the file of a report."""
-    settings: Settings = current_app.extensions["settings"]
-    report, path = service.find_file(db.session, report_id, folder=settings.reports_dir)
+    report, path = service.find_file(db.session, report_id, folder=current_settings().reports_dir)
     return stored_file_answer(path, filename=service.filename_of(report))
 
 
@@ -87,11 +82,10 @@ def download(report_id: int) -> Response:
 @describes({204: None}, body=Removal, query=ReportRemovalQuery)
 def delete(report_id: int) -> Response:
     """Delete a report with its file; why stands in the body or the query."""
-    settings: Settings = current_app.extensions["settings"]
     service.remove_report(
         db.session,
         report_id,
-        folder=settings.reports_dir,
+        folder=current_settings().reports_dir,
         by=actor(),
         now=now(),
         reason=read_removal().reason,

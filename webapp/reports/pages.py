@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from flask import Blueprint, Response, current_app, request, url_for
+from flask import Blueprint, Response, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
 from webapp.channels.service import channel_names
@@ -14,13 +14,13 @@ from webapp.reports.forms import FORMATS, KINDS, ReportForm
 from webapp.reports.queries import list_reports
 from webapp.reports.values import ReportKind
 from webapp.roles import Role
-from webapp.settings import Settings
 from webapp.sources.service import source_names
 from webapp.web.access import actor, requires
 from webapp.web.confirmations import act, asking
 from webapp.web.cursors import neighbours, read_cursor
 from webapp.web.downloads import stored_file_answer
 from webapp.web.htmx import go_to, refused_status, render
+from webapp.web.requests import current_settings
 
 blueprint = Blueprint("reports", __name__, url_prefix="/reports")
 
@@ -38,7 +38,7 @@ def index() -> Response:
         reports=page,
         kind=kind,
         kinds=[(item.value, item.value.capitalize()) for item in ReportKind],
-        keeps_days=_settings().report_retention_days,
+        keeps_days=current_settings().report_retention_days,
         **neighbours(page),
     )
 
@@ -69,7 +69,7 @@ def create() -> BaseResponse:
 @requires(Role.VIEWER)
 def download(report_id: int) -> Response:
     """Send the file of a report."""
-    report, path = service.find_file(db.session, report_id, folder=_settings().reports_dir)
+    report, path = service.find_file(db.session, report_id, folder=current_settings().reports_dir)
     return stored_file_answer(path, filename=service.filename_of(report))
 
 
@@ -89,7 +89,7 @@ def remove(report_id: int) -> BaseResponse:
         verb=lambda by, at: service.remove_report(
             db.session,
             report_id,
-            folder=_settings().reports_dir,
+            folder=current_settings().reports_dir,
             by=by,
             now=at,
             reason=asked.reason,
@@ -108,8 +108,3 @@ def _form_page(form: ReportForm, *, status: int = 200) -> Response:
         sources=[("", "Choose one"), *((name, name) for name in source_names(db.session))],
         channels=channel_names(db.session),
     )
-
-
-def _settings() -> Settings:
-    settings: Settings = current_app.extensions["settings"]
-    return settings

@@ -19,12 +19,12 @@ from webapp.channels.service import check_channels
 from webapp.db import DbSession, after_commit
 from webapp.errors import Conflict, Invalid, NotFound
 from webapp.jobs.service import cancel, enqueue
+from webapp.reasons import checked_reason
 from webapp.reports.files import path_of, remove
 from webapp.reports.models import Report
 from webapp.reports.values import (
     JOB_TYPE,
     MAX_DAYS,
-    MAX_REASON,
     ReportDraft,
     ReportFormat,
     ReportKind,
@@ -78,10 +78,7 @@ def remove_report(
 ) -> None:
     """Delete a report, and its file after the commit; one that is not written yet is canceled."""
     report = find_report(session, report_id)
-    if not reason.strip():
-        raise Invalid.field("reason", "Say why, for whoever reads the audit.")
-    if len(reason) > MAX_REASON:
-        raise Invalid.field("reason", f"Use at most {MAX_REASON} characters.")
+    reason = checked_reason(reason)
     kind, form = report.kind, report.format
     if report.finished_at is None and report.job_id is not None:
         _stop(session, report.job_id, by=by, now=now)

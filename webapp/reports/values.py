@@ -10,7 +10,6 @@ JOB_TYPE = "report_generation"
 #: Figures of jobs by the hour are kept for so long.
 MAX_DAYS = 90
 DEFAULT_DAYS = 7
-MAX_REASON = 500
 
 
 class ReportKind(StrEnum):

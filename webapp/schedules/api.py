@@ -19,7 +19,6 @@ from webapp.paging import COUNT_CAP
 from webapp.roles import Role
 from webapp.schedules import firing, service
 from webapp.schedules.queries import (
-    MOST_SKIPPED,
     ScheduleFilters,
     firings_of,
     list_schedules,
@@ -46,15 +45,14 @@ from webapp.schedules.schemas import (
 from webapp.schedules.values import ScheduleState
 from webapp.web.access import actor, requires
 from webapp.web.answers import json_answer
+from webapp.web.cursors import read_search
 from webapp.web.openapi import Collection, WindowQuery, describes
 from webapp.web.requests import makes
-from webapp.web.schemas import Removal, read_json, read_removal, read_whole
+from webapp.web.schemas import Removal, read_json, read_removal, read_window
 from webapp.workers.service import last_beat
 
 blueprint = Blueprint("schedules_api", __name__, url_prefix="/api/v1/queue")
 
-DEFAULT_LIMIT = 50
-MAX_LIMIT = 500
 FIRINGS = 20
 
 
@@ -66,8 +64,8 @@ def index() -> Response:
     state = request.args.get("state", "")
     if state and state not in set(ScheduleState):
         raise Invalid.field("state", f"One of {', '.join(ScheduleState)}.")
-    filters = ScheduleFilters(request.args.get("q", ""), state)
-    skip, limit = _window()
+    filters = ScheduleFilters(read_search(), state)
+    skip, limit = read_window()
     found = list_schedules(db.session, filters, now=now(), skip=skip, limit=limit)
     return json_answer(
         {"items": [schedule_as_json(view) for view in found.rows], "total": found.total}
@@ -195,7 +193,7 @@ def resume(name: str) -> Response:
 @describes({200: ScheduledResponse}, query=WindowQuery)
 def scheduled() -> Response:
     """List what is to run later: jobs by their time, and schedules by name."""
-    skip, limit = _window()
+    skip, limit = read_window()
     jobs, total = find_scheduled(db.session, skip=skip, limit=limit)
     found = list_schedules(db.session, ScheduleFilters(), now=now(), skip=skip, limit=limit)
     return json_answer(
@@ -272,8 +270,3 @@ def _answer(name: str, status: int = 200) -> Response:
     schedule = service.find_schedule(db.session, name)
     view = view_schedule(db.session, schedule, now=now())
     return json_answer(schedule_as_json(view), status)
-
-
-def _window() -> tuple[int, int]:
-    skip = read_whole("skip", 0, 0, MOST_SKIPPED)
-    return skip, read_whole("limit", DEFAULT_LIMIT, 1, MAX_LIMIT)

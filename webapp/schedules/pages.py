@@ -23,7 +23,6 @@ from webapp.schedules.firing import run_schedule
 from webapp.schedules.forms import CATCH_UPS, KINDS, OVERLAPS, ScheduleForm, form_of
 from webapp.schedules.models import Schedule
 from webapp.schedules.queries import (
-    MOST_SKIPPED,
     PAGE_SIZE,
     LocalTime,
     ScheduleFilters,
@@ -36,7 +35,7 @@ from webapp.schedules.timing import DAYS, in_words, zones
 from webapp.schedules.values import ScheduleState
 from webapp.web.access import actor, requires
 from webapp.web.confirmations import Confirmation, act, asking
-from webapp.web.cursors import read_search
+from webapp.web.cursors import read_search, read_skip
 from webapp.web.htmx import done, go_to, refused_status, render
 
 blueprint = Blueprint("schedules", __name__, url_prefix="/schedules")
@@ -62,9 +61,7 @@ class Preview:
 def index() -> Response:
     """List the schedules that the filters in the URL ask for."""
     filters = ScheduleFilters(read_search(), request.args.get("state", ""))
-    skip = request.args.get("skip", 0, type=int)
-    skip = min(max(0, skip), MOST_SKIPPED)
-    found = list_schedules(db.session, filters, now=now(), skip=skip)
+    found = list_schedules(db.session, filters, now=now(), skip=read_skip())
     return render(
         "schedules/index.html",
         "schedules/_table.html",

@@ -15,7 +15,6 @@ from sqlalchemy.orm import aliased
 
 from webapp.db import BigId, DbSession
 from webapp.errors import Invalid
-from webapp.paging import COUNT_CAP
 from webapp.schedules.lifecycle import state_of
 from webapp.schedules.models import Schedule, ScheduleFiring
 from webapp.schedules.service import draft_of, problem_of
@@ -24,7 +23,6 @@ from webapp.schedules.values import FiringOutcome, ScheduleState
 
 PAGE_SIZE = 50
 SHOWN_RUNS = 3
-MOST_SKIPPED = COUNT_CAP
 #: Figures of the scheduler are those of so long.
 SPAN = timedelta(days=1)
 

@@ -9,7 +9,7 @@ from webapp.logs import masked
 from webapp.schedules.queries import FiringView, ScheduleView
 from webapp.schedules.timing import daily, monthly, weekly
 from webapp.schedules.values import CatchUp, Overlap, ScheduleDraft
-from webapp.web.schemas import Schema, Text
+from webapp.web.schemas import ReasonText, Schema, Text
 
 
 class Daily(Schema):
@@ -45,7 +45,7 @@ class ScheduleBody(Schema):
     overlap: str | None = None
     catch_up: str | None = None
     priority: int | None = Field(default=None, ge=0, le=100)
-    reason: Text = ""
+    reason: ReasonText = ""
 
     def given(self) -> dict[str, Any]:
         """Return the fields of a draft that are given, whatever way its times are told."""
@@ -96,7 +96,7 @@ class CleanupSchedule(Schema):
 
     at: str = "03:30"
     timezone: str = "UTC"
-    reason: Text = "Daily clean-up"
+    reason: ReasonText = "Daily clean-up"
 
     def draft(self) -> ScheduleDraft:
         """Return the schedule that is asked for."""
@@ -120,7 +120,7 @@ class ScheduleUpdate(ScheduleBody):
 class Reasoned(Schema):
     """The body of a pause or a resume."""
 
-    reason: Text = ""
+    reason: ReasonText = ""
     version: int | None = None
 
 

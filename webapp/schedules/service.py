@@ -18,12 +18,12 @@ from webapp.audit.values import Change
 from webapp.db import DbSession
 from webapp.errors import Conflict, DomainError, Invalid, NotFound
 from webapp.jobs.registry import find_job_type, find_open_type, parse_arguments
+from webapp.reasons import checked_reason, complaint_about_reason
 from webapp.schedules.models import Schedule
 from webapp.schedules.timing import check_cron, check_zone, next_after
 from webapp.schedules.values import (
     MAX_NAME,
     MAX_PRIORITY,
-    MAX_REASON,
     CatchUp,
     Overlap,
     ScheduleDraft,
@@ -106,7 +106,7 @@ def pause_schedule(
 ) -> Schedule:
     """Stop a schedule from firing; one that is paused stays as it is."""
     schedule = _schedule_to_change(session, name, version)
-    refuse_reason(reason)
+    reason = checked_reason(reason)
     if schedule.enabled:
         _write(session, schedule, {"enabled": False, "next_run_at": None}, by=by, now=now)
         change = {"enabled": Change(True, False)}
@@ -125,7 +125,7 @@ def resume_schedule(
 ) -> Schedule:
     """Let a schedule fire again, from its next due time: what passed meanwhile was not meant."""
     schedule = _schedule_to_change(session, name, version)
-    refuse_reason(reason)
+    reason = checked_reason(reason)
     if not schedule.enabled:
         next_at = next_after(schedule.cron, check_zone(schedule.timezone), now)
         _write(session, schedule, {"enabled": True, "next_run_at": next_at}, by=by, now=now)
@@ -145,7 +145,7 @@ def remove_schedule(
 ) -> None:
     """Remove a schedule with its firings; its jobs stay, and the audit keeps its last state."""
     schedule = _schedule_to_change(session, name, version)
-    refuse_reason(reason)
+    reason = checked_reason(reason)
     last = {
         field: Change(value, None)
         for field, value in _stored(draft_of(schedule)).items()
@@ -205,24 +205,12 @@ def checked(draft: ScheduleDraft, *, now: datetime, reason: str) -> ScheduleDraf
     reckonable = not {"cron", "timezone"} & errors.keys()
     if reckonable and next_after(draft.cron, draft.timezone, now) is None:
         errors["cron"] = ["It never comes due."]
-    if message := _complaint_about_reason(reason):
+    if message := complaint_about_reason(reason):
         errors["reason"] = [message]
     if errors:
         place, messages = next(iter(errors.items()))
         raise Invalid(f"{place}: {messages[0]}", errors)
     return draft
-
-
-def refuse_reason(reason: str) -> None:
-    """Raise :class:`Invalid` where the reason of a change does not do."""
-    if message := _complaint_about_reason(reason):
-        raise Invalid.field("reason", message)
-
-
-def _complaint_about_reason(reason: str) -> str | None:
-    if not reason.strip():
-        return "Say why, for whoever reads the audit."
-    return f"Use at most {MAX_REASON} characters." if len(reason) > MAX_REASON else None
 
 
 def _checked_name(draft: ScheduleDraft) -> str:

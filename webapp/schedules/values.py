@@ -8,7 +8,6 @@ from typing import Any
 
 MAX_NAME = 64
 MAX_CRON = 100
-MAX_REASON = 500
 MAX_PRIORITY = 100
 
 

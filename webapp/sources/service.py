@@ -19,7 +19,7 @@ from webapp.audit.values import Change
 from webapp.db import DbSession, Json, gather_for_commit
 from webapp.errors import Invalid, NotFound
 from webapp.limits.policy import check_rule
-from webapp.limits.values import MAX_REASON
+from webapp.reasons import complaint_about_reason
 from webapp.sources.counting import End, Read, count_ends, count_read
 from webapp.sources.locations import check_location
 from webapp.sources.mapping import KEY_LENGTH, MappedRow, Standing, check_columns, compare, map_row
@@ -94,10 +94,8 @@ def set_rate_limit(  # noqa: PLR0913 - all but the first two are named at the ca
         calls, seconds = check_rule(calls, seconds)
     except Invalid as error:
         errors |= error.errors
-    if not reason.strip():
-        errors["reason"] = ["Say why, for whoever reads the audit."]
-    elif len(reason) > MAX_REASON:
-        errors["reason"] = [f"Use at most {MAX_REASON} characters."]
+    if complaint := complaint_about_reason(reason):
+        errors["reason"] = [complaint]
     if errors:
         field, messages = next(iter(errors.items()))
         raise Invalid(f"{field}: {messages[0]}", errors)

@@ -14,6 +14,7 @@ from webapp.system.schemas import system_as_json
 from webapp.web.access import requires
 from webapp.web.answers import json_answer
 from webapp.web.openapi import describes
+from webapp.web.requests import current_settings
 
 blueprint = Blueprint("system_api", __name__, url_prefix="/api/v1/system")
 
@@ -23,7 +24,7 @@ blueprint = Blueprint("system_api", __name__, url_prefix="/api/v1/system")
 @describes({200: SystemResponse})
 def show() -> Response:
     """Write the facts of this process, what a look has found, and the settings in force."""
-    settings = current_app.extensions["settings"]
+    settings = current_settings()
     facts = system_facts(
         db.session(), settings, flag_store(), started_at=current_app.extensions["started_at"]
     )

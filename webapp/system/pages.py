@@ -10,6 +10,7 @@ from webapp.roles import Role
 from webapp.system.queries import settings_in_force, system_facts
 from webapp.web.access import may, requires
 from webapp.web.htmx import render
+from webapp.web.requests import current_settings
 
 blueprint = Blueprint("system", __name__, url_prefix="/settings/system")
 
@@ -18,7 +19,7 @@ blueprint = Blueprint("system", __name__, url_prefix="/settings/system")
 @requires(Role.VIEWER)
 def index() -> Response:
     """Show what there is to know of this process and what it works with."""
-    settings = current_app.extensions["settings"]
+    settings = current_settings()
     return render(
         "system/index.html",
         facts=system_facts(

@@ -16,6 +16,7 @@ from webapp.telemetry.figures import figures_as_json
 from webapp.telemetry.standing import Standing, StandingBook
 from webapp.web.access import principal, public, requires
 from webapp.web.answers import json_answer
+from webapp.web.requests import current_settings
 
 blueprint = Blueprint("telemetry", __name__)
 
@@ -44,7 +45,7 @@ def figures() -> Response:
 
 
 def _refuse_strangers() -> None:
-    if current_app.extensions["settings"].metrics_public or _is_from_here():
+    if current_settings().metrics_public or _is_from_here():
         return
     role = principal().role
     if role is None:

@@ -18,7 +18,7 @@ from webapp.actors import Actor
 from webapp.errors import Forbidden
 from webapp.roles import Role
 from webapp.web.htmx import wants_part
-from webapp.web.requests import SAFE_METHODS
+from webapp.web.requests import SAFE_METHODS, current_settings
 
 View = TypeVar("View", bound=Callable[..., object])
 PUBLIC = "public"
@@ -26,6 +26,7 @@ EVALUATION = "evaluation"
 # The configuration of an application that has no pages.
 PROGRAMS_ONLY = "PROGRAMS_ONLY"
 # For people, though it stands below the addresses of programs.
+API_PREFIX = "/api/v1/"
 API_PAGE = "/api/docs"
 
 
@@ -130,9 +131,7 @@ def _check() -> BaseResponse | None:
     if request.endpoint is None or request.endpoint == "static":
         return None
     access = getattr(current_app.view_functions[request.endpoint], "access", None)
-    if access == PUBLIC or (
-        access == EVALUATION and current_app.extensions["settings"].public_evaluation
-    ):
+    if access == PUBLIC or (access == EVALUATION and current_settings().public_evaluation):
         return None
     who = principal()
     if who.role is None:

@@ -10,8 +10,9 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from flask import Flask
 
+from webapp.web.access import API_PREFIX
+
 _OLD: Final = "/v1/"
-_NEW: Final = "/api/v1/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class Aliases:
         """Hand a request on, under its newer address."""
         path: str = environ.get("PATH_INFO", "")
         if path.startswith(_OLD):
-            environ["PATH_INFO"] = _NEW + path.removeprefix(_OLD)
+            environ["PATH_INFO"] = API_PREFIX + path.removeprefix(_OLD)
         return self.behind(environ, start_response)
 
 

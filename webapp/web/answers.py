@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import orjson
 from flask import Response
+
+from webapp.moments import rfc3339
 
 _OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
 
@@ -21,9 +23,15 @@ def json_answer(body: Mapping[str, Any], status: int = 200) -> Response:
     return Response(data, status, content_type="application/json")
 
 
+def shown_once(answer: Response) -> Response:
+    """Say that an answer holds a secret: nobody on its way may keep it, and no idempotency key."""
+    answer.headers["Cache-Control"] = "no-store"
+    return answer
+
+
 def _as_text(value: Any) -> Any:
     if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        return rfc3339(value)
     return _written(value)
 
 

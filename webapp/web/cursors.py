@@ -7,7 +7,7 @@ from urllib.parse import quote, urlencode
 from flask import Flask, request
 
 from webapp.db import MOST_ID
-from webapp.paging import Cursor, Page
+from webapp.paging import MOST_SKIPPED, Cursor, Page
 
 MOST_SEARCHED = 200
 
@@ -17,9 +17,14 @@ def register_cursors(app: Flask) -> None:
     app.jinja_env.globals["url_with"] = url_with
 
 
-def read_search() -> str:
-    """Read what is searched for; SQLite refuses patterns that are much longer."""
-    return request.args.get("q", "").strip()[:MOST_SEARCHED]
+def read_search(most: int = MOST_SEARCHED) -> str:
+    """Read what is searched for; SQLite refuses patterns that are much longer than the default."""
+    return request.args.get("q", "").strip()[:most]
+
+
+def read_skip(most: int = MOST_SKIPPED) -> int:
+    """Read how far into a list a page lies; what is no number counts as its beginning."""
+    return min(max(0, request.args.get("skip", 0, type=int)), most)
 
 
 def read_cursor(*, oldest_first: bool = False) -> Cursor:

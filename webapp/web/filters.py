@@ -14,6 +14,8 @@ from flask import Flask
 from markupsafe import Markup
 
 from webapp import clock
+from webapp.moments import rfc3339
+from webapp.reasons import MAX_REASON
 from webapp.tracebacks import is_foreign
 
 NOTHING: Final = "—"
@@ -54,7 +56,7 @@ def ago(when: datetime | None, now: datetime) -> Markup | str:
     """
     if when is None:
         return NOTHING
-    stamp = when.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    stamp = rfc3339(when, timespec="seconds")
     told = relative((now - when).total_seconds())
     # Nothing here needs escaping, and a list holds a hundred of them.
     return Markup(f'<time datetime="{stamp}" title="{utc(when)}" data-ago>{told}</time>')  # noqa: S704
@@ -168,7 +170,7 @@ def _line_kind(line: str, before: LineKind) -> LineKind:
 
 
 def register_filters(app: Flask) -> None:
-    """Give the templates their formats, with the clock bound where a format needs it."""
+    """Give the templates their formats, the clock bound where one needs it, and one limit."""
     formats: dict[str, Callable[..., object]] = {
         "ago": lambda when: ago(when, clock.now()),
         "utc": utc,
@@ -181,3 +183,4 @@ def register_filters(app: Flask) -> None:
     }
     for name, function in formats.items():
         app.add_template_filter(function, name)
+    app.jinja_env.globals["max_reason"] = MAX_REASON

@@ -16,16 +16,16 @@ from werkzeug.routing import IntegerConverter, Rule
 
 from webapp.db import MOST_ID
 from webapp.settings import Settings
-from webapp.web.access import EVALUATION, PUBLIC
+from webapp.web.access import API_PREFIX, EVALUATION, PUBLIC
 from webapp.web.requests import SAFE_METHODS
+from webapp.web.schemas import MAX_LIMIT
 
 View = TypeVar("View", bound=Callable[..., object])
 Item = TypeVar("Item")
 JsonSchema = dict[str, Any]
-Limit = Annotated[int, Field(ge=1, le=500)]
+Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT)]
 RowId = Annotated[int, Field(ge=1, le=MOST_ID)]
 
-PREFIX: Final = "/api/v1/"
 VERSION: Final = "1"
 _JSON: Final = "application/json"
 _PROBLEM: Final = "application/problem+json"
@@ -172,7 +172,7 @@ def openapi_document(app: Flask) -> JsonSchema:
 
 def _operations(app: Flask) -> Iterator[_Described]:
     for rule in sorted(app.url_map.iter_rules(), key=str):
-        if not rule.rule.startswith(PREFIX):
+        if not rule.rule.startswith(API_PREFIX):
             continue
         view = app.view_functions[rule.endpoint]
         operation = getattr(view, "operation", None) or Operation({200: dict[str, Any]})
@@ -233,7 +233,8 @@ def _written(item: _Described, settings: Settings) -> JsonSchema:
     written: JsonSchema = {
         "operationId": item.rule.endpoint.replace("_api.", "_").rstrip("_"),
         "tags": [_tag(item.view)],
-        "summary": " ".join(summary.split()),
+        # A summary is plain text.
+        "summary": " ".join(summary.replace("`", '"').split()),
         "description": f"{more.strip()}\n\nNeeds {needed}.".strip(),
         "parameters": [*_path_parameters(item.rule), *_query_parameters(item)],
         "responses": _responses(item),

@@ -13,6 +13,7 @@ from werkzeug.exceptions import BadRequest, HTTPException
 from werkzeug.routing import IntegerConverter, Map
 
 from webapp.db import MOST_ID, mark_writing
+from webapp.settings import Settings
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{8,128}\Z")
 View = TypeVar("View", bound=Callable[..., object])
@@ -49,16 +50,16 @@ def accepts(most_bytes: int) -> Callable[[View], View]:
     return mark
 
 
-def shown_once(view: View) -> View:
-    """Say that what a view answers holds a secret, and is to be kept nowhere."""
-    view.keeps_answer = False  # type: ignore[attr-defined]
-    return view
-
-
 def makes(view: View) -> View:
     """Say that a view makes something new each time: what is sent twice is there twice."""
     view.makes = True  # type: ignore[attr-defined]
     return view
+
+
+def current_settings() -> Settings:
+    """Return the settings of the application that this request is for."""
+    settings: Settings = current_app.extensions["settings"]
+    return settings
 
 
 def request_id() -> str:

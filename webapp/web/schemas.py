@@ -4,11 +4,15 @@ from datetime import UTC, datetime
 from typing import Annotated, TypeVar
 
 from flask import request
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
 from webapp.errors import Invalid
+from webapp.paging import MOST_SKIPPED, PAGE_SIZE
+from webapp.reasons import MAX_REASON
 
+#: So many of a list are answered at most.
+MAX_LIMIT = 500
 # As many as any number that is asked for here has.
 _MOST_DIGITS = 10
 _MOST_VERSIONS = 2**31 - 1
@@ -20,13 +24,6 @@ class Schema(BaseModel):
     """Base of every request schema: strict types, unknown fields refused."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
-
-class Removal(Schema):
-    """The body of a DELETE; a client that sends none asks by the query."""
-
-    reason: str = ""
-    version: int | None = None
 
 
 def _as_utc(moment: datetime) -> datetime:
@@ -48,6 +45,22 @@ def _without_nul(text: str) -> str:
 Moment = Annotated[AwareDatetime, AfterValidator(_as_utc)]
 #: A text that every database can hold.
 Text = Annotated[str, AfterValidator(_without_nul)]
+
+
+#: Why something is changed.  The service refuses one that does not do, in its own words.
+ReasonText = Annotated[Text, Field(json_schema_extra={"maxLength": MAX_REASON})]
+
+
+class Reasoned(Schema):
+    """The body of an action that needs no more than its reason."""
+
+    reason: ReasonText = ""
+
+
+class Removal(Reasoned):
+    """The body of a DELETE; a client that sends none asks by the query."""
+
+    version: int | None = None
 
 
 def read_json(model: type[Model]) -> Model:
@@ -98,6 +111,16 @@ def read_whole(name: str, default: int, least: int, most: int) -> int:
     if not is_whole or not least <= int(raw) <= most:
         raise Invalid.field(name, f"A whole number from {least} to {most}.")
     return int(raw)
+
+
+def read_limit() -> int:
+    """Read how many of a list are wanted."""
+    return read_whole("limit", PAGE_SIZE, 1, MAX_LIMIT)
+
+
+def read_window(most_skipped: int = MOST_SKIPPED) -> tuple[int, int]:
+    """Read how many of a list are passed over, and how many are wanted."""
+    return read_whole("skip", 0, 0, most_skipped), read_limit()
 
 
 def read_choice(name: str) -> bool:
