@@ -1,5 +1,6 @@
 """The pages of sources, with and without htmx, by role."""
 
+import re
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -10,6 +11,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import event, func, select
 
+from tests.conftest import ConsoleClient
 from webapp.actors import COMMAND
 from webapp.db import db, transaction
 from webapp.jobs.models import Job
@@ -135,13 +137,14 @@ def test_a_viewer_runs_nothing(airports: None, viewer: FlaskClient) -> None:
 
 
 def test_a_look_into_a_file_shows_its_first_rows_and_a_likely_key(admin: Any) -> None:
-    url = f"/sources/new?location={AIRPORTS}"
-    page = admin.get(url).text
+    data = {"kind": "csv", "location": AIRPORTS, "mapping": "town = city"}
+    page = admin.post("/sources/preview", data=data).text
     assert "<html" in page
     assert "Aero B Ranch Airport" in page
-    part = admin.htmx(url, "sources-preview").text
-    assert part.lstrip().startswith('<div id="sources-preview"')
+    part = admin.htmx("/sources/preview", "sources-form", "POST", data=data).text
+    assert part.lstrip().startswith('<section id="sources-form"')
     assert '<option value="icao" selected>' in part
+    assert "town = city" in part
 
 
 @pytest.mark.parametrize(
@@ -150,22 +153,31 @@ def test_a_look_into_a_file_shows_its_first_rows_and_a_likely_key(admin: Any) ->
         ("/nowhere/a.csv", "cannot be read: No such file or directory"),
         ("/etc/passwd", "ends in .csv"),
         ("a.csv", "absolute path"),
+        ("http://127.0.0.1/a.csv", "no place to call: loopback address"),
+        ("https://example.com/a.csv?api_key=1", "no secret may stand in it"),
     ],
 )
 def test_a_location_that_does_not_do_is_told_why(admin: Any, location: str, words: str) -> None:
     for answer in (
-        admin.get(f"/sources/new?location={location}"),
-        admin.htmx(f"/sources/new?location={location}", "sources-preview"),
+        admin.post("/sources/preview", data={"location": location}),
+        admin.htmx("/sources/preview", "sources-form", "POST", data={"location": location}),
     ):
         assert answer.status_code == 200
         assert words in answer.text
-        assert "Add the source" not in answer.text
+        assert "What it holds" not in answer.text
+
+
+def test_a_look_may_send_a_secret_so_that_no_link_asks_for_one(admin: ConsoleClient) -> None:
+    assert admin.get("/sources/preview").status_code in {404, 405}
+    admin.csrf = False
+    assert admin.post("/sources/preview", data={"location": AIRPORTS}).status_code == 400
 
 
 def test_text_from_a_file_is_text_on_the_page(admin: FlaskClient, tmp_path: Path) -> None:
     file = tmp_path / "a.csv"
     file.write_text("id,<b>name</b>\n1,<script>alert(1)</script>\n")
-    page = admin.get(f"/sources/new?location={file}").text
+    page = admin.post("/sources/preview", data={"location": str(file)}).text
+    assert "alert(1)" in page
     assert "<script>alert" not in page
     assert "<b>name" not in page
 
@@ -190,4 +202,4 @@ def test_a_refused_form_keeps_what_was_typed(airports: None, admin: FlaskClient)
         assert answer.status_code == 422
         assert words in answer.text
         assert f'value="{name}"' in answer.text
-        assert '<option value="iata" selected>' in answer.text
+        assert re.search(r'name="key_field"[^>]* value="iata"', answer.text)

@@ -6,6 +6,7 @@ same.  It must not know where rows come from or how records are kept.
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,9 @@ from webapp.errors import Invalid
 from webapp.sources.values import Rejection, Row
 
 KEY_LENGTH = 255
+MAX_MAPPED = 500
+# No database holds a NUL or half of a surrogate pair in a text.
+_UNFIT = re.compile(r"[\x00\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +26,7 @@ class MappedRow:
     key: str
     content_hash: str
     raw: Mapping[str, str]
+    mapped: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +58,23 @@ def check_columns(columns: Sequence[str], key_field: str) -> None:
         raise Invalid(f"There is no column {key_field!r} for the key; there are {list(columns)}.")
 
 
-def map_row(row: Row, key_field: str) -> MappedRow | Rejection:
-    """Return the record that a row means, or why it means none."""
-    key = row.fields[key_field].strip()
+def map_row(
+    row: Row, key_field: str, mapping: Mapping[str, str] | None = None
+) -> MappedRow | Rejection:
+    """Return the record that a row means, or why it means none.
+
+    ``mapping`` goes from new names to old ones; a field that the row does not have is left out.
+    The key is looked for under its old name.
+    """
+    key = row.fields.get(key_field, "").strip()
     problem = _problem(row, key, key_field)
     if problem:
         return Rejection.of(row.line, problem, row.text)
-    return MappedRow(key, content_hash(row.fields), row.fields)
+    if not mapping:
+        return MappedRow(key, content_hash(row.fields), row.fields)
+    mapped = {new: row.fields[old] for new, old in mapping.items() if old in row.fields}
+    # What a change of the mapping alone makes of a row is new content too.
+    return MappedRow(key, content_hash(row.fields, mapped), row.fields, mapped)
 
 
 def _problem(row: Row, key: str, key_field: str) -> str | None:
@@ -67,15 +82,27 @@ def _problem(row: Row, key: str, key_field: str) -> str | None:
         return f"has no key: {key_field} is empty"
     if len(key) > KEY_LENGTH:
         return f"has a key of {len(key)} characters, {KEY_LENGTH} are the limit"
-    if "\0" in row.text:
-        return "holds a NUL character"
+    unfit = _UNFIT.search("".join((*row.fields, *row.fields.values())))
+    if unfit:
+        return "holds a NUL character" if unfit[0] == "\0" else "holds half of a character"
     return None
 
 
-def content_hash(fields: Mapping[str, str]) -> str:
+def content_hash(fields: Mapping[str, str], mapped: Mapping[str, str] | None = None) -> str:
     """Return 128 bits of BLAKE2b over the fields as canonical JSON; their order does not count."""
-    text = json.dumps(fields, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    content = fields if mapped is None else [fields, mapped]
+    text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def check_mapping(mapping: Mapping[str, str]) -> dict[str, str]:
+    """Return a mapping as it is stored; :class:`Invalid` names the field ``mapping``."""
+    if len(mapping) > MAX_MAPPED:
+        raise Invalid.field("mapping", f"Use at most {MAX_MAPPED} fields.")
+    for new, old in mapping.items():
+        if not all(0 < len(name) <= KEY_LENGTH and not _UNFIT.search(name) for name in (new, old)):
+            raise Invalid.field("mapping", f"A name has 1 to {KEY_LENGTH} characters.")
+    return dict(mapping)
 
 
 def compare(rows: Iterable[MappedRow], standing: Mapping[str, Standing]) -> Comparison:

@@ -34,7 +34,7 @@ _ended_at = func.coalesce(EtlRun.ended_at, _jobs.c.finished_at, type_=UtcTime())
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunView:
-    """One run as it is shown; sizes in bytes."""
+    """One run as it is shown; sizes in bytes, 0 of what is no file; ``pages`` were read so far."""
 
     id: int
     source: str
@@ -49,6 +49,7 @@ class RunView:
     rejected: int
     bytes_read: int
     bytes_total: int
+    pages: int
 
     @property
     def share_read(self) -> float:
@@ -207,4 +208,7 @@ def _view(row: Row[Any]) -> RunView:
     place = facts.pop("checkpoint")
     facts.pop("Source", None)
     facts["status"] = RunStatus(facts["status"])
-    return RunView(**facts, bytes_read=place["offset"], bytes_total=place["size"])
+    sizes = {"bytes_read": place["offset"], "bytes_total": place["size"]}
+    if not place["size"]:
+        sizes["bytes_read"] = 0  # of an API the offset counts items
+    return RunView(**facts, **sizes, pages=place.get("page", 0))
