@@ -106,7 +106,9 @@ class _Reader:
         self.offset = len(BOM) if stream.read(len(BOM)) == BOM else 0
         self.line = 1
         stream.seek(self.offset)
+        # Those of the row that is being read.
         self._lines: list[bytes] = []
+        self._texts: list[str] = []
         self._after_first = (self.offset, self.line)
         # Strict, else a stray quote would swallow the rows up to the next one without a word.
         self._rows = csv.reader(self, strict=True)
@@ -125,7 +127,7 @@ class _Reader:
             fields = self.next_fields()
         if fields is None or isinstance(fields, Rejection):
             return fields
-        text = b"".join(self._lines).decode()
+        text = self._texts[0] if len(self._texts) == 1 else "".join(self._texts)
         if len(fields) != len(columns):
             error = f"has {len(fields)} fields, the header names {len(columns)}"
             return Rejection.of(line, error, text)
@@ -138,7 +140,7 @@ class _Reader:
         costs one row, not all the rows that it seems to hold.
         """
         line = self.line
-        self._lines = []
+        self._lines, self._texts = [], []
         try:
             return next(self._rows)
         except StopIteration:
@@ -166,7 +168,9 @@ class _Reader:
         self._lines.append(data)
         if too_long:
             raise _LineTooLong
-        return data.decode()
+        text = data.decode()
+        self._texts.append(text)
+        return text
 
     def _skip_line(self) -> None:
         while data := self._stream.readline(LINE_BYTES):

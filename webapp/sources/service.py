@@ -4,19 +4,18 @@ Never reads a source.  A batch locks its source first, so two runs of one source
 their counts stay exact; on SQLite the write lock does the same.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
-from typing import cast
 
-from sqlalchemy import Table, delete, func, insert, literal, null, select, text, update
-from sqlalchemy.dialects import postgresql, sqlite
+from pydantic_core import to_json
+from sqlalchemy import delete, func, insert, literal, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from webapp.actors import Actor
 from webapp.audit.service import record
 from webapp.audit.values import Change
-from webapp.db import DbSession, Json, gather_for_commit
+from webapp.db import DbSession, Json, UtcTime, gather_for_commit
 from webapp.errors import Conflict, Invalid, NotFound
 from webapp.limits.policy import check_rule
 from webapp.limits.values import MAX_REASON
@@ -36,10 +35,24 @@ from webapp.sources.values import (
 )
 
 MAX_REJECTED_SHARE = 0.1
-_UPSERTS: Mapping[str, Callable[[Table], sqlite.Insert | postgresql.Insert]] = {
-    "sqlite": sqlite.insert,
-    "postgresql": postgresql.insert,
-}
+_COLUMNS = "source_id, key, content_hash, raw, mapped, first_seen_at, last_seen_at, run_id"
+_REPLACE = """
+    ON CONFLICT (source_id, key) DO UPDATE SET content_hash = excluded.content_hash,
+    raw = excluded.raw, mapped = excluded.mapped, last_seen_at = excluded.last_seen_at,
+    run_id = excluded.run_id
+"""
+_UPSERT_ROWS = f"INSERT INTO records ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?) {_REPLACE}"  # noqa: S608 - our own words
+_UPSERT_ARRAYS = text(
+    f"""
+    INSERT INTO records ({_COLUMNS})
+    SELECT :source, key, hash, CAST(raw AS JSON), CAST(mapped AS JSON), :now, :now, :run
+    FROM unnest(
+        CAST(:keys AS TEXT[]), CAST(:hashes AS TEXT[]), CAST(:raws AS TEXT[]),
+        CAST(:mapped AS TEXT[])
+    ) AS given (key, hash, raw, mapped)
+    {_REPLACE}
+    """  # noqa: S608 - our own words
+)
 _UNNESTS = {"sqlite": func.json_each, "postgresql": func.json_array_elements_text}
 
 
@@ -367,30 +380,35 @@ def _standing(session: DbSession, source_id: int, keys: Sequence[str]) -> dict[s
 
 
 def _write(session: DbSession, run: EtlRun, rows: Sequence[MappedRow], *, now: datetime) -> None:
-    """Insert or replace records; the first sight of a key is kept."""
+    """Insert or replace records; the first sight of a key is kept.
+
+    Past SQLAlchemy's own handling of each value: with it a batch takes twice as long.
+    """
     if not rows:
         return
-    upsert = _UPSERTS[session.get_bind().dialect.name](cast("Table", Record.__table__))
-    changed = ("content_hash", "raw", "mapped", "last_seen_at", "run_id")
-    session.execute(
-        upsert.on_conflict_do_update(
-            index_elements=["source_id", "key"],
-            set_={name: upsert.excluded[name] for name in changed},
-        ),
+    keys = [row.key for row in rows]
+    hashes = [row.content_hash for row in rows]
+    raws = [_text(row.raw) for row in rows]
+    mapped = [None if row.mapped is None else _text(row.mapped) for row in rows]
+    connection = session.connection()
+    if connection.dialect.name == "postgresql":
+        given = {"keys": keys, "hashes": hashes, "raws": raws, "mapped": mapped}
+        at = {"source": run.source_id, "run": run.id, "now": now}
+        connection.execute(_UPSERT_ARRAYS, given | at)
+        return
+    stamp = UtcTime().bind_processor(connection.dialect)
+    moment = now if stamp is None else stamp(now)
+    connection.exec_driver_sql(
+        _UPSERT_ROWS,
         [
-            {
-                "source_id": run.source_id,
-                "key": row.key,
-                "content_hash": row.content_hash,
-                "raw": dict(row.raw),
-                "mapped": null() if row.mapped is None else dict(row.mapped),
-                "first_seen_at": now,
-                "last_seen_at": now,
-                "run_id": run.id,
-            }
-            for row in rows
+            (run.source_id, key, hash_, raw, other, moment, moment, run.id)
+            for key, hash_, raw, other in zip(keys, hashes, raws, mapped, strict=True)
         ],
     )
+
+
+def _text(fields: Mapping[str, str]) -> str:
+    return to_json(fields).decode()
 
 
 def _touch(session: DbSession, run: EtlRun, ids: Sequence[int], *, now: datetime) -> None:
