@@ -177,9 +177,13 @@ def _check_numbers(draft: SourceDraft) -> None:
         "page_size": (1, MAX_PAGE_SIZE),
         "max_pages": (1, MAX_PAGES),
     }
-    for name, (least, highest) in most.items():
-        if not least <= getattr(draft.options, name) <= highest:
-            raise Invalid.field(name, f"A whole number from {least} to {highest:,}.")
+    errors = {
+        name: [f"A whole number from {least} to {highest:,}."]
+        for name, (least, highest) in most.items()
+        if not least <= getattr(draft.options, name) <= highest
+    }
+    if errors:
+        raise Invalid("A number is out of bounds.", errors)
 
 
 _OPTION_CHECKS: tuple[Callable[[SourceDraft], None], ...] = (
