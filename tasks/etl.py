@@ -29,8 +29,6 @@ from webapp.sources.service import (
 from webapp.sources.values import Batch, Checkpoint, RunStatus, Validators
 
 ONE_HOUR = 3600.0
-# Whoever writes a file is given this long before the file is read from its start again.
-CHANGED_PAUSE = 10.0
 
 
 class EtlArguments(JobArguments):
@@ -84,8 +82,6 @@ def _read_all(
     last = place.complete
     while not last:
         batch = reader.read(place, size)
-        if not batch.end.same_version(place):
-            raise Deferred("The file changed while it was read", seconds=CHANGED_PAUSE)
         run = _commit(context, run, batch)
         place, last = batch.end, batch.last
         if not last and context.cancelled():

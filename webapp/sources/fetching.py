@@ -16,6 +16,7 @@ import httpx
 
 from webapp.errors import Invalid
 from webapp.guards import Guard, guard
+from webapp.jobs.values import Deferred
 from webapp.outbound.addresses import check_url
 from webapp.outbound.clients import allowed_hosts
 from webapp.retries.classification import register_error_class
@@ -40,6 +41,8 @@ from webapp.sources.values import (
 READ_RETRY = RetryConfig(max_attempts=3, initial_delay=0.5, max_delay=5.0)
 # A run waits for its turn; so a source of many pages is not put off once for each of them.
 TURN_SECONDS = 60.0
+# Whoever writes a file is given this long before the file is read from its start again.
+CHANGED_PAUSE = 10.0
 MAX_TOKEN = 2000
 _DIGEST_PIECE = 1024 * 1024
 _ACCEPT = {
@@ -121,7 +124,10 @@ class _FileReader:
         return replace(start, definition=self._definition).resumed(saved)
 
     def read(self, at: Checkpoint, size: int) -> Batch:
-        return self._guard.call(lambda: read_batch(find_file(self._location), at, size))
+        batch = self._guard.call(lambda: read_batch(find_file(self._location), at, size))
+        if not batch.end.same_version(at):
+            raise Deferred("The file changed while it was read", seconds=CHANGED_PAUSE)
+        return batch
 
     def close(self) -> None:
         pass

@@ -5,12 +5,11 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from webapp.clock import now
 from webapp.db import db
-from webapp.jobs.service import enqueue
 from webapp.limits.stats import stats_of_sources
 from webapp.roles import Role
 from webapp.sources import queries
 from webapp.sources.definitions import draft_of
-from webapp.sources.service import find_source
+from webapp.sources.service import find_source, start_run
 from webapp.web.access import actor, requires
 from webapp.web.cursors import neighbours, read_cursor, read_search
 from webapp.web.htmx import done, render
@@ -65,20 +64,7 @@ def show(name: str) -> Response:
 @requires(Role.OPERATOR)
 def run(name: str) -> BaseResponse:
     """Begin a run, unless one is under way."""
-    source = find_source(db.session, name)
-    moment = now()
-    job = enqueue(
-        db.session,
-        "etl",
-        {"source": source.name},
-        by=actor(),
-        now=moment,
-        unique_key=f"etl:{source.name}",
-    )
-    text = (
-        f"Job {job.id} reads {source.name}."
-        if job.created_at == moment
-        else f"Job {job.id} is reading {source.name} already."
-    )
+    started = start_run(db.session, name, by=actor(), now=now())
     db.session.commit()
-    return done(text, url=url_for("sources.show", name=source.name))
+    words = f"reads {name}." if started.new else f"is reading {name} already."
+    return done(f"Job {started.job_id} {words}", url=url_for("sources.show", name=name))

@@ -5,7 +5,7 @@ their counts stay exact; on SQLite the write lock does the same.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from pydantic_core import to_json
@@ -17,6 +17,7 @@ from webapp.audit.service import record
 from webapp.audit.values import Change
 from webapp.db import DbSession, Json, UtcTime, gather_for_commit
 from webapp.errors import Conflict, Invalid, NotFound
+from webapp.jobs.service import enqueue
 from webapp.limits.policy import check_rule
 from webapp.limits.values import MAX_REASON
 from webapp.sources.counting import End, Read, count_ends, count_read
@@ -253,6 +254,21 @@ def _audit(  # noqa: PLR0913 - what an entry holds
         reason=reason,
         changes=changes,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class StartedRun:
+    """The job of a run, and whether it is a new one."""
+
+    job_id: int
+    new: bool
+
+
+def start_run(session: DbSession, name: str, *, by: Actor, now: datetime) -> StartedRun:
+    """Have a source read, by the job that does so already where there is one."""
+    source = find_source(session, name)
+    job = enqueue(session, "etl", {"source": name}, by=by, now=now, unique_key=f"etl:{source.name}")
+    return StartedRun(job.id, job.created_at == now)
 
 
 def find_source(session: DbSession, name: str) -> Source:
