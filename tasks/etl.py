@@ -1,23 +1,25 @@
 """The ``etl`` job: reads one source in batches, from wherever its last committed batch ended."""
 
+from contextlib import closing
 from typing import Any
 
+from flask import current_app
 from pydantic import Field
 
 from webapp.clock import now
 from webapp.db import transaction
 from webapp.errors import Invalid
-from webapp.guards import Guard, guard
 from webapp.jobs.registry import JobArguments, job
 from webapp.jobs.service import save_checkpoint
 from webapp.jobs.values import Deferred, JobCancelled, JobContext, RetryPolicy
 from webapp.limits.registry import hand_over
 from webapp.limits.values import SOURCE_PREFIX
-from webapp.retries.values import RetryConfig
-from webapp.sources.locations import find_file
+from webapp.settings import Settings
+from webapp.sources.definitions import draft_of
+from webapp.sources.fetching import Reader, open_reader
 from webapp.sources.models import EtlRun, Source
-from webapp.sources.readers import read_batch, start_of
 from webapp.sources.service import (
+    SourceChanged,
     begin_run,
     cancel_run,
     find_source,
@@ -25,13 +27,9 @@ from webapp.sources.service import (
     ingest_batch,
     register_run,
 )
-from webapp.sources.values import Batch, Checkpoint, RunStatus
+from webapp.sources.values import Batch, Checkpoint, RunStatus, Validators
 
 ONE_HOUR = 3600.0
-# A short hiccup of a file system is waited for here; a longer one is the job's next attempt.
-READ_RETRY = RetryConfig(max_attempts=3, initial_delay=0.5, max_delay=5.0)
-# Whoever writes a file is given this long before the file is read from its start again.
-CHANGED_PAUSE = 10.0
 
 
 class EtlArguments(JobArguments):
@@ -52,51 +50,66 @@ def ingest(context: JobContext, arguments: EtlArguments) -> dict[str, Any]:
     with transaction() as session:
         source = find_source(session, arguments.source)
         register_run(session, source, job_id=context.claim.job_id, now=now())
-    place = _start(source).resumed(context.claim.checkpoint)
+    with closing(_reader(source)) as reader:
+        saved = context.claim.checkpoint
+        place = reader.begin(Checkpoint.from_json(saved) if saved else None)
+        unchanged = place is None
+        run, place = _begin(context, source, place or Checkpoint(definition=source.version))
+        if not unchanged:
+            run, place = _read_all(context, reader, run, place, arguments.batch_size)
+    return _finish(context, run, place) | {"unchanged_since_last_run": unchanged}
+
+
+def _reader(source: Source) -> Reader:
+    hand_over(source)
+    return open_reader(
+        draft_of(source),
+        SOURCE_PREFIX + source.name,
+        validators=Validators(**(source.validators or {})),
+        definition=source.version,
+    )
+
+
+def _begin(context: JobContext, source: Source, place: Checkpoint) -> tuple[EtlRun, Checkpoint]:
     with transaction() as session:
         run = begin_run(session, source, job_id=context.claim.job_id, at=place, now=now())
         save_checkpoint(session, context.claim, place.to_json())
-    last = False
+    return run, place
+
+
+def _read_all(
+    context: JobContext, reader: Reader, run: EtlRun, place: Checkpoint, size: int
+) -> tuple[EtlRun, Checkpoint]:
+    """Read and write one batch after the other; no transaction is open while one is read."""
+    last = place.complete
     while not last:
-        batch = _read(source, place, arguments.batch_size)
+        batch = reader.read(place, size)
         run = _commit(context, run, batch)
         place, last = batch.end, batch.last
         if not last and context.cancelled():
             _cancel(context, run, place)
-    return _finish(context, run, place)
-
-
-def _start(source: Source) -> Checkpoint:
-    return _guard(source).call(lambda: start_of(find_file(source.location)))
-
-
-def _read(source: Source, place: Checkpoint, size: int) -> Batch:
-    """Read one batch; no transaction is open meanwhile."""
-    batch = _guard(source).call(lambda: read_batch(find_file(source.location), place, size))
-    if not batch.end.same_version(place):
-        raise Deferred(
-            f"The file of {source.name} changed while it was read", seconds=CHANGED_PAUSE
-        )
-    return batch
-
-
-def _guard(source: Source) -> Guard:
-    """Each batch is read by a call of its own, so one that fails is read again as a whole."""
-    hand_over(source)
-    return guard(SOURCE_PREFIX + source.name, retry=READ_RETRY)
+    return run, place
 
 
 def _commit(context: JobContext, run: EtlRun, batch: Batch) -> EtlRun:
     """Write the batch and the job's place together, so that no crash can part them."""
-    with transaction() as session:
-        run = ingest_batch(session, run.id, batch, now=now())
-        save_checkpoint(session, context.claim, batch.end.to_json())
+    try:
+        with transaction() as session:
+            run = ingest_batch(session, run.id, batch, now=now())
+            save_checkpoint(session, context.claim, batch.end.to_json())
+    except SourceChanged as error:
+        raise Deferred(str(error), seconds=0) from None
     context.progress(run.processed, _expected_rows(run.processed, batch.end))
     return run
 
 
-def _expected_rows(processed: int, place: Checkpoint) -> int:
-    """Guess how many rows the file has from the bytes that those so far took; exact at its end."""
+def _expected_rows(processed: int, place: Checkpoint) -> int | None:
+    """Guess how many rows a file has from the bytes that those so far took; exact at its end.
+
+    None where nobody can tell.
+    """
+    if not place.size or not place.offset:
+        return None
     return round(processed * place.size / place.offset)
 
 
@@ -109,10 +122,14 @@ def _cancel(context: JobContext, run: EtlRun, place: Checkpoint) -> None:
 
 def _finish(context: JobContext, run: EtlRun, place: Checkpoint) -> dict[str, Any]:
     """Settle the run; saving the place once more keeps out a worker that lost the job."""
+    settings: Settings = current_app.extensions["settings"]
+    share = settings.max_rejected_percent / 100
     with transaction() as session:
-        save_checkpoint(session, context.claim, place.to_json())
-        run = finish_run(session, run.id, now=now())
-    if run.status == RunStatus.FAILED:
+        run = finish_run(session, run.id, now=now(), max_rejected_share=share)
+        failed = run.status == RunStatus.FAILED
+        # Who tries it again by hand wants it to be read again.
+        save_checkpoint(session, context.claim, (Checkpoint() if failed else place).to_json())
+    if failed:
         raise Invalid(
             f"{run.rejected:,} of {run.processed:,} rows were rejected, which is too many; "
             "the source's page shows the first of them."

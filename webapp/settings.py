@@ -175,6 +175,9 @@ class Settings:
     api_rate_limit_period: int = _setting(
         "ETL_RATE_LIMIT_PERIOD", "seconds that ETL_RATE_LIMIT_CALLS counts for", 60
     )
+    max_rejected_percent: float = _setting(
+        "ETL_MAX_REJECTED_PERCENT", "percentage of rejected rows over which a run fails", 10.0
+    )
     worker_queues: tuple[str, ...] = _setting(
         "WORKER_QUEUES", "comma-separated queues that a worker takes jobs from; all without it", ()
     )

@@ -36,6 +36,10 @@ NAMED = {
     "/api/v1/feature-flag-groups/<name>": "group0",
     "/api/v1/queue/job-types/<name>": "etl",
     "/api/v1/queue/schedules/<name>": "schedule0",
+    "/api/v1/sources/<name>": "source0",
+    "/api/v1/sources/<name>/records": "source0",
+    "/api/v1/sources/<name>/rejected": "source0",
+    "/api/v1/sources/<name>/runs": "source0",
     "/api/v1/channels/<name>": "channel0",
 }
 
@@ -134,6 +138,8 @@ def test_what_writes_takes_the_key_and_what_makes_may_require_it(
         "flags_shared_create_group",
         "schedules_create",
         "schedules_run",
+        "sources_create",
+        "sources_run",
         "channels_create",
         "channels_test",
         "reports_create",

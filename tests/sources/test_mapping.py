@@ -8,6 +8,7 @@ from webapp.sources.mapping import (
     MappedRow,
     Standing,
     check_columns,
+    check_mapping,
     compare,
     content_hash,
     map_row,
@@ -33,7 +34,9 @@ def test_space_around_a_key_is_no_part_of_it(key: str) -> None:
         (row(""), "has no key: k is empty"),
         (row("  "), "has no key: k is empty"),
         (row("x" * (KEY_LENGTH + 1)), "has a key of 256 characters, 255 are the limit"),
-        (row("x", "x,\0"), "holds a NUL character"),
+        (Row(7, {"k": "x", "v": "\0"}, "x,\0"), "holds a NUL character"),
+        (Row(7, {"k": "x", "\0": "v"}, "x"), "holds a NUL character"),
+        (Row(7, {"k": "x", "v": "\ud800"}, "x,\ud800"), "holds half of a character"),
     ],
 )
 def test_a_row_that_can_be_no_record_is_rejected(bad: Row, error: str) -> None:
@@ -104,3 +107,32 @@ def test_a_source_without_its_key_column_is_refused() -> None:
     check_columns(["k", "v"], "k")
     with pytest.raises(Invalid, match="no column 'id'"):
         check_columns(["k", "v"], "id")
+
+
+def test_a_mapping_renames_and_leaves_out_and_the_row_stays_beside_it() -> None:
+    found = map_row(
+        Row(2, {"k": "1", "a.b": "x", "c": "y"}, ""), "k", {"b": "a.b", "again": "a.b", "no": "d"}
+    )
+    assert isinstance(found, MappedRow)
+    assert found.raw == {"k": "1", "a.b": "x", "c": "y"}
+    assert found.mapped == {"b": "x", "again": "x"}
+
+
+def test_another_mapping_of_the_same_row_is_other_content() -> None:
+    row = Row(2, {"k": "1", "a": "x"}, "")
+    plain, one, other = (map_row(row, "k", mapping) for mapping in ({}, {"b": "a"}, {"c": "a"}))
+    hashes = {item.content_hash for item in (plain, one, other) if isinstance(item, MappedRow)}
+    assert len(hashes) == 3
+    assert isinstance(plain, MappedRow)
+    assert plain.mapped is None
+
+
+@pytest.mark.parametrize(
+    "mapping",
+    [{"": "a"}, {"a": ""}, {"a": "x" * 256}, {"a\0": "b"}, {"a": "\ud800"},
+     {str(n): "a" for n in range(501)}],
+)  # fmt: skip
+def test_a_mapping_that_no_record_could_have_is_refused(mapping: dict[str, str]) -> None:
+    with pytest.raises(Invalid) as caught:
+        check_mapping(mapping)
+    assert list(caught.value.errors) == ["mapping"]

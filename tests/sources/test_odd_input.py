@@ -39,9 +39,10 @@ def test_every_form_answers_whatever_a_field_holds(admin: ConsoleClient, odd: by
     assert admin.get("/sources").status_code == 200
 
 
-@pytest.mark.parametrize("url", ["/sources", "/sources/new"])
 @pytest.mark.parametrize("odd", ODD_TEXTS.values(), ids=ODD_TEXTS)
-def test_every_search_and_look_is_answered(admin: ConsoleClient, url: str, odd: bytes) -> None:
-    name = "q" if url == "/sources" else "location"
-    for text in (odd, b"/" + odd + b".csv"):
-        assert admin.get(url, query_string={name: text}).status_code < 500
+def test_every_search_and_look_is_answered(admin: ConsoleClient, odd: bytes) -> None:
+    assert admin.get("/sources", query_string={"q": odd}).status_code < 500
+    for location in (odd, b"/" + odd + b".csv", b"https://" + odd, b"https://example.com/" + odd):
+        for url in ("/sources/preview", "/sources/airports/preview"):
+            fields: Fields = {"kind": b"csv", "location": location, "auth_env": odd}
+            assert admin.post(url, **form_body(fields)).status_code < 500

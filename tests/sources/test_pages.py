@@ -1,5 +1,6 @@
 """The pages of sources, with and without htmx, by role."""
 
+import re
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -10,6 +11,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import event, func, select
 
+from tests.conftest import ConsoleClient
 from webapp.actors import COMMAND
 from webapp.db import db, transaction
 from webapp.jobs.models import Job
@@ -135,13 +137,14 @@ def test_a_viewer_runs_nothing(airports: None, viewer: FlaskClient) -> None:
 
 
 def test_a_look_into_a_file_shows_its_first_rows_and_a_likely_key(admin: Any) -> None:
-    url = f"/sources/new?location={AIRPORTS}"
-    page = admin.get(url).text
+    data = {"kind": "csv", "location": AIRPORTS, "mapping": "town = city"}
+    page = admin.post("/sources/preview", data=data).text
     assert "<html" in page
     assert "Aero B Ranch Airport" in page
-    part = admin.htmx(url, "sources-preview").text
-    assert part.lstrip().startswith('<div id="sources-preview"')
+    part = admin.htmx("/sources/preview", "sources-form", "POST", data=data).text
+    assert part.lstrip().startswith('<section id="sources-form"')
     assert '<option value="icao" selected>' in part
+    assert "town = city" in part
 
 
 @pytest.mark.parametrize(
@@ -150,22 +153,31 @@ def test_a_look_into_a_file_shows_its_first_rows_and_a_likely_key(admin: Any) ->
         ("/nowhere/a.csv", "cannot be read: No such file or directory"),
         ("/etc/passwd", "ends in .csv"),
         ("a.csv", "absolute path"),
+        ("http://127.0.0.1/a.csv", "no place to call: loopback address"),
+        ("https://example.com/a.csv?api_key=1", "no secret may stand in it"),
     ],
 )
 def test_a_location_that_does_not_do_is_told_why(admin: Any, location: str, words: str) -> None:
     for answer in (
-        admin.get(f"/sources/new?location={location}"),
-        admin.htmx(f"/sources/new?location={location}", "sources-preview"),
+        admin.post("/sources/preview", data={"location": location}),
+        admin.htmx("/sources/preview", "sources-form", "POST", data={"location": location}),
     ):
         assert answer.status_code == 200
         assert words in answer.text
-        assert "Add the source" not in answer.text
+        assert "What it holds" not in answer.text
+
+
+def test_a_look_may_send_a_secret_so_that_no_link_asks_for_one(admin: ConsoleClient) -> None:
+    assert admin.get("/sources/preview").status_code in {404, 405}
+    admin.csrf = False
+    assert admin.post("/sources/preview", data={"location": AIRPORTS}).status_code == 400
 
 
 def test_text_from_a_file_is_text_on_the_page(admin: FlaskClient, tmp_path: Path) -> None:
     file = tmp_path / "a.csv"
     file.write_text("id,<b>name</b>\n1,<script>alert(1)</script>\n")
-    page = admin.get(f"/sources/new?location={file}").text
+    page = admin.post("/sources/preview", data={"location": str(file)}).text
+    assert "alert(1)" in page
     assert "<script>alert" not in page
     assert "<b>name" not in page
 
@@ -190,4 +202,56 @@ def test_a_refused_form_keeps_what_was_typed(airports: None, admin: FlaskClient)
         assert answer.status_code == 422
         assert words in answer.text
         assert f'value="{name}"' in answer.text
-        assert '<option value="iata" selected>' in answer.text
+        assert re.search(r'name="key_field"[^>]* value="iata"', answer.text)
+
+
+def test_what_stands_in_fields_of_another_kind_is_in_nobodys_way(
+    admin: ConsoleClient, app: Flask
+) -> None:
+    data = {"kind": "csv", "location": AIRPORTS, "pagination": "cursor", "auth_env": "typo"}
+    assert "Aero B Ranch Airport" in admin.post("/sources/preview", data=data).text
+    admin.post("/sources", data=data | {"name": "airports", "key_field": "icao"})
+    with app.app_context():
+        assert db.session.scalars(select(Source.options)).all() == [{}]
+
+
+def test_a_source_is_edited_and_a_change_of_somebody_else_is_told(
+    airports: None, admin: ConsoleClient, app: Flask
+) -> None:
+    form = admin.get("/sources/airports/edit").text
+    assert AIRPORTS in form
+    data = {
+        "kind": "csv",
+        "location": AIRPORTS,
+        "key_field": "icao",
+        "mapping": "town = city",
+        "reason": "Shorter",
+        "version": "1",
+    }
+    assert admin.post("/sources/airports", data=data | {"reason": ""}).status_code == 422
+    assert admin.post("/sources/airports", data=data).status_code == 303
+    late = admin.post("/sources/airports", data=data | {"mapping": "place = city"})
+    assert late.status_code == 409
+    assert "Changed meanwhile" in late.text
+    assert "place = city" in late.text
+    with app.app_context():
+        assert db.session.scalars(select(Source.mapping)).all() == [{"town": "city"}]
+
+
+def test_a_source_is_removed_by_an_admin_who_says_why(
+    airports: None, admin: ConsoleClient, app: Flask
+) -> None:
+    asked = admin.post("/sources/airports/remove")
+    assert asked.status_code == 422
+    assert "Its 1,000 records and all its runs go with it" in asked.text
+    gone = admin.post("/sources/airports/remove", data={"reason": "Gone"}, follow_redirects=True)
+    assert "airports is removed" in gone.text
+    assert admin.get("/sources/airports").status_code == 404
+
+
+def test_a_source_leads_to_a_schedule_of_its_own(airports: None, admin: ConsoleClient) -> None:
+    link = re.search(r'href="(/schedules/new[^"]+)"', admin.get("/sources/airports").text)
+    assert link
+    page = admin.get(link[1].replace("&amp;", "&")).text
+    assert '<option value="etl" selected' in page
+    assert "airports" in page

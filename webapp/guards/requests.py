@@ -51,7 +51,9 @@ class Requests:
         A method that is not safe to repeat is repeated only where an idempotency key goes with it,
         or where the caller says with ``repeat=True`` that it may be: its answer may be what was
         lost.  ``trusted=True`` says that the address is the program's own and may be any;
-        ``max_bytes`` is the size of an answer that is still taken.
+        ``max_bytes`` is the size of an answer that is still taken, ``cut=True`` takes the beginning
+        of one that is larger, and ``into`` is a file that the body is written to.  An answer of 304
+        is returned where the request asked whether something has changed.
         """
         repeat, bounds = self._terms(method, options)
         answer = self._run(exchange, (method, url, bounds), options, repeat=repeat)
@@ -88,6 +90,8 @@ class Requests:
             seconds=DEFAULT_SECONDS if self.timeout is None else self.timeout,
             max_bytes=options.pop("max_bytes", DEFAULT_MAX_BYTES),
             trusted=options.pop("trusted", False),
+            cut=options.pop("cut", False),
+            into=options.pop("into", None),
         )
         return repeat, bounds
 

@@ -4,12 +4,13 @@ The one way to send: guarded calls come here with :func:`exchange` or its twin f
 messages to an address that somebody else has named with :func:`send`.  Where a request may go is
 decided in ``webapp.outbound.connections``, for its first address and for each redirect.  Nothing is
 repeated here, proxies of the environment are not used, since they would resolve names anew, and
-every status but 2xx is an error.
+every status but 2xx is an error, and 304 where nobody asked whether something has changed.
 """
 
 import asyncio
 import time
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
 import httpx
@@ -37,6 +38,7 @@ _FOR_ANYBODY = frozenset(
         "user-agent",
     }
 )
+_CONDITIONS = ("If-None-Match", "If-Modified-Since")
 
 
 def exchange(method: str, url: str, bounds: Bounds, **options: Any) -> httpx.Response:
@@ -55,7 +57,8 @@ def exchange(method: str, url: str, bounds: Bounds, **options: Any) -> httpx.Res
                     if not journey.goes_on(response):
                         body = journey.body(response)
                         for chunk in response.iter_bytes():
-                            body.take(chunk)
+                            if body.take(chunk):
+                                break
                         return journey.end(response, body)
                 finally:
                     response.close()
@@ -77,7 +80,8 @@ async def exchange_async(method: str, url: str, bounds: Bounds, **options: Any) 
                     if not journey.goes_on(response):
                         body = journey.body(response)
                         async for chunk in response.aiter_bytes():
-                            body.take(chunk)
+                            if body.take(chunk):
+                                break
                         return journey.end(response, body)
                 finally:
                     await response.aclose()
@@ -104,16 +108,16 @@ def send(
     for one receiver.  Of the answer's body the first 64 KiB are kept, as they came.
     """
     check_url(url, field="url", allowed=allowed_hosts())
-    bounds = Bounds(seconds=seconds, max_bytes=MAX_ANSWER_BYTES, redirects=0)
+    bounds = Bounds(seconds=seconds, max_bytes=MAX_ANSWER_BYTES, redirects=0, cut=True)
     request = client(trusted=False).build_request(
         method, url, headers={"Accept-Encoding": "identity", **(headers or {})}, content=content
     )
-    journey = _Journey(bounds, request, cut=True)
+    journey = _Journey(bounds, request)
     try:
         with until(journey.ends):
             response = client(trusted=False).send(request, stream=True)
             try:
-                body = _Body(bounds, cut=True)
+                body = _Body(bounds)
                 for chunk in response.iter_raw():
                     if body.take(chunk):
                         break
@@ -130,30 +134,38 @@ def check_callback_url(url: str) -> None:
 
 
 class _Body:
-    """What was read of an answer's body; ``cut`` keeps the beginning of one that is too large."""
+    """What was read of an answer's body, in memory or in a file."""
 
-    def __init__(self, bounds: Bounds, *, cut: bool = False) -> None:
+    def __init__(self, bounds: Bounds) -> None:
         self._most = bounds.max_bytes
-        self._cut = cut
+        self._cut = bounds.cut
+        self._file = bounds.into
+        self._size = 0
         self.taken = bytearray()
+        if self._file is not None:
+            # What an attempt before this one has left there is no part of the answer.
+            self._file.seek(0)
+            self._file.truncate()
 
     def take(self, chunk: bytes) -> bool:
         """Add what was read; tells whether that is all that is wanted."""
-        self.taken += chunk
-        if self._cut:
-            del self.taken[self._most :]
-            return len(self.taken) == self._most
-        if len(self.taken) > self._most:
+        if self._size + len(chunk) > self._most and not self._cut:
             raise AnswerTooLarge(f"the answer is larger than {self._most:,} bytes")
-        return False
+        kept = chunk[: self._most - self._size]
+        self._size += len(kept)
+        if self._file is None:
+            self.taken += kept
+        else:
+            self._file.write(kept)
+        return self._cut and self._size == self._most
 
 
 class _Journey:
     """A request on its way over redirects to the answer that ends it."""
 
-    def __init__(self, bounds: Bounds, request: httpx.Request, *, cut: bool = False) -> None:
+    def __init__(self, bounds: Bounds, request: httpx.Request) -> None:
         # Of a body that is cut the rest is not read at all.
-        self._most_sent = None if cut else bounds.max_bytes
+        self._most_sent = None if bounds.cut else bounds.max_bytes
         self.ends = time.monotonic() + bounds.seconds
         self._bounds = bounds
         self._first = _origin(request.url)
@@ -194,12 +206,16 @@ class _Journey:
         """Return where the body goes; refuses one that says beforehand that it is too large."""
         size = response.headers.get("Content-Length", "")
         most = self._bounds.max_bytes
-        if self.request.method != "HEAD" and size.isdecimal() and int(size) > most:
+        told = size.isdecimal() and self.request.method != "HEAD" and not self._bounds.cut
+        if told and int(size) > most:
             raise AnswerTooLarge(f"the answer of {int(size):,} bytes is larger than {most:,}")
         return _Body(self._bounds)
 
     def end(self, response: httpx.Response, body: _Body) -> httpx.Response:
-        """Return the whole answer if it is a success, else raise its status."""
+        """Return the whole answer if it is a success, else raise its status.
+
+        That nothing has changed is a success too, where the request asked.
+        """
         headers = httpx.Headers(response.headers)
         # The body is decoded, or as it came and cut short: these no longer say what it is.
         headers.pop("Content-Encoding", None)
@@ -212,7 +228,9 @@ class _Journey:
             request=response.request,
             history=self._history,
         )
-        if not whole.is_success:
+        asked = any(name in whole.request.headers for name in _CONDITIONS)
+        unchanged = asked and whole.status_code == HTTPStatus.NOT_MODIFIED
+        if not whole.is_success and not unchanged:
             # An error's text is kept and shown: it tells the host, not what a path may hide.
             raise httpx.HTTPStatusError(
                 f"{whole.status_code} {whole.reason_phrase} from {whole.url.host}",

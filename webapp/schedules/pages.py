@@ -75,8 +75,8 @@ def index() -> Response:
 @blueprint.get("/new")
 @requires(Role.ADMIN)
 def new() -> Response:
-    """Show the form of a schedule to be made."""
-    return _form_page(ScheduleForm(), None)
+    """Show the form of a schedule to be made, filled in as far as a link does."""
+    return _form_page(ScheduleForm.read(request.args, ScheduleForm().days), None)
 
 
 @blueprint.post("")

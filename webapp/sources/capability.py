@@ -5,6 +5,7 @@ from flask import Flask
 from webapp.limits.declarations import declare_rules
 from webapp.limits.values import SOURCE_PREFIX
 from webapp.sources import edit_pages, pages
+from webapp.sources.api import blueprint as api
 from webapp.sources.queries import rate_limits
 from webapp.web.capability import Capability
 from webapp.web.menu import MenuEntry
@@ -18,6 +19,6 @@ def _declare_limits(app: Flask) -> None:
 sources = Capability(
     name="sources",
     setup=_declare_limits,
-    blueprints=tuple(dict.fromkeys(module.blueprint for module in (pages, edit_pages))),
+    blueprints=(*dict.fromkeys(module.blueprint for module in (pages, edit_pages)), api),
     menu=MenuEntry(label="Sources", endpoint="sources.index", icon="database-import"),
 )

@@ -1,6 +1,7 @@
 """The tables of sources: sources, their runs, their records, and the rows that became none."""
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
@@ -9,7 +10,11 @@ from webapp.db import Base, BigId, Json, UtcTime
 
 
 class Source(Base):
-    """Where records come from; ``location`` is as in ``locations``."""
+    """Where records come from; ``location`` is as in ``locations``.
+
+    ``version`` rises with each change of what is read and how: a place in an older one means
+    nothing.
+    """
 
     __tablename__ = "sources"
 
@@ -18,11 +23,18 @@ class Source(Base):
     kind: Mapped[str] = mapped_column(String(16))
     location: Mapped[str] = mapped_column(String(1000))
     key_field: Mapped[str] = mapped_column(String(255))
+    # What differs from the defaults of ``values.Options``.
+    options: Mapped[dict[str, Any]] = mapped_column(Json, default=dict)
+    # From new names of fields to old ones; empty keeps rows as they are.
+    mapping: Mapped[dict[str, str]] = mapped_column(Json, default=dict)
+    # What the server told of the version that was last read to its end.
+    validators: Mapped[dict[str, str] | None] = mapped_column(Json)
     # How often it may be called; none for the default of its kind, and 0 calls for no limit.
     rate_limit: Mapped[int | None]
     rate_window: Mapped[int | None]
     # Kept by each batch in its own transaction, since counting a million rows is not free.
     record_count: Mapped[int] = mapped_column(BigId, default=0)
+    version: Mapped[int] = mapped_column(default=1)
     created_at: Mapped[datetime] = mapped_column(UtcTime)
 
 
@@ -48,13 +60,17 @@ class EtlRun(Base):
     updated: Mapped[int] = mapped_column(BigId, default=0)
     unchanged: Mapped[int] = mapped_column(BigId, default=0)
     rejected: Mapped[int] = mapped_column(BigId, default=0)
-    checkpoint: Mapped[dict[str, int]] = mapped_column(Json)
+    checkpoint: Mapped[dict[str, Any]] = mapped_column(Json)
 
     __table_args__ = (Index("ix_etl_runs_source_id_id", "source_id", "id"),)
 
 
 class Record(Base):
-    """The newest row of one key; ``run_id`` is the run that saw it last."""
+    """The newest row of one key; ``run_id`` is the run that saw it last.
+
+    That is no foreign key: without an index, which each run would have to rewrite for each record,
+    the removal of a run would read all records of all sources.
+    """
 
     __tablename__ = "records"
 
@@ -63,9 +79,16 @@ class Record(Base):
     key: Mapped[str] = mapped_column(String(255))
     content_hash: Mapped[str] = mapped_column(String(32))
     raw: Mapped[dict[str, str]] = mapped_column(Json)
+    # The row under the names of the source's mapping; none where it has none.
+    mapped: Mapped[dict[str, str] | None] = mapped_column(Json)
     first_seen_at: Mapped[datetime] = mapped_column(UtcTime)
     last_seen_at: Mapped[datetime] = mapped_column(UtcTime)
-    run_id: Mapped[int] = mapped_column(BigId, ForeignKey("etl_runs.id"))
+    run_id: Mapped[int] = mapped_column(BigId)
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """Return the row as the source's mapping names its fields, else as it was read."""
+        return self.raw if self.mapped is None else self.mapped
 
     __table_args__ = (Index("uq_records_source_id_key", "source_id", "key", unique=True),)
 

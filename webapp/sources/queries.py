@@ -34,7 +34,7 @@ _ended_at = func.coalesce(EtlRun.ended_at, _jobs.c.finished_at, type_=UtcTime())
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunView:
-    """One run as it is shown; sizes in bytes."""
+    """One run as it is shown; sizes in bytes, 0 of what is no file; ``pages`` were read so far."""
 
     id: int
     source: str
@@ -49,6 +49,7 @@ class RunView:
     rejected: int
     bytes_read: int
     bytes_total: int
+    pages: int
 
     @property
     def share_read(self) -> float:
@@ -73,18 +74,20 @@ class SourceView:
     last_run: RunView | None
 
 
-def list_sources(session: DbSession, *, text: str = "") -> list[SourceView]:
+def list_sources(
+    session: DbSession, *, text: str = "", skip: int = 0, limit: int | None = None
+) -> list[SourceView]:
     """Return the sources whose name holds ``text``, by name, each with its last run."""
-    # One more than a name has: it finds nothing either, and SQLite refuses very long patterns.
-    text = text[: MAX_NAME + 1]
     newest = aliased(EtlRun)
     last = select(func.max(newest.id)).where(newest.source_id == Source.id).scalar_subquery()
     found = session.execute(
         select(Source, *_run_columns())
         .outerjoin(EtlRun, EtlRun.id == last)
         .outerjoin(_jobs, _jobs.c.id == EtlRun.job_id)
-        .where(Source.name.contains(text, autoescape=True))
+        .where(_is_named(text))
         .order_by(Source.name)
+        .offset(skip)
+        .limit(limit)
     )
     return [SourceView(row.Source, _view(row) if row.id is not None else None) for row in found]
 
@@ -94,11 +97,23 @@ def rate_limits() -> Select[tuple[str, str, int | None, int | None]]:
     return select(Source.name, Source.kind, Source.rate_limit, Source.rate_window)
 
 
-def runs_of(session: DbSession, source: Source, cursor: Cursor) -> Page[RunView]:
+def count_sources(session: DbSession, *, text: str = "") -> int:
+    """Return how many sources have a name that holds ``text``."""
+    return session.scalar(select(func.count()).select_from(Source).where(_is_named(text))) or 0
+
+
+def _is_named(text: str) -> ColumnElement[bool]:
+    # One more than a name has: it finds nothing either, and SQLite refuses very long patterns.
+    return Source.name.contains(text[: MAX_NAME + 1], autoescape=True)
+
+
+def runs_of(
+    session: DbSession, source: Source, cursor: Cursor, *, size: int = RUNS
+) -> Page[RunView]:
     """Return a page of a source's runs, newest first."""
     wanted = select(EtlRun).where(EtlRun.source_id == source.id)
     page = fetch_page(
-        session, wanted, Scan(EtlRun.id), cursor, present=lambda run: run.id, size=RUNS
+        session, wanted, Scan(EtlRun.id), cursor, present=lambda run: run.id, size=size
     )
     found = session.execute(_runs().where(EtlRun.id.in_(page.rows)).order_by(EtlRun.id.desc()))
     return page.showing([_view(row) for row in found])
@@ -178,6 +193,25 @@ def rejected_rows(session: DbSession, run_id: int, limit: int) -> Sequence[Rejec
     ).all()
 
 
+def rejected_page(
+    session: DbSession, source: Source, run_id: int | None, cursor: Cursor, *, size: int
+) -> Page[RejectedRecord]:
+    """Return a page of the rows that a run rejected, the newest run of the source without one."""
+    newest = select(func.max(EtlRun.id)).where(EtlRun.source_id == source.id).scalar_subquery()
+    wanted = select(RejectedRecord).where(
+        RejectedRecord.run_id == (newest if run_id is None else run_id)
+    )
+    return fetch_page(
+        session, wanted, Scan(RejectedRecord.id), cursor, present=lambda row: row, size=size
+    )
+
+
+def is_run_of(session: DbSession, source: Source, run_id: int) -> bool:
+    """Tell whether a run is one of this source."""
+    wanted = select(EtlRun.id).where(EtlRun.id == run_id, EtlRun.source_id == source.id)
+    return session.scalar(wanted) is not None
+
+
 def _run_columns() -> tuple[ColumnElement[Any], ...]:
     plain = (
         EtlRun.id,
@@ -212,4 +246,7 @@ def _view(row: Row[Any]) -> RunView:
     place = facts.pop("checkpoint")
     facts.pop("Source", None)
     facts["status"] = RunStatus(facts["status"])
-    return RunView(**facts, bytes_read=place["offset"], bytes_total=place["size"])
+    sizes = {"bytes_read": place["offset"], "bytes_total": place["size"]}
+    if not place["size"]:
+        sizes["bytes_read"] = 0  # of an API the offset counts items
+    return RunView(**facts, **sizes, pages=place.get("page", 0))

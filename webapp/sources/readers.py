@@ -1,14 +1,15 @@
-"""Reading a CSV file in batches, each from a known place, in memory that does not grow.
+"""Reading CSV in batches, each from a known place, in memory that does not grow.
 
-A batch is read by a call of its own that opens the file and seeks: so a batch can be tried again
-as a whole, and a run goes on after a crash without reading what it has read already.  This module
-decides what a readable row is.  It must not know what becomes of one.
+A batch is read by seeking to its place: so a batch can be tried again as a whole, and a run goes on
+after a crash without reading what it has read already.  This module decides what a readable row is.
+It must not know where the file comes from, nor what becomes of a row.
 """
 
 import csv
 import os
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,39 +27,48 @@ NAMED_IN_ERROR = 5
 
 def start_of(file: Path) -> Checkpoint:
     """Return the place before the first line of the file as it is now."""
-    return _place(file.stat(), offset=0, line=1)
+    stat = file.stat()
+    return Checkpoint(size=stat.st_size, modified=stat.st_mtime_ns)
 
 
 def read_batch(file: Path, at: Checkpoint, limit: int) -> Batch:
-    """Read up to ``limit`` rows from ``at``; the first line of the file names the columns.
+    """Read up to ``limit`` rows of a file from ``at``; the place behind them tells its version.
 
-    A row that cannot be read is among ``rejected``.  :class:`Invalid` where the columns cannot be
-    told, :class:`OSError` where the file cannot be read.
+    :class:`Invalid` where the columns cannot be told, :class:`OSError` where the file cannot be
+    read.
     """
     with file.open("rb") as stream:
-        reader = _Reader(stream)
-        columns = _columns(reader)
-        if at.offset > reader.offset:
-            reader.seek(at.offset, at.line)
-        end_of_bytes = reader.offset + BATCH_BYTES
-        rows: list[Row] = []
-        rejected: list[Rejection] = []
-        last = False
-        while len(rows) + len(rejected) < limit and reader.offset < end_of_bytes:
-            item = reader.next_row(columns)
-            if item is None:
-                last = True
-                break
-            if isinstance(item, Row):
-                rows.append(item)
-            else:
-                rejected.append(item)
-        end = _place(os.fstat(stream.fileno()), offset=reader.offset, line=reader.line)
+        batch = read_rows(stream, at, limit)
+        stat = os.fstat(stream.fileno())
+    end = replace(batch.end, size=stat.st_size, modified=stat.st_mtime_ns)
+    return replace(batch, end=end)
+
+
+def read_rows(stream: BinaryIO, at: Checkpoint, limit: int) -> Batch:
+    """Read up to ``limit`` rows from ``at``; the first line of the stream names the columns.
+
+    A row that cannot be read is among ``rejected``.
+    """
+    stream.seek(0)
+    reader = _Reader(stream)
+    columns = _columns(reader)
+    if at.offset > reader.offset:
+        reader.seek(at.offset, at.line)
+    end_of_bytes = reader.offset + BATCH_BYTES
+    rows: list[Row] = []
+    rejected: list[Rejection] = []
+    last = False
+    while len(rows) + len(rejected) < limit and reader.offset < end_of_bytes:
+        item = reader.next_row(columns)
+        if item is None:
+            last = True
+            break
+        if isinstance(item, Row):
+            rows.append(item)
+        else:
+            rejected.append(item)
+    end = replace(at, offset=reader.offset, line=reader.line)
     return Batch(columns, rows, rejected, end, last)
-
-
-def _place(stat: os.stat_result, *, offset: int, line: int) -> Checkpoint:
-    return Checkpoint(offset=offset, line=line, size=stat.st_size, modified=stat.st_mtime_ns)
 
 
 def _columns(reader: "_Reader") -> tuple[str, ...]:
@@ -96,7 +106,9 @@ class _Reader:
         self.offset = len(BOM) if stream.read(len(BOM)) == BOM else 0
         self.line = 1
         stream.seek(self.offset)
+        # Those of the row that is being read.
         self._lines: list[bytes] = []
+        self._texts: list[str] = []
         self._after_first = (self.offset, self.line)
         # Strict, else a stray quote would swallow the rows up to the next one without a word.
         self._rows = csv.reader(self, strict=True)
@@ -115,7 +127,7 @@ class _Reader:
             fields = self.next_fields()
         if fields is None or isinstance(fields, Rejection):
             return fields
-        text = b"".join(self._lines).decode()
+        text = self._texts[0] if len(self._texts) == 1 else "".join(self._texts)
         if len(fields) != len(columns):
             error = f"has {len(fields)} fields, the header names {len(columns)}"
             return Rejection.of(line, error, text)
@@ -128,7 +140,7 @@ class _Reader:
         costs one row, not all the rows that it seems to hold.
         """
         line = self.line
-        self._lines = []
+        self._lines, self._texts = [], []
         try:
             return next(self._rows)
         except StopIteration:
@@ -156,7 +168,9 @@ class _Reader:
         self._lines.append(data)
         if too_long:
             raise _LineTooLong
-        return data.decode()
+        text = data.decode()
+        self._texts.append(text)
+        return text
 
     def _skip_line(self) -> None:
         while data := self._stream.readline(LINE_BYTES):

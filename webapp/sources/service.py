@@ -1,61 +1,93 @@
-"""Adding sources, and writing what a run reads: one batch, one transaction.
+"""Adding and changing sources, and writing what a run reads: one batch, one transaction.
 
-Never reads a file.  A batch locks its source first, so two runs of one source take turns and
+Never reads a source.  A batch locks its source first, so two runs of one source take turns and
 their counts stay exact; on SQLite the write lock does the same.
 """
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import cast
 
-from sqlalchemy import Table, delete, func, insert, literal, select, text, update
-from sqlalchemy.dialects import postgresql, sqlite
+from pydantic_core import to_json
+from sqlalchemy import delete, func, insert, literal, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from webapp.actors import Actor
 from webapp.audit.service import record
 from webapp.audit.values import Change
-from webapp.db import DbSession, Json, gather_for_commit
-from webapp.errors import Invalid, NotFound
+from webapp.db import DbSession, Json, UtcTime, gather_for_commit
+from webapp.errors import Conflict, Invalid, NotFound
+from webapp.jobs.service import enqueue
 from webapp.limits.policy import check_rule
 from webapp.reasons import complaint_about_reason
 from webapp.sources.counting import End, Read, count_ends, count_read
-from webapp.sources.locations import check_location
-from webapp.sources.mapping import KEY_LENGTH, MappedRow, Standing, check_columns, compare, map_row
+from webapp.sources.definitions import check_draft, check_name, draft_of, stored
+from webapp.sources.mapping import MappedRow, Standing, check_columns, compare, map_row
 from webapp.sources.models import EtlRun, Record, RejectedRecord, Source
-from webapp.sources.values import MAX_NAME, Batch, Checkpoint, Rejection, RunStatus, SourceKind
+from webapp.sources.values import (
+    Batch,
+    Checkpoint,
+    Options,
+    Rejection,
+    RunStatus,
+    SourceDraft,
+    SourceKind,
+    Validators,
+)
 
-NAME = re.compile(rf"[a-z0-9][a-z0-9._-]{{0,{MAX_NAME - 1}}}\Z")
-# The page that adds one has this place in the URL.
-RESERVED_NAMES = frozenset({"new"})
 MAX_REJECTED_SHARE = 0.1
-_UPSERTS: Mapping[str, Callable[[Table], sqlite.Insert | postgresql.Insert]] = {
-    "sqlite": sqlite.insert,
-    "postgresql": postgresql.insert,
-}
+_COLUMNS = "source_id, key, content_hash, raw, mapped, first_seen_at, last_seen_at, run_id"
+_REPLACE = """
+    ON CONFLICT (source_id, key) DO UPDATE SET content_hash = excluded.content_hash,
+    raw = excluded.raw, mapped = excluded.mapped, last_seen_at = excluded.last_seen_at,
+    run_id = excluded.run_id
+"""
+_UPSERT_ROWS = f"INSERT INTO records ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?) {_REPLACE}"  # noqa: S608 - our own words
+_UPSERT_ARRAYS = text(
+    f"""
+    INSERT INTO records ({_COLUMNS})
+    SELECT :source, key, hash, CAST(raw AS JSON), CAST(mapped AS JSON), :now, :now, :run
+    FROM unnest(
+        CAST(:keys AS TEXT[]), CAST(:hashes AS TEXT[]), CAST(:raws AS TEXT[]),
+        CAST(:mapped AS TEXT[])
+    ) AS given (key, hash, raw, mapped)
+    {_REPLACE}
+    """  # noqa: S608 - our own words
+)
 _UNNESTS = {"sqlite": func.json_each, "postgresql": func.json_array_elements_text}
 
 
-def create_source(
-    session: DbSession, name: str, *, location: str, key_field: str, by: Actor, now: datetime
+def create_source(  # noqa: PLR0913 - all but the first two are named at the call
+    session: DbSession,
+    name: str,
+    *,
+    location: str,
+    key_field: str,
+    by: Actor,
+    now: datetime,
+    kind: str = SourceKind.CSV,
+    options: Options | None = None,
+    mapping: Mapping[str, str] | None = None,
 ) -> Source:
-    """Add a CSV source; :class:`Invalid` names the field that breaks a rule."""
-    if not NAME.match(name) or name in RESERVED_NAMES:
-        raise Invalid.field(
-            "name",
-            f"Use 1 to {MAX_NAME} small letters, digits, dots, dashes and underscores, "
-            "but not just 'new'.",
-        )
-    if not 0 < len(key_field) <= KEY_LENGTH:
-        raise Invalid.field("key_field", "Name the column whose value tells the rows apart.")
-    source = Source(
-        name=name,
-        kind=SourceKind.CSV,
-        location=check_location(location),
+    """Add a source; :class:`Invalid` names every field that breaks a rule."""
+    draft = SourceDraft(
+        kind=kind,
+        location=location,
         key_field=key_field,
-        record_count=0,
-        created_at=now,
+        options=options or Options(),
+        mapping=mapping or {},
+    )
+    errors: dict[str, Sequence[str]] = {}
+    for check in (lambda: check_name(name), lambda: check_draft(draft)):
+        try:
+            check()
+        except Invalid as error:
+            errors |= error.errors
+    if errors:
+        raise _refusal(errors)
+    columns = stored(check_draft(draft))
+    source = Source(
+        name=name, **columns, record_count=0, version=1, created_at=now, validators=None
     )
     try:
         # The unique name settles the race between two who add the same source.
@@ -63,16 +95,80 @@ def create_source(
             session.add(source)
     except IntegrityError:
         raise Invalid.field("name", f"There is a source {name!r} already.") from None
-    record(
-        session,
-        by=by,
-        at=now,
-        action="source.created",
-        subject="source",
-        name=name,
-        changes={"location": Change(None, location), "key_field": Change(None, key_field)},
-    )
+    changes = {field: Change(None, value) for field, value in columns.items() if value}
+    _audit(session, name, "source.created", by=by, now=now, changes=changes)
     return source
+
+
+def change_source(  # noqa: PLR0913 - all but the first three are named at the call
+    session: DbSession,
+    name: str,
+    draft: SourceDraft,
+    *,
+    by: Actor,
+    now: datetime,
+    reason: str,
+    version: int | None = None,
+) -> Source:
+    """Make a source what the draft says; the same again changes nothing.
+
+    ``version`` is the one that the change was made from: :class:`Conflict` where it has passed.  A
+    run that is under way begins anew with its next batch.
+    """
+    source = _source_to_change(session, name, version)
+    errors: dict[str, Sequence[str]] = dict(_complaints_about_reason(reason))
+    try:
+        draft = check_draft(draft)
+    except Invalid as error:
+        errors = {**error.errors, **errors}
+    if errors:
+        raise _refusal(errors)
+    before, after = stored(draft_of(source)), stored(draft)
+    changes = {
+        field: Change(before[field], after[field])
+        for field in after
+        if before[field] != after[field]
+    }
+    if not changes:
+        return source
+    for field, value in after.items():
+        setattr(source, field, value)
+    source.version += 1
+    # What was read before was read in another way: it is to be fetched once more.
+    source.validators = None
+    session.flush()
+    _audit(session, name, "source.updated", by=by, now=now, reason=reason, changes=changes)
+    return source
+
+
+def remove_source(
+    session: DbSession,
+    name: str,
+    *,
+    by: Actor,
+    now: datetime,
+    reason: str,
+    version: int | None = None,
+) -> None:
+    """Remove a source with its records and runs; the audit keeps what it was.
+
+    Its jobs stay.  One that is reading it ends with its next batch.
+    """
+    source = _source_to_change(session, name, version)
+    if errors := _complaints_about_reason(reason):
+        raise _refusal(errors)
+    last = {field: Change(value, None) for field, value in stored(draft_of(source)).items()}
+    last["record_count"] = Change(source.record_count, None)
+    runs = select(EtlRun.id).where(EtlRun.source_id == source.id)
+    for statement in (
+        delete(Record).where(Record.source_id == source.id),
+        delete(RejectedRecord).where(RejectedRecord.run_id.in_(runs)),
+        delete(EtlRun).where(EtlRun.source_id == source.id),
+        delete(Source).where(Source.id == source.id),
+    ):
+        session.execute(statement.execution_options(synchronize_session=False))
+    session.expunge(source)
+    _audit(session, name, "source.removed", by=by, now=now, reason=reason, changes=last)
 
 
 def set_rate_limit(  # noqa: PLR0913 - all but the first two are named at the call
@@ -94,37 +190,82 @@ def set_rate_limit(  # noqa: PLR0913 - all but the first two are named at the ca
         calls, seconds = check_rule(calls, seconds)
     except Invalid as error:
         errors |= error.errors
-    if complaint := complaint_about_reason(reason):
-        errors["reason"] = [complaint]
+    errors |= _complaints_about_reason(reason)
     if errors:
-        field, messages = next(iter(errors.items()))
-        raise Invalid(f"{field}: {messages[0]}", errors)
-    # Locked, so that the audit has what was there before, whoever writes at the same time.
-    wanted = select(Source).where(Source.name == name).with_for_update()
-    source = session.scalar(wanted.execution_options(populate_existing=True))
-    if source is None:
-        raise NotFound(f"There is no source {name!r}.")
+        raise _refusal(errors)
+    source = _source_to_change(session, name, None)
     before = (source.rate_limit, source.rate_window)
     if before == (calls, seconds):
         return source
     source.rate_limit, source.rate_window = calls, seconds
     session.flush()
-    names = ("rate_limit", "rate_window")
+    changes = {
+        field: Change(old, new)
+        for field, old, new in zip(
+            ("rate_limit", "rate_window"), before, (calls, seconds), strict=True
+        )
+        if old != new
+    }
+    _audit(session, name, "source.limited", by=by, now=now, reason=reason, changes=changes)
+    return source
+
+
+def _source_to_change(session: DbSession, name: str, version: int | None) -> Source:
+    """Return a source, locked, so that whoever writes at the same time comes after."""
+    wanted = select(Source).where(Source.name == name).with_for_update()
+    source = session.scalar(wanted.execution_options(populate_existing=True))
+    if source is None:
+        raise NotFound(f"There is no source {name!r}.")
+    if version not in {None, source.version}:
+        raise Conflict(f"{name} was changed meanwhile: it is at version {source.version}.")
+    return source
+
+
+def _complaints_about_reason(reason: str) -> dict[str, Sequence[str]]:
+    complaint = complaint_about_reason(reason)
+    return {"reason": [complaint]} if complaint else {}
+
+
+def _refusal(errors: Mapping[str, Sequence[str]]) -> Invalid:
+    field, messages = next(iter(errors.items()))
+    return Invalid(f"{field}: {messages[0]}", errors)
+
+
+def _audit(  # noqa: PLR0913 - what an entry holds
+    session: DbSession,
+    name: str,
+    action: str,
+    *,
+    by: Actor,
+    now: datetime,
+    changes: Mapping[str, Change],
+    reason: str = "",
+) -> None:
     record(
         session,
         by=by,
         at=now,
-        action="source.limited",
+        action=action,
         subject="source",
         name=name,
         reason=reason,
-        changes={
-            field: Change(old, new)
-            for field, old, new in zip(names, before, (calls, seconds), strict=True)
-            if old != new
-        },
+        changes=changes,
     )
-    return source
+
+
+@dataclass(frozen=True, slots=True)
+class StartedRun:
+    """The job of a run, and whether it is a new one."""
+
+    job_id: int
+    new: bool
+
+
+def start_run(session: DbSession, name: str, *, by: Actor, now: datetime) -> StartedRun:
+    """Have a source read, by the job that does so already where there is one."""
+    source = find_source(session, name)
+    job = enqueue(session, "etl", {"source": name}, by=by, now=now, unique_key=f"etl:{source.name}")
+    return StartedRun(job.id, job.created_at == now)
 
 
 def find_source(session: DbSession, name: str) -> Source:
@@ -141,12 +282,12 @@ def source_names(session: DbSession) -> list[str]:
 
 
 def register_run(session: DbSession, source: Source, *, job_id: int, now: datetime) -> None:
-    """Make the job's run, if it has none, before its file is opened.
+    """Make the job's run, if it has none, before its source is opened.
 
-    So a file that cannot be opened shows as a failed run of its source, and not as none.
+    So one that cannot be opened shows as a failed run of its source, and not as none.
     """
     if session.scalar(select(EtlRun.id).where(EtlRun.job_id == job_id)) is None:
-        begin_run(session, source, job_id=job_id, at=Checkpoint.unopened(), now=now)
+        begin_run(session, source, job_id=job_id, at=Checkpoint(), now=now)
 
 
 def begin_run(
@@ -162,7 +303,7 @@ def begin_run(
         run = EtlRun(source_id=source.id, job_id=job_id, started_at=now)
         _start_over(run)
         session.add(run)
-    elif at.offset == 0:
+    elif at.at_start:
         session.execute(delete(RejectedRecord).where(RejectedRecord.run_id == run.id))
         _start_over(run)
     run.status = RunStatus.RUNNING
@@ -179,13 +320,17 @@ def _start_over(run: EtlRun) -> None:
 def ingest_batch(session: DbSession, run_id: int, batch: Batch, *, now: datetime) -> EtlRun:
     """Write one batch: its records, its rejected rows, the run's counts and place.
 
-    :class:`Invalid` where the source has lost its key column.
+    :class:`Invalid` where the source has lost its key column, :class:`SourceChanged` where it is
+    another one by now, :class:`NotFound` where it is gone.
     """
     _plan_afresh(session)
-    run = session.get_one(EtlRun, run_id, populate_existing=True)
-    source = session.get_one(Source, run.source_id, with_for_update=True, populate_existing=True)
-    check_columns(batch.columns, source.key_field)
-    mapped = [map_row(row, source.key_field) for row in batch.rows]
+    run, source = _reading(session, run_id)
+    if source.version != batch.end.definition:
+        raise SourceChanged(f"{source.name} was changed while it was read")
+    if batch.columns and not run.processed:
+        # Later on a row without it is a row among others.
+        check_columns(batch.columns, source.key_field)
+    mapped = [map_row(row, source.key_field, source.mapping) for row in batch.rows]
     rows = [item for item in mapped if isinstance(item, MappedRow)]
     rejected = [*batch.rejected, *(item for item in mapped if isinstance(item, Rejection))]
     comparison = compare(rows, _standing(session, source.id, [row.key for row in rows]))
@@ -203,6 +348,20 @@ def ingest_batch(session: DbSession, run_id: int, batch: Batch, *, now: datetime
     read = Read(source.kind, len(rows) + len(rejected), comparison.inserted, len(rejected))
     gather_for_commit(session, count_read, read)
     return run
+
+
+class SourceChanged(Exception):
+    """What was read was read of a source that is another one by now."""
+
+
+def _reading(session: DbSession, run_id: int) -> tuple[EtlRun, Source]:
+    """Return a run and its source, which is locked: two runs of one source take turns."""
+    run = session.get(EtlRun, run_id, populate_existing=True)
+    if run is not None:
+        source = session.get(Source, run.source_id, with_for_update=True, populate_existing=True)
+        if source is not None:
+            return run, source
+    raise NotFound("The source was removed while it was read.")
 
 
 def _plan_afresh(session: DbSession) -> None:
@@ -234,29 +393,35 @@ def _standing(session: DbSession, source_id: int, keys: Sequence[str]) -> dict[s
 
 
 def _write(session: DbSession, run: EtlRun, rows: Sequence[MappedRow], *, now: datetime) -> None:
-    """Insert or replace records; the first sight of a key is kept."""
+    """Insert or replace records; the first sight of a key is kept.
+
+    Past SQLAlchemy's own handling of each value: with it a batch takes twice as long.
+    """
     if not rows:
         return
-    upsert = _UPSERTS[session.get_bind().dialect.name](cast("Table", Record.__table__))
-    changed = ("content_hash", "raw", "last_seen_at", "run_id")
-    session.execute(
-        upsert.on_conflict_do_update(
-            index_elements=["source_id", "key"],
-            set_={name: upsert.excluded[name] for name in changed},
-        ),
+    keys = [row.key for row in rows]
+    hashes = [row.content_hash for row in rows]
+    raws = [_text(row.raw) for row in rows]
+    mapped = [None if row.mapped is None else _text(row.mapped) for row in rows]
+    connection = session.connection()
+    if connection.dialect.name == "postgresql":
+        given = {"keys": keys, "hashes": hashes, "raws": raws, "mapped": mapped}
+        at = {"source": run.source_id, "run": run.id, "now": now}
+        connection.execute(_UPSERT_ARRAYS, given | at)
+        return
+    stamp = UtcTime().bind_processor(connection.dialect)
+    moment = now if stamp is None else stamp(now)
+    connection.exec_driver_sql(
+        _UPSERT_ROWS,
         [
-            {
-                "source_id": run.source_id,
-                "key": row.key,
-                "content_hash": row.content_hash,
-                "raw": dict(row.raw),
-                "first_seen_at": now,
-                "last_seen_at": now,
-                "run_id": run.id,
-            }
-            for row in rows
+            (run.source_id, key, hash_, raw, other, moment, moment, run.id)
+            for key, hash_, raw, other in zip(keys, hashes, raws, mapped, strict=True)
         ],
     )
+
+
+def _text(fields: Mapping[str, str]) -> str:
+    return to_json(fields).decode()
 
 
 def _touch(session: DbSession, run: EtlRun, ids: Sequence[int], *, now: datetime) -> None:
@@ -285,30 +450,39 @@ def _reject(session: DbSession, run: EtlRun, rejected: Sequence[Rejection]) -> N
         )
 
 
-def finish_run(session: DbSession, run_id: int, *, now: datetime) -> EtlRun:
+def finish_run(
+    session: DbSession,
+    run_id: int,
+    *,
+    now: datetime,
+    max_rejected_share: float = MAX_REJECTED_SHARE,
+) -> EtlRun:
     """Settle a run that has read its source to the end.
 
-    It failed where more rows were rejected than may be: such a file is hardly what was meant.
+    It failed where more rows were rejected than may be: such a file is hardly what was meant.  What
+    the server told of the version that was read is kept, so that the same is not fetched again.
     """
-    run = session.get_one(EtlRun, run_id, populate_existing=True)
-    failed = run.rejected > run.processed * MAX_REJECTED_SHARE
+    run, source = _reading(session, run_id)
+    failed = run.rejected > run.processed * max_rejected_share
     run.status = RunStatus.FAILED if failed else RunStatus.SUCCEEDED
     run.ended_at = now
+    place = Checkpoint.from_json(run.checkpoint)
+    if not failed and place.definition == source.version and place.validators != Validators():
+        source.validators = asdict(place.validators)
     session.flush()
-    _count_end(session, run, now)
+    _count_end(session, run, source.kind, now)
     return run
 
 
 def cancel_run(session: DbSession, run_id: int, *, now: datetime) -> None:
     """Settle a run that was asked to stop."""
-    run = session.get_one(EtlRun, run_id, populate_existing=True)
+    run, source = _reading(session, run_id)
     run.status = RunStatus.CANCELED
     run.ended_at = now
     session.flush()
-    _count_end(session, run, now)
+    _count_end(session, run, source.kind, now)
 
 
-def _count_end(session: DbSession, run: EtlRun, now: datetime) -> None:
-    kind = session.get_one(Source, run.source_id).kind
+def _count_end(session: DbSession, run: EtlRun, kind: str, now: datetime) -> None:
     ended = End(kind, run.status, (now - run.started_at).total_seconds())
     gather_for_commit(session, count_ends, ended)
