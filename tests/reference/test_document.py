@@ -16,7 +16,8 @@ from tests.architecture.routes import Route, routes_of
 from tests.conftest import ConsoleClient
 from webapp.app import create_app
 from webapp.db import db, will_write
-from webapp.reports.files import path_of, write_whole
+from webapp.files import write_whole
+from webapp.reports.files import path_of
 from webapp.roles import Role
 from webapp.settings import Settings
 from webapp.web.openapi import Operation, openapi_document
