@@ -5,6 +5,7 @@ scikit-learn is loaded when one of them runs: a worker that does neither never p
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from flask import current_app
@@ -49,6 +50,7 @@ from webapp.predictions.values import (
     NewPrediction,
     PredictionBatch,
     Task,
+    Trained,
     TrainingDraft,
 )
 from webapp.settings import Settings
@@ -133,10 +135,7 @@ def retrain(context: JobContext, arguments: TrainingArguments) -> dict[str, Any]
         champion = standing_champion(session, draft.source, draft.target)
         by = Actor("system", find_job(session, job_id).created_by, context.claim.request_id)
     sample = _sample(context, source)
-    # Here, so that only a worker that trains loads scikit-learn.
-    from webapp.predictions.training import train  # noqa: PLC0415
-
-    trained = train(
+    trained: Trained = _training().train(
         list(sample.rows()),
         draft,
         key_field=source.key_field,
@@ -225,13 +224,11 @@ def predict(context: JobContext, arguments: PredictionArguments) -> dict[str, An
 
 def _load(run: PredictionRun) -> tuple["Model", "Model | None"]:
     """Load the versions with which the run began; they are checked before they are read."""
-    from webapp.predictions.training import Model  # noqa: PLC0415 - as above
-
     with reading() as session:
         champion = ref_of(find_version(session, run.champion_id))
         challenger = ref_of(find_version(session, run.challenger_id)) if run.challenger_id else None
-    folder = _settings().models_dir
-    return Model.load(folder, champion), Model.load(folder, challenger) if challenger else None
+    load, folder = _training().Model.load, _settings().models_dir
+    return load(folder, champion), load(folder, challenger) if challenger else None
 
 
 def _predict(
@@ -303,6 +300,11 @@ def _finish(run: PredictionRun) -> dict[str, Any]:
         "rejected": run.rejected,
         "rejections": dict(rejections),
     }
+
+
+def _training() -> Any:
+    """Load what knows scikit-learn; only who trains or predicts does."""
+    return import_module("webapp.predictions.training")
 
 
 def _settings() -> Settings:

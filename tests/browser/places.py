@@ -89,6 +89,8 @@ def furnish(account: Account, folder: Path) -> dict[str, str]:
         "source": f"/sources/{SOURCE}",
         "rate limit of a source": f"/sources/{SOURCE}/limit",
         "new source": "/sources/new?location=package:airportsdata/airports.csv",
+        "models": "/models",
+        "new model": f"/models/new?source={SOURCE}",
         "reports": "/reports",
         "new report": "/reports/new",
         "channels": "/channels",

@@ -136,6 +136,8 @@ def test_what_writes_takes_the_key_and_what_makes_may_require_it(
         "channels_create",
         "channels_test",
         "reports_create",
+        "predictions_train",
+        "predictions_predict",
     }
     assert "flags_evaluation_evaluate_flag" not in keys(document)
 
