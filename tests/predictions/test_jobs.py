@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
 from importlib import import_module
 from io import BytesIO
 from pathlib import Path
@@ -312,9 +311,6 @@ class Killed(BaseException):
 
 def kill() -> None:
     raise Killed
-
-
-Predict = Callable[[Context], dict[str, Any]]
 
 
 def predict(context: Context) -> dict[str, Any]:
