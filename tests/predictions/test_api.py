@@ -138,5 +138,5 @@ def test_every_form_and_search_is_answered(operator: ConsoleClient, odd: bytes) 
             body = form_body({"reason": "Needed", name: odd})
             assert operator.post(f"/models/versions/2/{verb}", **body).status_code < 500
     for path in ("/models", "/models/new", "/models/versions/1", "/models/1", API):
-        for name in ("source", "target", "key", "before", "after"):
+        for name in ("source", "target", "key", "q", "before", "after"):
             assert operator.get(path, query_string={name: odd}).status_code < 500

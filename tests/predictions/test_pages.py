@@ -82,9 +82,9 @@ def test_a_version_shows_its_figures_fields_and_predictions(viewer: ConsoleClien
     for words in ("0.9000", "is the key", "better than guessing", "large", "75 %"):
         assert words in page, words
     assert (
-        "No prediction of this record" in viewer.get(f"/models/versions/{CHAMPION}?key=nobody").text
+        "No prediction of this record" in viewer.get(f"/models/versions/{CHAMPION}?q=nobody").text
     )
-    part = viewer.htmx(f"/models/versions/{CHAMPION}?key=0", "predictions-predictions")
+    part = viewer.htmx(f"/models/versions/{CHAMPION}?q=0", "predictions-predictions")
     assert part.text.lstrip().startswith("<section")
     assert 'id="prediction-' in part.text
 
@@ -99,7 +99,7 @@ def test_predictions_of_what_is_called_a_secret_are_masked(
             .where(db.metadata.tables["models"].c.id == version.model_id)
             .values(target="api_token")
         )
-    page = viewer.get(f"/models/versions/{CHAMPION}?key=0").text
+    page = viewer.get(f"/models/versions/{CHAMPION}?q=0").text
     assert "large" not in page
     assert MASK in page
 

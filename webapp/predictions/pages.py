@@ -13,13 +13,13 @@ from webapp.db import db
 from webapp.errors import Invalid, NotFound
 from webapp.predictions import queries, service
 from webapp.predictions.forms import ALGORITHMS, TASKS, TrainingForm
-from webapp.predictions.values import MAX_KEY, MAX_NAME
+from webapp.predictions.values import MAX_NAME
 from webapp.roles import Role
 from webapp.sources.queries import field_names
 from webapp.sources.service import find_source, source_names
 from webapp.web.access import actor, requires
 from webapp.web.confirmations import Confirmation, act, asking
-from webapp.web.cursors import neighbours, read_cursor
+from webapp.web.cursors import neighbours, read_cursor, read_search
 from webapp.web.htmx import done, go_to, refused_status, render
 
 blueprint = Blueprint("predictions", __name__, url_prefix="/models")
@@ -102,7 +102,7 @@ def version(version_id: int) -> Response:
     """Show one version: its figures, what it reads, its runs and what it has said."""
     found = service.find_version(db.session, version_id)
     model, source = service.find_model(db.session, found.model_id)
-    key = request.args.get("key", "").strip()[: MAX_KEY + 1]
+    key = read_search()
     page = queries.predictions_of(
         db.session, version_id, read_cursor(), target=model.target, key=key
     )

@@ -254,7 +254,11 @@ def register_version(
     session.add(version)
     session.flush()
     name = name_of(draft.source, draft.target)
-    changes = {"version": Change(None, version.number), "metrics": Change(None, version.metrics)}
+    compared = trained.comparison
+    changes = {
+        "version": Change(None, version.number),
+        compared.metric: Change(None, trained.metrics[compared.metric]),
+    }
     _audit(session, name, "model.trained", by=by, now=now, changes=changes)
     if trained.comparison.promote:
         _promote_if_proved(session, version, trained, name, by=by, now=now)
@@ -380,10 +384,7 @@ def _turn(  # noqa: PLR0913 - private; all but the first four are named at the c
     if not won.rowcount:  # type: ignore[attr-defined]
         raise Conflict(f"Version {version.number} was changed meanwhile.")
     session.refresh(version)
-    changes = {
-        "version": Change(version.number, version.number),
-        "state": Change(before, target.value),
-    }
+    changes = {f"version {version.number}": Change(before, target.value)}
     _audit(session, name, f"model.{action}d", by=by, now=now, changes=changes, reason=reason)
 
 
