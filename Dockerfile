@@ -5,9 +5,13 @@
 FROM python:3.13-slim-bookworm AS packages
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 RUN python -m venv /opt/venv
-COPY requirements.txt /tmp/
-# The list is complete and hashed: nothing is left to resolve.
+COPY requirements.txt requirements-ml.txt /tmp/
+# Without what models need, 200 MB of it: --build-arg ML=0.
+ARG ML=1
+# The lists are complete and hashed: nothing is left to resolve.
 RUN /opt/venv/bin/pip install --require-hashes --no-deps -r /tmp/requirements.txt \
+    && if [ "$ML" != 0 ]; then \
+        /opt/venv/bin/pip install --require-hashes --no-deps -r /tmp/requirements-ml.txt; fi \
     && /opt/venv/bin/pip uninstall --yes pip
 
 

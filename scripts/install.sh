@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Makes the virtual environment and installs the pinned packages into it: `install.sh run`, or
 # `install.sh dev` for what checks and tests need on top. Does nothing when all is in place.
-# VENV names the environment, PYTHON the interpreter; NO_UV=1 keeps to venv and pip.
+# VENV names the environment, PYTHON the interpreter; NO_UV=1 keeps to venv and pip, ML=0 leaves out
+# what models need.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -10,9 +11,13 @@ readonly venv=${VENV:-.venv}
 # The newest first. 3.15 and later are taken as plain python3 only, until the pins are tried on them.
 readonly interpreters=(python3.14 python3.13 python3.12 python3.11 python3)
 
+run_files=(requirements.txt)
+[ "${ML:-1}" = 0 ] || run_files+=(requirements-ml.txt)
+readonly run_files
+
 case $set_name in
-  run) requirements=(requirements.txt) ;;
-  dev) requirements=(requirements.txt requirements-dev.txt) ;;
+  run) requirements=("${run_files[@]}") ;;
+  dev) requirements=(requirements.txt requirements-ml.txt requirements-dev.txt) ;;
   *)
     echo "install: unknown set '$set_name' (run or dev)" >&2
     exit 2
@@ -32,7 +37,7 @@ main() {
   "$venv/bin/python" -m compileall -q webapp tasks wsgi.py || true
   printf '%s' "$wanted" >"$venv/.installed-$set_name"
   # Whoever has what checks need has what the console needs.
-  [ "$set_name" = run ] || printf '%s' "$(fingerprint requirements.txt)" >"$venv/.installed-run"
+  [ "$set_name" = run ] || printf '%s' "$(fingerprint "${run_files[@]}")" >"$venv/.installed-run"
   printf '%s' "$PWD" >"$venv/.made-in"
 }
 

@@ -39,6 +39,7 @@ for _module in (
     "tasks.dead_letters",
     "tasks.etl",
     "tasks.notifications",
+    "tasks.predictions",
     "tasks.reports",
     "tasks.webhooks",
     *_settings.job_modules,

@@ -14,6 +14,7 @@ from webapp.channels.values import Message, MessageKind
 from webapp.clock import now
 from webapp.db import reading, transaction
 from webapp.errors import NotFound
+from webapp.files import remove, write_whole
 from webapp.jobs.registry import JobArguments, Result, job
 from webapp.jobs.values import JobCancelled, JobContext, RetryPolicy
 from webapp.moments import rfc3339
@@ -24,7 +25,7 @@ from webapp.reports.documents import (
     source_facts,
     source_html,
 )
-from webapp.reports.files import path_of, remove, write_whole
+from webapp.reports.files import path_of
 from webapp.reports.queries import gather_operations, gather_source, record_rows
 from webapp.reports.service import begin_report, finish_report
 from webapp.reports.values import (

@@ -8,7 +8,6 @@ back.
 import json
 import random
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -38,16 +37,18 @@ from webapp.clock import now
 from webapp.db import storable, transaction
 from webapp.dead_letters.service import resolve_by_success, write
 from webapp.dead_letters.values import Cause, Reason
-from webapp.errors import NotFound, words_of
+from webapp.errors import NotFound
 from webapp.flags.decorators import Answers, noting_answers
 from webapp.jobs import attempts
 from webapp.jobs.attempts import Failure
 from webapp.jobs.choice import Paces, next_pace
+from webapp.jobs.failures import failure_of
 from webapp.jobs.journal import note_flags
 from webapp.jobs.registry import JobType, Result, find_job_type, job_types, parse_arguments
+from webapp.jobs.running import running_as
 from webapp.jobs.turns import Success
 from webapp.jobs.values import Claim, Deferred, JobCancelled, LeaseLost, Outcome, RetryPolicy
-from webapp.logs import get_logger, mask_text
+from webapp.logs import get_logger
 from webapp.retries.classification import classify
 from webapp.retries.policy import Bury, Defer, Retry, decide_attempt
 from webapp.retries.values import DEFERRED, ErrorClass
@@ -243,7 +244,7 @@ def _execute(settings: Settings, context: RunningJob, signals: Signals) -> Settl
     try:
         arguments = parse_arguments(kind, claim.arguments)
         signals.limit = kind.timeout or settings.default_job_timeout
-        with time_limit(signals.limit):
+        with time_limit(signals.limit), running_as(context):
             result = _as_json(kind, kind.function(context, arguments))
     except (LeaseLost, KeyboardInterrupt):
         raise
@@ -310,7 +311,7 @@ def _after_failure(claim: Claim, policy: RetryPolicy, error: BaseException) -> S
     if isinstance(error, Deferred):
         log.info("job_deferred", reason=error.reason, seconds=error.seconds)
     classification = classify(error, now=moment)
-    failure = _failure(error, classification.error_class)
+    failure = failure_of(error, classification.error_class)
     decision = decide_attempt(
         classification,
         attempt=claim.attempt,
@@ -372,16 +373,6 @@ def _bury(session: Session, claim: Claim, failure: Failure, reason: Reason) -> b
     return True
 
 
-def _failure(error: BaseException, error_class: str) -> Failure:
-    text = "".join(traceback.format_exception(error))
-    return Failure(
-        error_class=error_class,
-        exception_type=type(error).__name__,
-        message=storable(mask_text(words_of(error))),
-        traceback=storable(mask_text(text)),
-    )
-
-
 def _settle(running: Running, settlement: Settlement, seconds: float) -> bool:
     """Write the end of an attempt; a database that is away is waited for, so many seconds.
 
@@ -401,6 +392,6 @@ def _settle(running: Running, settlement: Settlement, seconds: float) -> bool:
                 raise
             time.sleep(SETTLE_WAIT_SECONDS)
         except StatementError as error:
-            failure = _failure(error, ErrorClass.BUG)
+            failure = failure_of(error, ErrorClass.BUG)
             with transaction() as session:
                 return _bury(session, running.claim, failure, Reason.NOT_RETRYABLE)

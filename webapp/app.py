@@ -21,6 +21,7 @@ from webapp.limits.capability import limits
 from webapp.logs import configure_logs
 from webapp.outbound.capability import outbound
 from webapp.overview.capability import overview
+from webapp.predictions.capability import predictions
 from webapp.reference.capability import reference
 from webapp.reports.capability import reports
 from webapp.retries.capability import retries
@@ -61,6 +62,7 @@ CAPABILITIES = (
     workers,
     breakers,
     sources,
+    predictions,
     reports,
     channels,
     audit,

@@ -164,6 +164,9 @@ class Settings:
     report_retention_days: int = _setting(
         "REPORT_RETENTION_DAYS", "days for which cleanup keeps a report", 90
     )
+    models_dir: Path = _setting(
+        "MODELS_DIR", "folder of model files, relative to the instance folder", Path("models")
+    )
     console_url: str = _setting(
         "CONSOLE_URL", "address at which people reach the console, for links in messages", ""
     )
@@ -294,6 +297,7 @@ class Settings:
         values |= {
             "instance_dir": instance_dir,
             "reports_dir": instance_dir / self.reports_dir,
+            "models_dir": instance_dir / self.models_dir,
             "console_url": self.console_url.rstrip("/"),
             "database_url": database_url,
             "queue_backend": backend,

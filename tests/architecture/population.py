@@ -44,10 +44,11 @@ from webapp.jobs.models import (
 )
 from webapp.jobs.values import JobState, Outcome
 from webapp.limits.models import RateLimitShare, RateLimitState
+from webapp.predictions.models import Model, ModelVersion, Prediction, PredictionRun
 from webapp.reports.models import Report
 from webapp.schedules.models import Schedule, ScheduleFiring
 from webapp.schedules.values import FiringOutcome
-from webapp.sources.models import EtlRun, Record, RejectedRecord
+from webapp.sources.models import EtlRun, Record, RejectedRecord, Source
 from webapp.sources.service import create_source
 from webapp.sources.values import RunStatus
 from webapp.workers.models import Worker
@@ -75,7 +76,8 @@ def populate(session: Session, numbers: range, *, now: datetime) -> None:
         moment = now - timedelta(minutes=number)
         _add_flag(session, number, moment)
         job = _add_job(session, number, moment)
-        _add_source(session, number, job, moment)
+        source = _add_source(session, number, job, moment)
+        _add_model(session, number, source, job, moment)
         _add_schedule(session, number, job, moment)
         _add_breaker(session, number, moment)
         _add_limit(session, number, moment)
@@ -194,7 +196,7 @@ def _add_letter(session: Session, job: Job, now: datetime) -> None:
     write(session, job.id, cause, now=now)
 
 
-def _add_source(session: Session, number: int, job: Job, now: datetime) -> None:
+def _add_source(session: Session, number: int, job: Job, now: datetime) -> Source:
     source = create_source(
         session,
         f"source{number}",
@@ -228,6 +230,87 @@ def _add_source(session: Session, number: int, job: Job, now: datetime) -> None:
         run_id=run.id,
     )
     session.add_all((row, RejectedRecord(run_id=run.id, line=3, error="No key", text=",x")))
+    return source
+
+
+def _add_model(session: Session, number: int, source: Source, job: Job, now: datetime) -> None:
+    """Add a model whose champion predicts; every third has a challenger as well."""
+    # A number is given once, and pages are named by it.
+    model = Model(
+        id=number + 1, source_id=source.id, target="kind", created_at=now, created_by="ada"
+    )
+    session.add(model)
+    session.flush()
+    champion = _version(number, 1, "champion", now)
+    champion.job_id = job.id
+    session.add(champion)
+    session.flush()
+    challenger = _version(number, 2, "candidate", now) if number % 3 == 0 else None
+    if challenger:
+        session.add(challenger)
+        session.flush()
+    run = PredictionRun(
+        id=number + 1,
+        model_id=model.id,
+        champion_id=champion.id,
+        challenger_id=challenger.id if challenger else None,
+        job_id=job.id,
+        started_at=now,
+        ended_at=now if number % 2 else None,
+        processed=2,
+        written=1,
+        rejected=1,
+        rejections={"It lacks the field size.": 1},
+    )
+    session.add(run)
+    session.flush()
+    prediction = Prediction(
+        version_id=champion.id,
+        key=str(number),
+        content_hash="0" * 32,
+        label="large",
+        probability=0.75,
+        run_id=run.id,
+        predicted_at=now,
+    )
+    session.add(prediction)
+
+
+def _version(number: int, at: int, state: str, now: datetime) -> ModelVersion:
+    return ModelVersion(
+        id=2 * number + at,
+        model_id=number + 1,
+        number=at,
+        state=state,
+        revision=1,
+        state_at=now,
+        state_by="ada",
+        task="classification",
+        algorithm="logistic",
+        seed=0,
+        held_out_share=0.2,
+        features=[{"name": "size", "kind": "number", "gaps": False}],
+        left_out={"id": "is the key"},
+        metrics={"balanced_accuracy": 0.9, "accuracy": 0.92},
+        comparison={
+            "champion": None,
+            "metric": "balanced_accuracy",
+            "rows": 20,
+            "champion_score": None,
+            "score": 0.9,
+            "promoted": True,
+            "reason": "It is the first, and better than guessing.",
+        },
+        rows_read=100,
+        rows_trained=80,
+        rows_held_out=20,
+        rows_unlabelled=0,
+        data_hash="0" * 64,
+        file_hash="0" * 64,
+        file_size=1000,
+        trained_at=now,
+        trained_by="ada",
+    )
 
 
 def _add_schedule(session: Session, number: int, job: Job, now: datetime) -> None:

@@ -24,6 +24,8 @@ SHOWN = (
     "/sources/source0",
     "/breakers/source:source0",
     "/sources/source1",
+    "/models/1",
+    "/models/versions/1",
     "/account",
     "/settings/system",
 )
@@ -41,6 +43,7 @@ EDITED = (
     "/settings/users/new",
     "/settings/tokens/new",
     "/sources/source0/limit",
+    "/models/new?source=source0",
     "/reports/new",
     "/channels/new",
     "/channels/channel0/edit",

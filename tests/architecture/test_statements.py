@@ -30,6 +30,7 @@ PAGES = (
     "/workers",
     "/breakers",
     "/sources",
+    "/models",
     "/reports",
     "/channels",
     "/audit",
@@ -46,6 +47,9 @@ ONE = (
     "/account",
     "/settings/system",
     "/sources/source1",
+    "/models/2",
+    "/models/versions/3",
+    "/models/new?source=source1",
     "/jobs/bulk?action=retry&scope=all",
     "/jobs?type=etl&queue=default&q=source:source1",
 )

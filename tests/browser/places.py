@@ -90,6 +90,8 @@ def furnish(account: Account, folder: Path) -> dict[str, str]:
         "rate limit of a source": f"/sources/{SOURCE}/limit",
         "new source": "/sources/new",
         "edit of a source": f"/sources/{SOURCE}/edit",
+        "models": "/models",
+        "new model": f"/models/new?source={SOURCE}",
         "reports": "/reports",
         "new report": "/reports/new",
         "channels": "/channels",

@@ -11,7 +11,7 @@ from webapp.actors import SYSTEM
 from webapp.audit.service import record
 from webapp.clock import now
 from webapp.db import transaction
-from webapp.jobs.registry import JobArguments, Result, job
+from webapp.jobs.registry import JobArguments, Result, item_job, job
 from webapp.jobs.service import save_checkpoint
 from webapp.jobs.values import Deferred, JobCancelled, JobContext, RetryPolicy
 
@@ -173,3 +173,15 @@ def steps(context: JobContext, arguments: StepsArguments) -> Result:
         context.progress(step, arguments.steps, f"step {step}")
         context.log("step_taken", step=step, password="geheim")
     return {"steps": arguments.steps}
+
+
+#: Items that fail, each with its error; a test takes one out, and it succeeds.
+FAILING: dict[int, Exception] = {}
+
+
+@item_job("test_item", policy=QUICK)
+def handle(item: dict[str, int]) -> Result:
+    """Handle one item, unless it is one that fails."""
+    if item["number"] in FAILING:
+        raise FAILING[item["number"]]
+    return {"handled": item["number"]}

@@ -16,7 +16,8 @@ from tests.architecture.routes import Route, routes_of
 from tests.conftest import ConsoleClient
 from webapp.app import create_app
 from webapp.db import db, will_write
-from webapp.reports.files import path_of, write_whole
+from webapp.files import write_whole
+from webapp.reports.files import path_of
 from webapp.roles import Role
 from webapp.settings import Settings
 from webapp.web.openapi import Operation, openapi_document
@@ -143,6 +144,8 @@ def test_what_writes_takes_the_key_and_what_makes_may_require_it(
         "channels_create",
         "channels_test",
         "reports_create",
+        "predictions_train",
+        "predictions_predict",
     }
     assert "flags_evaluation_evaluate_flag" not in keys(document)
 

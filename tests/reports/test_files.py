@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from webapp.reports.files import path_of, remove, write_whole
+from webapp.files import remove, write_whole
+from webapp.reports.files import path_of
 
 
 def test_a_file_is_written_whole(tmp_path: Path) -> None:

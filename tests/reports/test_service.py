@@ -11,11 +11,12 @@ from webapp.actors import COMMAND
 from webapp.audit.service import history
 from webapp.db import transaction
 from webapp.errors import Invalid, NotFound
+from webapp.files import write_whole
 from webapp.jobs.models import Job
 from webapp.jobs.values import JobState
 from webapp.paging import Cursor
 from webapp.reports import service
-from webapp.reports.files import path_of, write_whole
+from webapp.reports.files import path_of
 from webapp.reports.models import Report
 from webapp.reports.queries import list_reports
 from webapp.reports.values import ReportDraft

@@ -22,12 +22,12 @@ from webapp.clock import now
 from webapp.db import reading, transaction
 from webapp.dead_letters.service import write
 from webapp.dead_letters.values import Cause, Reason
+from webapp.files import write_whole
 from webapp.flags.service import create_flag
 from webapp.flags.values import FlagDraft
 from webapp.jobs import service
 from webapp.jobs.models import Job, JobMetric
 from webapp.jobs.values import JobState
-from webapp.reports.files import write_whole
 from webapp.reports.models import Report
 from webapp.reports.service import begin_report, find_file, remove_report, request_report
 from webapp.reports.values import JOB_TYPE, ReportDraft

@@ -5,5 +5,6 @@
 
 from webapp.guards.calls import Guard, guard
 from webapp.guards.operations import RetryManager
+from webapp.guards.processing import BatchProcessor, BatchSummary
 
-__all__ = ["Guard", "RetryManager", "guard"]
+__all__ = ["BatchProcessor", "BatchSummary", "Guard", "RetryManager", "guard"]

@@ -5,9 +5,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import wraps
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from webapp.errors import Invalid, NotFound
 from webapp.jobs.values import JobContext, RetryPolicy
@@ -78,6 +79,34 @@ def job(
             priority=priority,
             internal=internal,
         )
+        return function
+
+    return register
+
+
+class ItemArguments(JobArguments):
+    """One item of what is done in batches."""
+
+    item: Any = Field(description="What the function is called with")
+
+
+def item_job(
+    name: str, *, policy: RetryPolicy | None = None, timeout: float | None = None
+) -> Callable[[Callable[[Any], Any]], Callable[[Any], Any]]:
+    """Register a function of one item as a type of job, and leave it as it is.
+
+    So an item that failed in a batch (``webapp.guards.BatchProcessor``) has a dead letter that can
+    be retried: its job calls the same function with the same item.
+    """
+
+    def register(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        @wraps(function)
+        def run(context: JobContext, arguments: ItemArguments) -> Result:
+            del context
+            result: Result = function(arguments.item)
+            return result
+
+        job(name, ItemArguments, policy=policy, timeout=timeout)(run)
         return function
 
     return register

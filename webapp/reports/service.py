@@ -18,9 +18,10 @@ from webapp.audit.values import Change
 from webapp.channels.service import check_channels
 from webapp.db import DbSession, after_commit
 from webapp.errors import Conflict, Invalid, NotFound
+from webapp.files import remove
 from webapp.jobs.service import cancel, enqueue
 from webapp.reasons import checked_reason
-from webapp.reports.files import path_of, remove
+from webapp.reports.files import path_of
 from webapp.reports.models import Report
 from webapp.reports.values import (
     JOB_TYPE,

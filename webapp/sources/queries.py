@@ -4,7 +4,7 @@ An unfinished run stands where its job stands: so a run whose worker was killed 
 running for ever, whoever failed to say so.  Jobs are known here by the name of their table only.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -181,6 +181,33 @@ def records_after(
     if key is not None:
         wanted = wanted.where(Record.key > key)
     return session.scalars(wanted.order_by(Record.key).limit(limit)).all()
+
+
+@dataclass(frozen=True, slots=True)
+class RecordRow:
+    """A record as models read it; ``content_hash`` changes with its fields."""
+
+    key: str
+    content_hash: str
+    fields: Mapping[str, Any]
+
+
+def rows_after(session: DbSession, source_id: int, key: str, limit: int) -> list[RecordRow]:
+    """Return the next records of a source by key; an empty key begins with the first."""
+    wanted = select(Record.key, Record.content_hash, Record.raw, Record.mapped).where(
+        Record.source_id == source_id, Record.key > key
+    )
+    rows = session.execute(wanted.order_by(Record.key).limit(limit))
+    return [
+        RecordRow(row.key, row.content_hash, row.raw if row.mapped is None else row.mapped)
+        for row in rows
+    ]
+
+
+def field_names(session: DbSession, source_id: int, *, looked_at: int = 50) -> list[str]:
+    """Return the fields of the first records of a source, in the order in which they come."""
+    rows = rows_after(session, source_id, "", looked_at)
+    return list(dict.fromkeys(name for row in rows for name in row.fields))
 
 
 def rejected_rows(session: DbSession, run_id: int, limit: int) -> Sequence[RejectedRecord]:
