@@ -21,7 +21,6 @@ from webapp.clock import now
 from webapp.db import reading, transaction
 from webapp.jobs import service
 from webapp.jobs.models import Job
-from webapp.jobs.registry import find_job_type
 from webapp.jobs.values import JobState
 from webapp.outbound.clients import allow_hosts, allowed_hosts
 
@@ -232,8 +231,3 @@ def test_an_address_of_another_secret_key_is_a_dead_letter_that_says_so(
     (job,) = send(app, "hook")
     assert job.state == JobState.DEAD
     assert "SECRET_KEY" in (job.error or "")
-
-
-def test_its_policy_is_as_documented() -> None:
-    policy = find_job_type("notification").policy
-    assert (policy.max_retries, policy.initial_delay, policy.backoff_factor) == (5, 60, 1.5)

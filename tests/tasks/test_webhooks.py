@@ -18,7 +18,6 @@ from webapp.db import reading, transaction
 from webapp.errors import Invalid
 from webapp.jobs import service
 from webapp.jobs.models import Job
-from webapp.jobs.registry import find_job_type
 from webapp.jobs.values import JobState
 from webapp.outbound.signatures import keys_of, secret_in_force, signed_headers
 
@@ -92,8 +91,3 @@ def test_a_host_in_trouble_opens_its_own_breaker(app: Flask, receiver: Server) -
 def test_what_cannot_be_sent_is_refused_when_it_is_enqueued(arguments: dict[str, Any]) -> None:
     with pytest.raises(Invalid):
         enqueue(**arguments)
-
-
-def test_its_policy_is_as_documented() -> None:
-    policy = find_job_type(TYPE).policy
-    assert (policy.max_retries, policy.initial_delay, policy.backoff_factor) == (5, 30, 2.0)

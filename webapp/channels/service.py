@@ -188,13 +188,18 @@ def send_test(session: DbSession, name: str, *, by: Actor, now: datetime) -> int
 
 def check_channels(session: DbSession, names: Sequence[str]) -> dict[str, bool]:
     """Return of each channel whether it is switched on; :class:`Invalid` where there is none."""
-    wanted = list(dict.fromkeys(names))
-    rows = session.execute(select(Channel.name, Channel.enabled).where(Channel.name.in_(wanted)))
-    known = {row.name: row.enabled for row in rows}
-    missing = [name for name in wanted if name not in known]
+    known = channels_of(session, names)
+    missing = [name for name in dict.fromkeys(names) if name not in known]
     if missing:
         raise Invalid.field("channels", f"There is no channel {', '.join(map(repr, missing))}.")
-    return {name: known[name] for name in wanted}
+    return known
+
+
+def channels_of(session: DbSession, names: Sequence[str]) -> dict[str, bool]:
+    """Return of the channels that there are whether each is switched on, in the order given."""
+    rows = session.execute(select(Channel.name, Channel.enabled).where(Channel.name.in_(names)))
+    known = {row.name: row.enabled for row in rows}
+    return {name: known[name] for name in names if name in known}
 
 
 def channel_names(session: DbSession) -> list[str]:

@@ -9,7 +9,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, String, case, column, func, select, table
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    Select,
+    String,
+    Text,
+    case,
+    cast,
+    column,
+    func,
+    select,
+    table,
+)
 from sqlalchemy.orm import aliased
 
 from webapp.db import BigId, DbSession, UtcTime
@@ -153,14 +165,23 @@ def first_records(session: DbSession, source: Source, limit: int) -> Sequence[Re
     ).all()
 
 
-def records_after(
-    session: DbSession, source: Source, key: str | None, limit: int
-) -> Sequence[Record]:
-    """Return the records of a source by key, those behind one key only."""
-    wanted = select(Record).where(Record.source_id == source.id)
+def rows_after(
+    session: DbSession, source: Source, key: str | None, *, most: int, most_bytes: int
+) -> Sequence[Row[tuple[str, dict[str, str]]]]:
+    """Return keys and rows by key, those behind one key only, as many as both limits let.
+
+    There is one at least, however large, unless none is left.
+    """
+    size = func.length(cast(Record.raw, Text)).label("size")
+    wanted = select(Record.key, Record.raw, size).where(Record.source_id == source.id)
     if key is not None:
         wanted = wanted.where(Record.key > key)
-    return session.scalars(wanted.order_by(Record.key).limit(limit)).all()
+    page = wanted.order_by(Record.key).limit(most).subquery()
+    # What comes before a row decides, and not its own size.
+    before = (func.sum(page.c.size).over(order_by=page.c.key) - page.c.size).label("before")
+    sized = select(page, before).subquery()
+    fits = select(sized.c.key, sized.c.raw).where(sized.c.before < most_bytes)
+    return session.execute(fits.order_by(sized.c.key)).all()
 
 
 def rejected_rows(session: DbSession, run_id: int, limit: int) -> Sequence[RejectedRecord]:
