@@ -208,7 +208,7 @@ def test_a_refusal_is_classified_by_its_status_and_hides_the_address(
 
 def test_a_service_that_is_away_may_be_back_later(receiver: Server) -> None:
     receiver.answers = [reset_connection]
-    with pytest.raises(NotSent) as refused:
+    with pytest.raises(NotSent, match="JSON could not be reached") as refused:
         send(f"json://127.0.0.1:{receiver.port}/hush", HELLO)
     assert classify(refused.value).error_class == ErrorClass.NETWORK
 

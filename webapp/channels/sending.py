@@ -42,6 +42,8 @@ _NATIVE: Final = frozenset({"http", "https"})
 _SCHEME: Final = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE | re.ASCII)
 _PLAIN: Final = re.compile(r"[!-~]+")
 _STATUS: Final = re.compile(r"\berror[=:]\s*([1-5][0-9]{2})\b")
+# The words of all services for a connection that failed: no name, no way, no answer.
+_AWAY: Final = re.compile(r"connection error", re.IGNORECASE)
 _TYPES: Final = {
     MessageKind.INFO: "info",
     MessageKind.SUCCESS: "success",
@@ -198,4 +200,6 @@ def _failure(service: str, told: list[str]) -> Exception:
     statuses = [int(found[1]) for text in told for found in [_STATUS.search(text)] if found]
     if statuses:
         return Refused(f"{service} answered {statuses[-1]}.", statuses[-1])
+    if any(_AWAY.search(text) for text in told):
+        return NotSent(f"{service} could not be reached, or gave no answer.")
     return NotSent(f"{service} did not take the message.")
