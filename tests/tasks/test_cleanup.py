@@ -175,7 +175,9 @@ def test_what_killed_workers_left_goes_after_a_day(
     monkeypatch.setattr(cleanup, "AT_ONCE", 2)
     folder: Path = app.extensions["settings"].reports_dir
     folder.mkdir(exist_ok=True)
-    names = [".report-1.html.abc.part", *(f"report-{number}.csv" for number in range(1, 6))]
+    # Numbers that no report of this test is given.
+    numbers = range(10**9, 10**9 + 5)
+    names = [".report-1.html.abc.part", *(f"report-{number}.csv" for number in numbers)]
     for name in names:
         (folder / name).write_bytes(b"x")
     assert clean(app).result["stray_report_files"] == 0  # type: ignore[index]
