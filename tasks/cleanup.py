@@ -25,12 +25,14 @@ from webapp.jobs.registry import JobArguments, job
 from webapp.jobs.removal import remove_batches, remove_ended
 from webapp.jobs.service import save_checkpoint
 from webapp.jobs.values import JobCancelled, JobContext, RetryPolicy
-from webapp.reports.service import remove_old_reports
+from webapp.reports.service import remove_lost_reports, remove_old_reports, remove_stray_files
 from webapp.settings import Settings
 
 ONE_HOUR = 3600.0
 #: Rows that one transaction looks at, so that no other writer waits for long.
 AT_ONCE = 500
+#: A report takes minutes to be written: what is half a report for so long is nobody's.
+LEFTOVER_AGE = timedelta(days=1)
 
 
 class CleanupArguments(JobArguments):
@@ -62,12 +64,13 @@ class Limits:
     flag_usage: datetime
     breakers: datetime
     reports: datetime
+    leftovers: datetime
     reports_folder: Path
 
 
 @dataclass(slots=True)
 class Progress:
-    """How far a run has come: its part, the last job that it looked at, and what is gone."""
+    """How far a run has come: its part, the last row that this looked at, and what is gone."""
 
     part: int = 0
     after: int = 0
@@ -85,12 +88,12 @@ class Progress:
 @job(
     "cleanup",
     CleanupArguments,
-    policy=RetryPolicy(max_retries=3, initial_delay=300),
+    policy=RetryPolicy(max_retries=2, initial_delay=600, backoff_factor=2.0),
     timeout=ONE_HOUR,
     priority=10,
 )
 def clean_up(context: JobContext, arguments: CleanupArguments) -> dict[str, int]:
-    """Remove what is kept no longer: jobs, letters, usage, breakers, reports, keys."""
+    """Remove what is kept no longer, and what was left over by those who were killed."""
     limits = _limits(current_app.extensions["settings"], arguments, now())
     progress = Progress(**(context.claim.checkpoint or {}))
     parts = tuple(PARTS.values())
@@ -101,6 +104,7 @@ def clean_up(context: JobContext, arguments: CleanupArguments) -> dict[str, int]
         with transaction() as session:
             if parts[progress.part](session, progress, limits):
                 progress.part += 1
+                progress.after = 0
             save_checkpoint(session, context.claim, progress.to_json())
         context.progress(sum(progress.removed.values()))
     gone = sum(progress.removed.values())
@@ -118,6 +122,7 @@ def _limits(settings: Settings, arguments: CleanupArguments, moment: datetime) -
         flag_usage=before(arguments.flag_usage_days, settings.flag_usage_retention_days),
         breakers=before(arguments.breaker_days, settings.breaker_retention_days),
         reports=before(arguments.report_days, settings.report_retention_days),
+        leftovers=moment - LEFTOVER_AGE,
         reports_folder=settings.reports_dir,
     )
 
@@ -176,6 +181,32 @@ def _idempotency_keys(session: Session, progress: Progress, limits: Limits) -> b
     return number < AT_ONCE
 
 
+def _stray_files(session: Session, progress: Progress, limits: Limits) -> bool:
+    gone = remove_stray_files(
+        session,
+        folder=limits.reports_folder,
+        before=limits.leftovers,
+        after=progress.after,
+        most=AT_ONCE,
+    )
+    progress.removed["stray_report_files"] += gone.number
+    progress.after = gone.last
+    return gone.over
+
+
+def _lost_reports(session: Session, progress: Progress, limits: Limits) -> bool:
+    gone = remove_lost_reports(
+        session,
+        folder=limits.reports_folder,
+        before=limits.leftovers,
+        after=progress.after,
+        most=AT_ONCE,
+    )
+    progress.removed["lost_reports"] += gone.number
+    progress.after = gone.last
+    return gone.over
+
+
 #: In this order: a job can go once its letter has. Each tells whether it is through.
 PARTS: dict[str, Callable[[Session, Progress, Limits], bool]] = {
     "dead_letters": _dead_letters,
@@ -186,4 +217,6 @@ PARTS: dict[str, Callable[[Session, Progress, Limits], bool]] = {
     "breakers": _breakers,
     "reports": _reports,
     "idempotency_keys": _idempotency_keys,
+    "stray_report_files": _stray_files,
+    "lost_reports": _lost_reports,
 }

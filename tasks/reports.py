@@ -1,19 +1,21 @@
 """The ``report_generation`` job: gathers figures, writes one file, and tells who wants to know."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime
+from functools import partial
 from typing import Any
 
 from flask import current_app
 from pydantic import Field
+from sqlalchemy.orm import Session
 
 from webapp.actors import Actor
-from webapp.channels.service import notify
+from webapp.channels.service import channels_of, notify
 from webapp.channels.values import Message, MessageKind
 from webapp.clock import now
-from webapp.db import reading, transaction
-from webapp.errors import NotFound
+from webapp.db import keep_view, reading, transaction
+from webapp.errors import Invalid, NotFound
 from webapp.files import remove, write_whole
 from webapp.jobs.registry import JobArguments, Result, job
 from webapp.jobs.values import JobCancelled, JobContext, RetryPolicy
@@ -41,6 +43,8 @@ from webapp.web.spreadsheets import rows_as_csv
 
 LIMIT_SECONDS = 900.0
 MOST_CHANNELS = 50
+# What a spreadsheet has.
+MOST_COLUMNS = 16_384
 
 
 class ReportArguments(JobArguments):
@@ -85,13 +89,23 @@ def write_report(context: JobContext, arguments: ReportArguments) -> Result:
     try:
         with transaction() as session:
             if finish_report(session, report_id, size=size, now=now()):
+                channels = _standing(context, session, arguments.channels)
                 message = _message(arguments, report_id, settings.console_url)
-                notify(session, arguments.channels, message, by=by, now=now())
+                notify(session, channels, message, by=by, now=now())
     except NotFound:
         # It was deleted while it was written: nobody would ever find the file.
         remove(path)
         return {"written": False, "reason": f"Report {report_id} was deleted meanwhile."}
     return {"written": True, "report": report_id, "bytes": size}
+
+
+def _standing(context: JobContext, session: Session, names: Sequence[str]) -> list[str]:
+    """Return the channels that there still are: one that was removed takes no report with it."""
+    known = channels_of(session, names)
+    for name in names:
+        if name not in known:
+            context.log("channel_is_gone", channel=name)
+    return list(known)
 
 
 def _stoppable(context: JobContext, pieces: Iterator[bytes]) -> Iterator[bytes]:
@@ -105,6 +119,7 @@ def _stoppable(context: JobContext, pieces: Iterator[bytes]) -> Iterator[bytes]:
 def _pieces(arguments: ReportArguments, at: datetime) -> Iterator[bytes]:
     """Yield the file piece by piece, all of it from one view of the database."""
     with reading() as session:
+        keep_view(session)
         if arguments.kind == ReportKind.OPERATIONS:
             figures = gather_operations(session, days=arguments.days, now=at)
             if arguments.format == ReportFormat.CSV:
@@ -114,7 +129,7 @@ def _pieces(arguments: ReportArguments, at: datetime) -> Iterator[bytes]:
             else:
                 yield _as_text(operations_html(figures, written_at=at))
         elif arguments.format == ReportFormat.CSV:
-            yield from _records_as_csv(record_rows(session, arguments.source))
+            yield from _records_as_csv(partial(record_rows, session, arguments.source))
         else:
             found = gather_source(session, arguments.source, days=arguments.days, now=at)
             if arguments.format == ReportFormat.JSON:
@@ -123,13 +138,18 @@ def _pieces(arguments: ReportArguments, at: datetime) -> Iterator[bytes]:
                 yield _as_text(source_html(found, written_at=at))
 
 
-def _records_as_csv(batches: Iterator[list[dict[str, str]]]) -> Iterator[bytes]:
-    """Yield all records under the columns of the first ones, so that none is held in memory."""
-    columns: list[str] | None = None
-    for batch in batches:
-        if columns is None:
-            columns = list(dict.fromkeys(name for record in batch for name in record))
-            yield rows_as_csv([columns])
+def _records_as_csv(read: Callable[[], Iterator[list[dict[str, str]]]]) -> Iterator[bytes]:
+    """Yield all records under all columns, which are known once everything was read before."""
+    columns: dict[str, None] = {}
+    for batch in read():
+        columns |= dict.fromkeys(name for record in batch for name in record)
+        if len(columns) > MOST_COLUMNS:
+            raise Invalid(f"The records have more than {MOST_COLUMNS:,} fields between them.")
+        # Nothing to write yet, but somebody may have canceled.
+        yield b""
+    if columns:
+        yield rows_as_csv([list(columns)])
+    for batch in read():
         yield rows_as_csv([[record.get(name, "") for name in columns] for record in batch])
 
 

@@ -327,6 +327,13 @@ def reading(engine: Engine | None = None) -> Iterator[Session]:
         _writing.reset(token)
 
 
+def keep_view(session: Session) -> None:
+    """Let every statement of a fresh reading session see the database as its first one does."""
+    # A reading transaction of SQLite does so by itself.
+    if session.get_bind().dialect.name == "postgresql":
+        session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+
+
 def clock_difference(session: DbSession, *, now: datetime) -> float:
     """Return by how many seconds ``now`` is ahead of the database's clock; 0 for a local file."""
     if session.get_bind().dialect.name == "sqlite":

@@ -60,6 +60,7 @@ def configure_logs(level: str) -> None:
     A command's standard output belongs to what it prints, so its log goes to standard error.
     """
     stream = sys.stderr if click.get_current_context(silent=True) else sys.stdout
+    # What every record gets, ours and those of others.
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -67,41 +68,50 @@ def configure_logs(level: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
     ]
-    on_terminal = stream.isatty()
-    last: list[Any] = (
-        [mask_secrets, structlog.dev.ConsoleRenderer()]
-        if on_terminal
-        else [
-            structlog.processors.format_exc_info,
-            mask_secrets,
-            structlog.processors.JSONRenderer(_as_json),
-        ]
-    )
     if not structlog.is_configured():
         # Once: loggers keep the chain that they were first used with.
-        structlog.configure(
-            # What nobody wants to read is not put together first.
-            processors=[
-                structlog.stdlib.filter_by_level,
-                *shared,
-                structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-            ],
-            wrapper_class=structlog.stdlib.BoundLogger,
-            logger_factory=structlog.stdlib.LoggerFactory(),
-            cache_logger_on_first_use=True,
-        )
-    formatter = structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=shared,
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
-    )
+        _configure_ours(shared)
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(formatter)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *_rendering(on_terminal=stream.isatty()),
+            ],
+        )
+    )
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
     # These tell at INFO what the ledger tells better.
     for noisy in ("huey", "httpx", "backoff", "alembic.runtime.migration"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
+
+
+def _configure_ours(shared: list[Any]) -> None:
+    structlog.configure(
+        # What nobody wants to read is not put together first.
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+
+
+def _rendering(*, on_terminal: bool) -> list[Any]:
+    """Return what makes a line of a record; secrets are masked last, in tracebacks too."""
+    if on_terminal:
+        return [mask_secrets, structlog.dev.ConsoleRenderer()]
+    return [
+        structlog.processors.format_exc_info,
+        mask_secrets,
+        structlog.processors.JSONRenderer(_as_json),
+    ]
 
 
 def _as_json(event: Mapping[str, Any], default: Callable[[Any], Any]) -> str:

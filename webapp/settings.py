@@ -358,7 +358,22 @@ _PARSERS: dict[type, Callable[[str], Any]] = {
 
 def _complaints(settings: Settings) -> list[str]:
     """Every rule that a configuration as a whole breaks, one line each."""
-    problems = [
+    return [
+        *_word_complaints(settings),
+        *_number_complaints(settings),
+        *_shape_complaints(settings),
+        *_pair_complaints(settings),
+        *_https_complaints(settings),
+        *_cors_complaints(settings.cors_origins),
+        *_database_complaints(settings.database_url),
+        *_secret_complaints(settings),
+        *_callback_complaints(settings.callback_secret),
+    ]
+
+
+def _word_complaints(settings: Settings) -> list[str]:
+    """What is one of a few words, and is none of them."""
+    return [
         f"{name}: {value!r} is not one of {', '.join(allowed)}"
         for name, value, allowed in (
             ("ENVIRONMENT", settings.environment, ENVIRONMENTS),
@@ -367,7 +382,11 @@ def _complaints(settings: Settings) -> list[str]:
         )
         if value not in allowed
     ]
-    problems += [
+
+
+def _number_complaints(settings: Settings) -> list[str]:
+    """Numbers out of their range: that of their type first, which the default tells."""
+    problems = [
         f"{spec.metadata['name']}: must be a number above 0"
         for spec in fields(settings)
         if isinstance(spec.default, float) and not 0 < getattr(settings, spec.name) < math.inf
@@ -392,35 +411,55 @@ def _complaints(settings: Settings) -> list[str]:
         )
         if not 1 <= value <= most
     ]
+    if settings.retry_max_attempts == 0:
+        problems.append("RETRY_MAX_ATTEMPTS: must be at least 1")
+    return problems
+
+
+def _shape_complaints(settings: Settings) -> list[str]:
+    """Texts that are not written as what they are to be."""
+    problems = []
     if not WORKER_NAME.fullmatch(settings.worker_name):
         problems.append("WORKER_NAME: up to 100 letters, digits, dots, dashes and underscores")
     if not _HEADER_NAME.fullmatch(settings.idempotency_header):
         problems.append("IDEMPOTENCY_HEADER: a letter, then letters, digits and dashes")
-    if settings.job_lease_seconds < 2 * settings.job_heartbeat_seconds:
-        problems.append("JOB_LEASE_SECONDS: must be at least twice JOB_HEARTBEAT_SECONDS")
-    if settings.retry_max_attempts == 0:
-        problems.append("RETRY_MAX_ATTEMPTS: must be at least 1")
-    if settings.retry_wait_max < settings.retry_wait_min:
-        problems.append("RETRY_WAIT_MAX: must be at least RETRY_WAIT_MIN")
-    if settings.queue_backend == "redis" and not settings.redis_url:
-        problems.append("REDIS_URL: is needed where QUEUE_BACKEND is redis")
-    if settings.edge_upstream and not settings.edge_token:
-        problems.append("EDGE_TOKEN: is needed where EDGE_UPSTREAM is set")
-    if settings.edge_upstream and not settings.edge_upstream.startswith(("http://", "https://")):
-        problems.append("EDGE_UPSTREAM: is an address such as https://console.internal")
-    if settings.console_url and not settings.console_url.startswith(("http://", "https://")):
-        problems.append("CONSOLE_URL: is an address such as https://console.example.com")
+    problems += [
+        f"{name}: is an address such as {example}"
+        for name, value, example in (
+            ("EDGE_UPSTREAM", settings.edge_upstream, "https://console.internal"),
+            ("CONSOLE_URL", settings.console_url, "https://console.example.com"),
+        )
+        if value and not value.startswith(("http://", "https://"))
+    ]
     problems += [
         f"OUTBOUND_ALLOW_HOSTS: {host!r} is not a host such as hooks.internal or 10.0.0.7:8080"
         for host in settings.outbound_allow_hosts
         if not _HOST.fullmatch(host.lower())
     ]
-    problems += _https_complaints(settings)
-    problems += _cors_complaints(settings.cors_origins)
-    problems += _database_complaints(settings.database_url)
-    problems += _secret_complaints(settings)
-    problems += _callback_complaints(settings.callback_secret)
     return problems
+
+
+def _pair_complaints(settings: Settings) -> list[str]:
+    """Settings that do not go together."""
+    rules = (
+        (
+            settings.job_lease_seconds < 2 * settings.job_heartbeat_seconds,
+            "JOB_LEASE_SECONDS: must be at least twice JOB_HEARTBEAT_SECONDS",
+        ),
+        (
+            settings.retry_wait_max < settings.retry_wait_min,
+            "RETRY_WAIT_MAX: must be at least RETRY_WAIT_MIN",
+        ),
+        (
+            settings.queue_backend == "redis" and not settings.redis_url,
+            "REDIS_URL: is needed where QUEUE_BACKEND is redis",
+        ),
+        (
+            bool(settings.edge_upstream) and not settings.edge_token,
+            "EDGE_TOKEN: is needed where EDGE_UPSTREAM is set",
+        ),
+    )
+    return [complaint for broken, complaint in rules if broken]
 
 
 def _https_complaints(settings: Settings) -> list[str]:

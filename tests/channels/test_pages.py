@@ -88,15 +88,14 @@ def test_an_unreadable_address_is_told(app: Flask, admin: ConsoleClient) -> None
     assert address(app) == URL
 
 
-def test_an_operator_sends_a_test_and_changes_nothing(
-    app: Flask, client: ConsoleClient, admin: ConsoleClient
-) -> None:
+def test_a_test_changes_nothing_and_leads_to_its_job(app: Flask, admin: ConsoleClient) -> None:
     admin.post("/channels", data=GOOD)
-    told = admin.htmx("/channels/on-call/test", method="POST")
-    assert told.status_code == 204
-    assert "sends a test to on-call" in told.headers["HX-Trigger"]
-    assert admin.post("/channels/on-call/test").status_code == 303
-    del app, client
+    sent = admin.htmx("/channels/on-call/test", method="POST")
+    assert sent.status_code == 204
+    assert "sends a test to on-call" in admin.get(sent.headers["HX-Redirect"]).text
+    plain = admin.post("/channels/on-call/test")
+    assert (plain.status_code, plain.location[:6]) == (303, "/jobs/")
+    assert channel(app).version == 1
 
 
 def test_a_viewer_is_offered_nothing_to_press(viewer: ConsoleClient) -> None:

@@ -1,7 +1,12 @@
 """What Apprise makes of an address, what of it may be shown, and what is refused."""
 
+import re
 import socket
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 
+import apprise
 import pytest
 
 from tests.http_server import Server, answer, reset_connection
@@ -14,6 +19,7 @@ from webapp.outbound.values import AddressRefused
 from webapp.retries.classification import classify
 from webapp.retries.values import ErrorClass
 
+NOSTR_KEY = "a" * 64
 HELLO = Message(title="Hello", body="There")
 SECRETS = ("T1JJ3T3L2", "A1BRTD4JD", "TIiajkdnlazkcOXrIdevi7FQ", "hunter2", "KEY")
 
@@ -55,6 +61,9 @@ def test_of_an_address_no_more_than_scheme_and_host_is_shown(url: str, place: Pl
         "syslog://",
         "SYSLOG://",
         "dbus://",
+        "blink1://",
+        "mqtt://example.com/topic",
+        "xmpps://ada:hunter2@example.com",
         "file:///etc/passwd",
         "json://" + "a" * 2000,
         "\0",
@@ -84,6 +93,73 @@ def test_an_address_inside_is_refused_when_it_is_typed_and_when_it_is_called(url
         inspect(url)
     with pytest.raises(AddressRefused):
         send(url, HELLO)
+
+
+@pytest.fixture
+def inside(nothing_allowed: None) -> Iterator[Server]:
+    """A server on this machine that nobody has allowed."""
+    del nothing_allowed
+    server = Server()
+    yield server
+    server.close()
+
+
+def test_a_host_that_an_option_names_is_not_reached(inside: Server) -> None:
+    with pytest.raises(AddressRefused, match="loopback"):
+        send(f"nostr://{NOSTR_KEY}/?relay=ws://127.0.0.1:{inside.port}", HELLO)
+    assert inside.received == []
+
+
+@pytest.mark.parametrize("file", ["http://127.0.0.1:{port}/key", "/etc/passwd"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "fcm://project/device?keyfile={file}",
+        "vapid://ada@example.com?keyfile={file}",
+        "vapid://ada@example.com?subfile={file}",
+        "discord://4174216298/JHMHI8qBe7bk2ZwO5U711o3dV_js?template={file}",
+        "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/#alerts?template={file}",
+        "tgram://123456789:abcdefg_hijklmnop/12315544/?template={file}",
+        "workflows://example.com:443/643a8bb8/aBc-_1?template={file}",
+        "mailto://ada:hunter2@example.com?pgp=sign&pgppub={file}",
+        "mailto://ada:hunter2@example.com?pgp=sign&pgpprv={file}",
+    ],
+)
+def test_an_address_that_has_a_file_read_is_refused(inside: Server, url: str, file: str) -> None:
+    full = url.format(file=file.format(port=inside.port))
+    for act in (inspect, partial(send, message=HELLO)):
+        with pytest.raises(Invalid, match="may not name a file"):
+            act(full)
+    assert inside.received == []
+
+
+def test_a_template_that_the_service_keeps_is_no_file() -> None:
+    url = "sendgrid://abcd123-xyz:ada@example.com/bob@example.org?template=d-1234"
+    assert inspect(url).kind == "SendGrid"
+
+
+def test_nothing_in_apprise_reads_files_or_begins_threads_but_what_is_known() -> None:
+    """Where this fails after an upgrade, look at what the new places read, and whom they call."""
+    folder = Path(apprise.__file__).parent
+    reads = re.compile(r"AppriseAttachment\(asset|threading\.Thread\(|loop_start\(")
+    found = {
+        str(path.relative_to(folder))
+        for part in ("plugins", "utils")
+        for path in (folder / part).rglob("*.py")
+        if reads.search(path.read_text())
+    }
+    assert found == {
+        *(f"plugins/{name}.py" for name in ("discord", "fcm/__init__", "slack", "telegram")),
+        "plugins/workflows.py",
+        "plugins/vapid/subscription.py",
+        "utils/pem.py",  # for vapid
+        "utils/pgp.py",  # for e-mail
+        # Their schemes are refused.
+        "plugins/mqtt.py",
+        "plugins/xmpp/adapter.py",
+        # It cuts off the download of an attachment, of which we have none.
+        "utils/http.py",
+    }
 
 
 def test_a_name_that_points_inside_is_refused_when_it_is_called(
@@ -132,7 +208,7 @@ def test_a_refusal_is_classified_by_its_status_and_hides_the_address(
 
 def test_a_service_that_is_away_may_be_back_later(receiver: Server) -> None:
     receiver.answers = [reset_connection]
-    with pytest.raises(NotSent) as refused:
+    with pytest.raises(NotSent, match="JSON could not be reached") as refused:
         send(f"json://127.0.0.1:{receiver.port}/hush", HELLO)
     assert classify(refused.value).error_class == ErrorClass.NETWORK
 

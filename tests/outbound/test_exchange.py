@@ -12,12 +12,11 @@ import httpx
 import pytest
 
 from tests.http_server import HEAD, OK, Server, answer, drip, read_request, stall
-from tests.outbound.net import Net
-from webapp.outbound.clients import allow_hosts, allowed_hosts
+from tests.outbound.net import PUBLIC, Net
+from webapp.outbound.clients import allow_hosts
 from webapp.outbound.http import exchange, exchange_async
 from webapp.outbound.values import AddressRefused, AnswerTooLarge, Bounds, TimeLimitExceeded
 
-PUBLIC = "93.184.215.14"
 NAME = "api.example"
 JUDGED = Bounds(seconds=5)
 TRUSTED = Bounds(seconds=5, trusted=True)
@@ -34,35 +33,11 @@ def awaited(*arguments: Any, **options: Any) -> httpx.Response:
 BOTH = pytest.mark.parametrize("exchange", [exchange, awaited], ids=["plain", "awaited"])
 
 
-@pytest.fixture(autouse=True)
-def nothing_allowed() -> Iterator[None]:
-    before = allowed_hosts()
-    allow_hosts(())
-    yield
-    allow_hosts(before)
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    server = Server()
-    yield server
-    server.close()
-
-
 @pytest.fixture
 def other() -> Iterator[Server]:
     server = Server()
     yield server
     server.close()
-
-
-@pytest.fixture
-def net(monkeypatch: pytest.MonkeyPatch, server: Server) -> Net:
-    net = Net()
-    net.wires[PUBLIC] = server.port
-    monkeypatch.setattr(socket, "getaddrinfo", net.getaddrinfo)
-    monkeypatch.setattr(socket, "create_connection", net.create_connection)
-    return net
 
 
 class KeepingServer(Server):

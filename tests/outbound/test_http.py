@@ -3,38 +3,22 @@
 import socket
 import ssl
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.http_server import HEAD, OK, Server, answer, drip, stall
-from tests.outbound.net import Net
+from tests.outbound.net import PUBLIC, Net
 from webapp.errors import Invalid
 from webapp.outbound import clients
-from webapp.outbound.clients import allow_hosts, allowed_hosts
+from webapp.outbound.clients import allow_hosts
 from webapp.outbound.http import MAX_ANSWER_BYTES, check_callback_url, send
 from webapp.outbound.values import TimeLimitExceeded
 
-PUBLIC = "93.184.215.14"
 OTHER_PUBLIC = "2606:4700:4700::1111"
 NAME = "hooks.example"
-
-
-@pytest.fixture(autouse=True)
-def nothing_allowed() -> Iterator[None]:
-    before = allowed_hosts()
-    allow_hosts(())
-    yield
-    allow_hosts(before)
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    server = Server()
-    yield server
-    server.close()
 
 
 @pytest.fixture
@@ -42,15 +26,6 @@ def local(server: Server) -> Server:
     """A server that may be called although it is a local one."""
     allow_hosts([f"127.0.0.1:{server.port}"])
     return server
-
-
-@pytest.fixture
-def net(monkeypatch: pytest.MonkeyPatch, server: Server) -> Net:
-    net = Net()
-    net.wires[PUBLIC] = server.port
-    monkeypatch.setattr(socket, "getaddrinfo", net.getaddrinfo)
-    monkeypatch.setattr(socket, "create_connection", net.create_connection)
-    return net
 
 
 def test_a_request_arrives_whole_and_its_answer_comes_back(local: Server) -> None:

@@ -1,5 +1,7 @@
 """Reports: asked for, listed as their jobs stand, deleted with their files."""
 
+import os
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -119,6 +121,92 @@ def test_a_deletion_wants_a_reason(
         service.remove_report(
             session, report.id, folder=tmp_path, by=COMMAND, now=now, reason=reason
         )
+
+
+def old_file(path: Path, at: datetime) -> Path:
+    path.write_bytes(b"x")
+    os.utime(path, (at.timestamp(), at.timestamp()))
+    return path
+
+
+def walk(step: Callable[..., service.Leftovers], folder: Path, before: datetime) -> list[int]:
+    """Go through all leftovers two at a time; return how many each step removed."""
+    gone, after, over = [], 0, False
+    while not over:
+        with transaction() as writing:
+            found = step(writing, folder=folder, before=before, after=after, most=2)
+        gone.append(found.number)
+        after, over = found.last, found.over
+    return gone
+
+
+def test_files_without_a_report_go_once_they_are_old(
+    session: Session, now: datetime, tmp_path: Path
+) -> None:
+    del session
+    old, limit = now - timedelta(days=2), now - timedelta(days=1)
+    with transaction() as writing:
+        report = service.request_report(writing, ReportDraft(), by=COMMAND, now=old)
+        kept = [old_file(path_of(tmp_path, report.id, "html"), old)]
+        numbers = [report.id + more for more in range(5)]
+    kept += [
+        old_file(tmp_path / name, now)
+        for name in (f"report-{numbers[1]}.json", ".report-7.html.abc123.part")
+    ]
+    kept += [
+        old_file(tmp_path / name, old)
+        for name in ("notes.txt", "report-1.exe", "report-01.csv", "report-x.csv", "a.part")
+    ]
+    gone = [
+        old_file(tmp_path / name, old)
+        for name in (
+            f"report-{numbers[0]}.csv",  # a report of that number is no report of that format
+            *(f"report-{number}.csv" for number in numbers[1:]),
+            ".report-7.html.x_1y2z3w.part",
+        )
+    ]
+    assert sum(walk(service.remove_stray_files, tmp_path, limit)) == len(gone)
+    assert sorted(tmp_path.iterdir()) == sorted(kept)
+    assert walk(service.remove_stray_files, tmp_path / "nowhere", limit) == [0]
+
+
+def test_reports_without_a_file_go_once_they_are_old(
+    session: Session, now: datetime, tmp_path: Path
+) -> None:
+    del session
+    old, limit = now - timedelta(days=2), now - timedelta(days=1)
+
+    def report(at: datetime, *, finished: bool, job: bool = True, file: bool = False) -> int:
+        with transaction() as writing:
+            made = service.request_report(writing, ReportDraft(), by=COMMAND, now=at)
+            made.finished_at = at if finished else None
+            made.job_id = made.job_id if job else None
+            if file:
+                path_of(tmp_path, made.id, "html").write_bytes(b"x")
+            return made.id
+
+    kept = [
+        report(old, finished=True, file=True),
+        report(old, finished=False),
+        report(now, finished=True),
+        report(now, finished=False, job=False),
+    ]
+    for _ in range(3):
+        report(old, finished=True)
+    report(old, finished=False, job=False)
+    assert sum(walk(service.remove_lost_reports, tmp_path, limit)) == 4
+    with transaction() as reading:
+        assert list(reading.scalars(select(Report.id).order_by(Report.id))) == kept
+
+
+def test_a_folder_that_is_not_there_takes_no_reports_with_it(
+    session: Session, now: datetime, tmp_path: Path
+) -> None:
+    del session
+    with transaction() as writing:
+        service.request_report(writing, ReportDraft(), by=COMMAND, now=now).finished_at = now
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        assert walk(service.remove_lost_reports, folder, now + timedelta(days=2)) == [0]
 
 
 def test_old_reports_go_with_their_files_some_at_a_time(

@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -16,8 +15,7 @@ from tasks.work import run
 from tests.conftest import SECRET
 from tests.http_server import OK, Server, answer, reset_connection
 from webapp.actors import COMMAND, SYSTEM
-from webapp.breakers import registry
-from webapp.breakers.registry import BreakerRegistry, breaker
+from webapp.breakers.registry import breaker
 from webapp.clock import now
 from webapp.db import reading, transaction
 from webapp.dead_letters.models import DeadLetter
@@ -27,26 +25,10 @@ from webapp.jobs.callbacks import TYPE
 from webapp.jobs.models import Job
 from webapp.jobs.registry import find_job_type
 from webapp.jobs.values import JobState
-from webapp.outbound.clients import allow_hosts, allowed_hosts
+from webapp.outbound.clients import allow_hosts
 from webapp.outbound.signatures import keys_of, secret_in_force, signed_headers
 
-
-@pytest.fixture(autouse=True)
-def in_app(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Every test here has sessions and breakers of its own."""
-    monkeypatch.setattr(registry._current, "registry", BreakerRegistry())
-    with app.app_context():
-        yield
-
-
-@pytest.fixture
-def receiver() -> Iterator[Server]:
-    before = allowed_hosts()
-    receiver = Server()
-    allow_hosts([f"127.0.0.1:{receiver.port}"])
-    yield receiver
-    allow_hosts(before)
-    receiver.close()
+pytestmark = pytest.mark.usefixtures("in_app")
 
 
 def enqueue(type_name: str, url: str, **arguments: Any) -> int:

@@ -1,8 +1,10 @@
 """The ``cleanup`` job: what is too old goes once, in small steps, wherever it is interrupted."""
 
+import os
 from collections.abc import Iterator
 from datetime import timedelta
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 from flask import Flask
@@ -23,6 +25,7 @@ from webapp.idempotency.values import Slot
 from webapp.jobs import service
 from webapp.jobs.models import Job, JobBatch
 from webapp.jobs.values import JobState
+from webapp.reports.models import Report
 
 cleanup = import_module("tasks.cleanup")
 CAUSE = Cause(
@@ -118,9 +121,10 @@ def number_of(model: type[Base]) -> int:
 
 
 def result_of(done: Job) -> dict[str, int]:
-    """Return what went, without the keys, of which there are none here."""
+    """Return what went, without what there is none of here."""
     result: dict[str, int] = dict(done.result or {})
-    assert result.pop("idempotency_keys") == 0
+    for name in ("idempotency_keys", "stray_report_files", "lost_reports"):
+        assert result.pop(name) == 0
     return result
 
 
@@ -177,6 +181,40 @@ def test_keys_go_once_they_have_expired(app: Flask) -> None:
     assert done.result is not None
     assert done.result["idempotency_keys"] == 1
     assert number_of(IdempotencyKey) == 0
+
+
+def test_what_killed_workers_left_goes_after_a_day(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cleanup, "AT_ONCE", 2)
+    folder: Path = app.extensions["settings"].reports_dir
+    folder.mkdir(exist_ok=True)
+    # Numbers that no report of this test is given.
+    numbers = range(10**9, 10**9 + 5)
+    names = [".report-1.html.abc.part", *(f"report-{number}.csv" for number in numbers)]
+    for name in names:
+        (folder / name).write_bytes(b"x")
+    assert clean(app).result["stray_report_files"] == 0  # type: ignore[index]
+    for name in names:
+        past = (now() - timedelta(days=2)).timestamp()
+        os.utime(folder / name, (past, past))
+    with transaction() as session:
+        for moment in (now(), now() - timedelta(days=2)):
+            session.add(
+                Report(
+                    kind="operations",
+                    format="csv",
+                    days=1,
+                    requested_at=moment,
+                    requested_by="tests",
+                )
+            )
+    done = clean(app)
+    assert done.state == JobState.SUCCEEDED, done.error
+    assert done.result is not None
+    assert (done.result["stray_report_files"], done.result["lost_reports"]) == (len(names), 1)
+    assert number_of(Report) == 1
+    assert not any((folder / name).exists() for name in names)
 
 
 def test_nothing_is_kept_for_less_than_a_day(app: Flask) -> None:

@@ -1,32 +1,26 @@
 """The ``notification`` job against real receivers: what arrives, and what becomes of the rest."""
 
 import json
-import socket
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from email import message_from_bytes
 from email.message import Message as Mail
 from email.policy import default
 from typing import Any
 
 import pytest
-from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import SMTP, Envelope, Session
 from flask import Flask
 
 from tasks.work import run
 from tests.conftest import SECRET
 from tests.http_server import OK, Server, answer
+from tests.receivers import Mailbox
 from webapp.actors import COMMAND, SYSTEM
-from webapp.breakers import registry
-from webapp.breakers.registry import BreakerRegistry, breaker
+from webapp.breakers.registry import breaker
 from webapp.channels.service import change_channel, create_channel, notify, remove_channel
 from webapp.channels.values import ChannelDraft, Message, MessageKind
 from webapp.clock import now
 from webapp.db import reading, transaction
 from webapp.jobs import service
 from webapp.jobs.models import Job
-from webapp.jobs.registry import find_job_type
 from webapp.jobs.values import JobState
 from webapp.outbound.clients import allow_hosts, allowed_hosts
 
@@ -34,49 +28,7 @@ LINK = "https://console.example.com/jobs/7"
 HELLO = Message(title="Job 7 is dead", body="Host <b>a</b> & ü", kind=MessageKind.ERROR, link=LINK)
 
 
-@pytest.fixture(autouse=True)
-def in_app(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Every test here has sessions and breakers of its own."""
-    monkeypatch.setattr(registry._current, "registry", BreakerRegistry())
-    with app.app_context():
-        yield
-
-
-@pytest.fixture
-def receiver() -> Iterator[Server]:
-    before = allowed_hosts()
-    receiver = Server()
-    allow_hosts([f"127.0.0.1:{receiver.port}"])
-    yield receiver
-    allow_hosts(before)
-    receiver.close()
-
-
-@dataclass
-class Mailbox:
-    """What a real mail server was handed."""
-
-    port: int = 0
-    envelopes: list[Envelope] = field(default_factory=list)
-
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 - its name
-        del server, session
-        self.envelopes.append(envelope)
-        return "250 OK"
-
-
-@pytest.fixture
-def mailbox() -> Iterator[Mailbox]:
-    box = Mailbox()
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        box.port = free.getsockname()[1]
-    server = Controller(box, hostname="127.0.0.1", port=box.port)
-    before = allowed_hosts()
-    allow_hosts([f"127.0.0.1:{box.port}"])
-    server.start()
-    yield box
-    server.stop()
-    allow_hosts(before)
+pytestmark = pytest.mark.usefixtures("in_app")
 
 
 def make_channel(name: str, url: str, *, enabled: bool = True) -> None:
@@ -279,8 +231,3 @@ def test_an_address_of_another_secret_key_is_a_dead_letter_that_says_so(
     (job,) = send(app, "hook")
     assert job.state == JobState.DEAD
     assert "SECRET_KEY" in (job.error or "")
-
-
-def test_its_policy_is_as_documented() -> None:
-    policy = find_job_type("notification").policy
-    assert (policy.max_retries, policy.initial_delay, policy.backoff_factor) == (5, 60, 1.5)

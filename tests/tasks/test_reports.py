@@ -10,13 +10,15 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from sqlalchemy import delete, select
 
 from tasks.work import run
-from tests.conftest import SECRET
+from tests.conftest import SECRET, clear_tables
 from webapp.actors import COMMAND, SYSTEM
 from webapp.breakers.models import CircuitBreakerEvent
-from webapp.channels.service import create_channel
+from webapp.channels.service import create_channel, remove_channel
 from webapp.channels.values import ChannelDraft
 from webapp.clock import now
 from webapp.db import reading, transaction
@@ -26,9 +28,10 @@ from webapp.files import write_whole
 from webapp.flags.service import create_flag
 from webapp.flags.values import FlagDraft
 from webapp.jobs import service
-from webapp.jobs.models import Job, JobMetric
+from webapp.jobs.models import Job, JobLogLine, JobMetric
 from webapp.jobs.values import JobState
 from webapp.reports.models import Report
+from webapp.reports.queries import record_rows
 from webapp.reports.service import begin_report, find_file, remove_report, request_report
 from webapp.reports.values import JOB_TYPE, ReportDraft
 from webapp.sources.models import EtlRun, Record
@@ -200,6 +203,102 @@ def test_a_source_as_csv_is_all_of_its_records_harmless_in_a_spreadsheet(
     assert found == [["id", "name"], *([row["id"], "'" + row["name"]] for row in rows)]
 
 
+def test_a_source_as_csv_has_the_columns_of_every_record(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("webapp.reports.queries.RECORDS_AT_ONCE", 2)
+    make_source({"id": "1"}, {"id": "2"}, {"id": "3", "late": "x"}, {"later": "y", "id": "4"})
+    _, path = make(app, kind="source", source="airports", format="csv")
+    assert list(csv.reader(StringIO(path.read_text()))) == [
+        ["id", "late", "later"],
+        ["1", "", ""],
+        ["2", "", ""],
+        ["3", "x", ""],
+        ["4", "", "y"],
+    ]
+
+
+def test_records_with_more_fields_than_a_spreadsheet_has_are_a_dead_letter_that_says_so(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.reports.MOST_COLUMNS", 2)
+    make_source({"id": "1", "a": ""}, {"id": "2", "b": ""})
+    with transaction() as session:
+        draft = ReportDraft(kind="source", source="airports", format="csv")
+        job_id = request_report(session, draft, by=COMMAND, now=now()).job_id
+    assert job_id is not None
+    job = attempt(app, job_id)
+    assert (job.state, job.error) == (
+        JobState.DEAD,
+        "Invalid: The records have more than 2 fields between them.",
+    )
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
+@given(
+    sizes=st.lists(st.integers(0, 40), max_size=12),
+    rows=st.integers(1, 5),
+    size=st.integers(1, 100),
+)
+def test_every_record_is_read_once_in_batches_within_both_bounds(
+    app: Flask, sizes: list[int], rows: int, size: int
+) -> None:
+    clear_tables()
+    make_source(*({"id": f"{number:02}", "x": "y" * width} for number, width in enumerate(sizes)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("webapp.reports.queries.RECORDS_AT_ONCE", rows)
+        patch.setattr("webapp.reports.queries.BYTES_AT_ONCE", size)
+        with reading() as session:
+            batches = list(record_rows(session, "airports"))
+    assert [int(record["id"]) for batch in batches for record in batch] == list(range(len(sizes)))
+    for batch in batches:
+        assert 1 <= len(batch) <= rows
+        # Those before the last one leave room for it.
+        assert sum(len(json.dumps(record)) for record in batch[:-1]) < size
+
+
+def test_a_report_is_of_one_moment_however_long_it_takes(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("webapp.reports.queries.RECORDS_AT_ONCE", 1)
+    make_source({"id": "1"}, {"id": "2"})
+    written, untouched = write_whole, True
+
+    def with_a_run_meanwhile(path: Path, pieces: Iterator[bytes]) -> int:
+        def passing() -> Iterator[bytes]:
+            nonlocal untouched
+            for piece in pieces:
+                yield piece
+                if untouched:
+                    untouched = False
+                    change_records()
+
+        return written(path, passing())
+
+    monkeypatch.setattr("tasks.reports.write_whole", with_a_run_meanwhile)
+    _, path = make(app, kind="source", source="airports", format="csv")
+    assert not untouched
+    assert list(csv.reader(StringIO(path.read_text()))) == [["id"], ["1"], ["2"]]
+
+
+def change_records() -> None:
+    """Read the source anew: one record has another field, and one is new."""
+    with transaction() as session:
+        first, second = session.scalars(select(Record).order_by(Record.key))
+        second.raw = {"id": "2", "colour": "red"}
+        session.add(
+            Record(
+                source_id=first.source_id,
+                key="3",
+                content_hash="0" * 32,
+                raw={"id": "3"},
+                first_seen_at=now(),
+                last_seen_at=now(),
+                run_id=first.run_id,
+            )
+        )
+
+
 @pytest.mark.parametrize("form", ["html", "json", "csv"])
 def test_a_source_that_was_never_read_has_a_report_too(app: Flask, form: str) -> None:
     make_source()
@@ -233,22 +332,54 @@ def folder_size(app: Flask, report_id: int) -> int:
 
 
 def test_channels_are_told_once_by_a_job_each(app: Flask) -> None:
-    with transaction() as session:
-        for name in ("a", "b"):
-            create_channel(
-                session,
-                ChannelDraft(name=name, url="json://hooks.example.com"),
-                secret_key=SECRET,
-                by=COMMAND,
-                now=now(),
-                reason="Needed",
-            )
+    make_channel("a")
+    make_channel("b")
     job, _ = make(app, channels=("a", "b"))
     with reading() as session:
         told = session.scalars(select(Job).where(Job.type == "notification")).all()
     assert sorted(item.arguments["channel"] for item in told) == ["a", "b"]
     assert job.result is not None
     assert str(job.result["report"]) in told[0].arguments["title"]
+
+
+def make_channel(name: str) -> None:
+    with transaction() as session:
+        create_channel(
+            session,
+            ChannelDraft(name=name, url="json://hooks.example.com"),
+            secret_key=SECRET,
+            by=COMMAND,
+            now=now(),
+            reason="Needed",
+        )
+
+
+def test_a_channel_that_was_removed_takes_no_report_with_it(app: Flask) -> None:
+    make_channel("a")
+    make_channel("b")
+    with transaction() as session:
+        draft = ReportDraft(channels=("a", "b"))
+        report = request_report(session, draft, by=COMMAND, now=now())
+        report_id, job_id = report.id, report.job_id
+        remove_channel(session, "a", by=COMMAND, now=now(), reason="Gone")
+    assert job_id is not None
+    job = attempt(app, job_id)
+    assert job.state == JobState.SUCCEEDED, job.error
+    with reading() as session:
+        assert find_file(session, report_id, folder=folder(app))[1].is_file()
+        told = session.scalars(select(Job).where(Job.type == "notification")).all()
+        assert [item.arguments["channel"] for item in told] == ["b"]
+        lines = session.scalars(select(JobLogLine).where(JobLogLine.job_id == job_id)).all()
+        assert [(line.event, line.facts) for line in lines] == [
+            ("channel_is_gone", {"channel": "a"})
+        ]
+
+
+def test_a_report_that_a_schedule_asks_for_is_written_without_its_channel(app: Flask) -> None:
+    with transaction() as session:
+        arguments = {"format": "csv", "channels": ["gone"]}
+        job_id = service.enqueue(session, JOB_TYPE, arguments, by=SYSTEM, now=now()).id
+    assert attempt(app, job_id).state == JobState.SUCCEEDED
 
 
 def test_a_report_that_was_deleted_while_it_waits_leaves_no_file(app: Flask) -> None:

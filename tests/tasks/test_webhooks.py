@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,35 +12,16 @@ from tasks.work import run
 from tests.conftest import SECRET
 from tests.http_server import OK, Server, answer
 from webapp.actors import SYSTEM
-from webapp.breakers import registry
-from webapp.breakers.registry import BreakerRegistry, breaker
+from webapp.breakers.registry import breaker
 from webapp.clock import now
 from webapp.db import reading, transaction
 from webapp.errors import Invalid
 from webapp.jobs import service
 from webapp.jobs.models import Job
-from webapp.jobs.registry import find_job_type
 from webapp.jobs.values import JobState
-from webapp.outbound.clients import allow_hosts, allowed_hosts
 from webapp.outbound.signatures import keys_of, secret_in_force, signed_headers
 
-
-@pytest.fixture(autouse=True)
-def in_app(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Every test here has sessions and breakers of its own."""
-    monkeypatch.setattr(registry._current, "registry", BreakerRegistry())
-    with app.app_context():
-        yield
-
-
-@pytest.fixture
-def receiver() -> Iterator[Server]:
-    before = allowed_hosts()
-    receiver = Server()
-    allow_hosts([f"127.0.0.1:{receiver.port}"])
-    yield receiver
-    allow_hosts(before)
-    receiver.close()
+pytestmark = pytest.mark.usefixtures("in_app")
 
 
 def enqueue(**arguments: Any) -> int:
@@ -111,8 +91,3 @@ def test_a_host_in_trouble_opens_its_own_breaker(app: Flask, receiver: Server) -
 def test_what_cannot_be_sent_is_refused_when_it_is_enqueued(arguments: dict[str, Any]) -> None:
     with pytest.raises(Invalid):
         enqueue(**arguments)
-
-
-def test_its_policy_is_as_documented() -> None:
-    policy = find_job_type(TYPE).policy
-    assert (policy.max_retries, policy.initial_delay, policy.backoff_factor) == (5, 30, 2.0)

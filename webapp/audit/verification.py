@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from webapp.audit.chain import GENESIS, Facts, Fault, Link, fault_of
 from webapp.audit.models import HEAD_ROW, AuditEntry, AuditHead
+from webapp.db import keep_view
 
 BATCH: Final = 1_000
 
@@ -63,9 +64,8 @@ def verify(session: Session, *, expected: str | None = None, batch: int = BATCH)
     ``expected`` is a hash that an earlier verdict ended in: whoever rewrites the whole chain cannot
     make it lead there again.
     """
-    if session.get_bind().dialect.name == "postgresql":
-        # One view for all batches, so that what is written meanwhile is no breach.
-        session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+    # One view for all batches, so that what is written meanwhile is no breach.
+    keep_view(session)
     head = session.scalar(select(AuditHead.hash).where(AuditHead.id == HEAD_ROW))
     right, before, seen = 0, GENESIS, expected in {None, GENESIS}
     breach: Breach | None = None

@@ -17,7 +17,7 @@ from webapp.roles import Role
 from webapp.web.access import actor, requires
 from webapp.web.confirmations import act, asking
 from webapp.web.cursors import read_search
-from webapp.web.htmx import done, go_to, refused_status, render
+from webapp.web.htmx import go_to, refused_status, render
 from webapp.web.requests import current_settings
 
 blueprint = Blueprint("channels", __name__, url_prefix="/channels")
@@ -105,7 +105,8 @@ def test(name: str) -> BaseResponse:
     """Send a test message."""
     job_id = service.send_test(db.session, name, by=actor(), now=now())
     db.session.commit()
-    return done(f"Job {job_id} sends a test to {name}.", url=url_for("channels.index"))
+    # Whether it arrived is seen there.
+    return go_to(url_for("jobs.show", job_id=job_id), f"This job sends a test to {name}.")
 
 
 @blueprint.post("/<name>/remove")

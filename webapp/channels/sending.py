@@ -20,14 +20,19 @@ from webapp.channels.values import MAX_URL, Message, MessageKind, Place
 from webapp.errors import Invalid, Unavailable
 from webapp.outbound.addresses import is_allowed, unfit_host
 from webapp.outbound.clients import allowed_hosts
-from webapp.outbound.connections import check_host
+from webapp.outbound.confinement import confined
 from webapp.outbound.values import AddressRefused
 
 CONNECT_SECONDS: Final = 10.0
 READ_SECONDS: Final = 20.0
-RESOLVE_SECONDS: Final = 10.0
 # They speak to the machine that a worker runs on, which is nobody's channel.
-_LOCAL: Final = frozenset({"dbus", "glib", "gnome", "kde", "macosx", "qt", "syslog", "windows"})
+_LOCAL: Final = frozenset(
+    {"blink1", "dbus", "glib", "gnome", "kde", "macosx", "qt", "syslog", "windows"}
+)
+# They call from threads of their own, where nobody would judge whom.
+_UNBOUND: Final = frozenset({"mqtt", "mqtts", "xmpp", "xmpps"})
+# Under these names Apprise's objects keep the path or URL of a file that they read.
+_FILES: Final = ("keyfile", "subfile", "template", "pgp_key", "pgp_privkey")
 # In others what stands in the place of the host is often a key.
 _SHOW_HOST: Final = frozenset(
     {"form", "forms", "json", "jsons", "mailto", "mailtos", "xml", "xmls"}
@@ -37,6 +42,8 @@ _NATIVE: Final = frozenset({"http", "https"})
 _SCHEME: Final = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE | re.ASCII)
 _PLAIN: Final = re.compile(r"[!-~]+")
 _STATUS: Final = re.compile(r"\berror[=:]\s*([1-5][0-9]{2})\b")
+# The words of all services for a connection that failed: no name, no way, no answer.
+_AWAY: Final = re.compile(r"connection error", re.IGNORECASE)
 _TYPES: Final = {
     MessageKind.INFO: "info",
     MessageKind.SUCCESS: "success",
@@ -83,13 +90,11 @@ def inspect(url: str) -> Place:
 def send(url: str, message: Message) -> None:
     """Send one message, once; :class:`Refused` or :class:`NotSent` where it was not taken."""
     service = _service_at(url)
-    for host, port in _hosts_of(service):
-        check_host(host, port, _trusted, seconds=RESOLVE_SECONDS)
     body = f"{message.body}\n\n{message.link}" if message.link else message.body
-    with _told() as told:
+    with confined(_trusted) as bounds, _told() as told:
         sent = service.notify(body=body, title=message.title, notify_type=_TYPES[message.kind])
     if not sent:
-        raise _failure(str(service.service_name), told)
+        raise bounds.refused or _failure(str(service.service_name), told)
 
 
 def _service_at(url: str) -> Any:
@@ -97,16 +102,32 @@ def _service_at(url: str) -> Any:
     scheme = _scheme_of(url)
     if scheme in _LOCAL:
         raise Invalid.field("url", f"{scheme}:// speaks to the machine itself, and to nobody else.")
+    if scheme in _UNBOUND:
+        raise Invalid.field("url", f"{scheme}:// is no channel: where it calls cannot be bounded.")
     service: Any = _apprise().instantiate(url, asset=_asset(), suppress_exceptions=True)
     if service is None:
         hint = " For a plain web hook write json:// or jsons://." if "http" in scheme else ""
         raise Invalid.field("url", f"This is no address that Apprise knows.{hint}")
-    # The ledger retries; a redirect would lead past the judgement of the host.
+    _refuse_files(service)
+    # The ledger retries.  A redirect would send the message where nobody typed it to go.
     service.retry = 0
     service.redirects = False
     service.socket_connect_timeout = CONNECT_SECONDS
     service.socket_read_timeout = READ_SECONDS
     return service
+
+
+def _refuse_files(service: Any) -> None:
+    """Refuse an address that has Apprise read a file, be it the worker's own or another host's.
+
+    Nothing has been read yet: Apprise does so as it sends.
+    """
+    attachment = import_module("apprise").AppriseAttachment
+    for name in _FILES:
+        value = getattr(service, name, None)
+        # Elsewhere a template is a name that the service itself gave.
+        if value and (name != "template" or isinstance(value, attachment)):
+            raise Invalid.field("url", "An address may not name a file, such as a key or template.")
 
 
 def _scheme_of(url: str) -> str:
@@ -138,8 +159,6 @@ def _asset() -> Any:
         http_redirects=False,
         pgp_autogen=False,
         pem_autogen=False,
-        # A template is a file of the worker's machine.
-        allow_templates=False,
         async_mode=False,
     )
 
@@ -181,4 +200,6 @@ def _failure(service: str, told: list[str]) -> Exception:
     statuses = [int(found[1]) for text in told for found in [_STATUS.search(text)] if found]
     if statuses:
         return Refused(f"{service} answered {statuses[-1]}.", statuses[-1])
+    if any(_AWAY.search(text) for text in told):
+        return NotSent(f"{service} could not be reached, or gave no answer.")
     return NotSent(f"{service} did not take the message.")

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from webapp.actors import Actor
@@ -22,11 +22,11 @@ from webapp.db import DbSession
 from webapp.errors import Conflict, Invalid, NotFound
 from webapp.jobs.service import enqueue
 from webapp.reasons import checked_reason, complaint_about_reason
+from webapp.versions import FIRST_VERSION, refuse_outdated, remove_version, write_version
 
 NAME = re.compile(rf"[a-z0-9][a-z0-9._-]{{0,{MAX_NAME - 1}}}\Z")
 # The page that adds one has this place in the URL.
 RESERVED_NAMES = frozenset({"new"})
-_FIRST_VERSION = 1
 # What the audit tells of an address.
 _WITHHELD = "(withheld)"
 _ANOTHER = "(another, withheld)"
@@ -59,7 +59,7 @@ def create_channel(
         place=place.shown,
         sealed_url=seal(secret_key, draft.url),
         enabled=draft.enabled,
-        version=_FIRST_VERSION,
+        version=FIRST_VERSION,
         created_at=now,
         created_by=by.name,
         updated_at=now,
@@ -96,38 +96,31 @@ def change_channel(  # noqa: PLR0913 - all but the first two are named at the ca
     """
     channel = _channel_to_change(session, draft.name, version)
     place = _checked(draft, reason=reason, new=False)
-    values: dict[str, object] = {}
-    changes: dict[str, Change] = {}
-    if channel.enabled != draft.enabled:
-        values["enabled"] = draft.enabled
-        changes["enabled"] = Change(channel.enabled, draft.enabled)
-    if place is not None and unseal(secret_key, channel.sealed_url) != draft.url:
-        values |= {
-            "kind": place.kind,
-            "place": place.shown,
-            "sealed_url": seal(secret_key, draft.url),
-        }
-        changes["address"] = Change(_WITHHELD, _ANOTHER)
-        for field, old, new in (
-            ("kind", channel.kind, place.kind),
-            ("place", channel.place, place.shown),
-        ):
-            if old != new:
-                changes[field] = Change(old, new)
-    if not values:
+    if unseal(secret_key, channel.sealed_url) == draft.url:
+        place = None
+    changes = _changes(channel, draft, place)
+    if not changes:
         return channel
-    # On the condition that nobody has changed it since it was read: the loser changes nothing.
-    won = session.execute(
-        update(Channel)
-        .where(Channel.id == channel.id, Channel.version == channel.version)
-        .values(version=channel.version + 1, updated_at=now, updated_by=by.name, **values)
-        .execution_options(synchronize_session=False)
-    )
-    if not won.rowcount:  # type: ignore[attr-defined]
-        raise Conflict(f"{channel.name} was changed meanwhile.")
-    session.refresh(channel)
+    values: dict[str, object] = {"enabled": draft.enabled}
+    if place is not None:
+        sealed = seal(secret_key, draft.url)
+        values |= {"kind": place.kind, "place": place.shown, "sealed_url": sealed}
+    write_version(session, channel, values, by=by, now=now)
     _audit(session, draft.name, "channel.updated", by=by, now=now, reason=reason, changes=changes)
     return channel
+
+
+def _changes(channel: Channel, draft: ChannelDraft, place: Place | None) -> dict[str, Change]:
+    """Return what a draft changes; ``place`` is that of another address than the one that stands.
+
+    Of the address itself no more is told than that it is another.
+    """
+    shown = {"enabled": Change(channel.enabled, draft.enabled)}
+    if place is not None:
+        shown["kind"] = Change(channel.kind, place.kind)
+        shown["place"] = Change(channel.place, place.shown)
+    changes = {field: change for field, change in shown.items() if change.old != change.new}
+    return changes | ({"address": Change(_WITHHELD, _ANOTHER)} if place is not None else {})
 
 
 def remove_channel(
@@ -142,15 +135,7 @@ def remove_channel(
     """Remove a channel with its address; messages that wait for it become dead letters."""
     channel = _channel_to_change(session, name, version)
     reason = checked_reason(reason)
-    # On the condition that it is still what was read, as in every other change.
-    removed = session.execute(
-        delete(Channel)
-        .where(Channel.id == channel.id, Channel.version == channel.version)
-        .execution_options(synchronize_session=False)
-    )
-    if not removed.rowcount:  # type: ignore[attr-defined]
-        raise Conflict(f"{name} was changed meanwhile.")
-    session.expunge(channel)
+    remove_version(session, channel)
     changes = {"kind": Change(channel.kind, None), "place": Change(channel.place, None)}
     _audit(session, name, "channel.removed", by=by, now=now, reason=reason, changes=changes)
 
@@ -188,13 +173,18 @@ def send_test(session: DbSession, name: str, *, by: Actor, now: datetime) -> int
 
 def check_channels(session: DbSession, names: Sequence[str]) -> dict[str, bool]:
     """Return of each channel whether it is switched on; :class:`Invalid` where there is none."""
-    wanted = list(dict.fromkeys(names))
-    rows = session.execute(select(Channel.name, Channel.enabled).where(Channel.name.in_(wanted)))
-    known = {row.name: row.enabled for row in rows}
-    missing = [name for name in wanted if name not in known]
+    known = channels_of(session, names)
+    missing = [name for name in dict.fromkeys(names) if name not in known]
     if missing:
         raise Invalid.field("channels", f"There is no channel {', '.join(map(repr, missing))}.")
-    return {name: known[name] for name in wanted}
+    return known
+
+
+def channels_of(session: DbSession, names: Sequence[str]) -> dict[str, bool]:
+    """Return of the channels that there are whether each is switched on, in the order given."""
+    rows = session.execute(select(Channel.name, Channel.enabled).where(Channel.name.in_(names)))
+    known = {row.name: row.enabled for row in rows}
+    return {name: known[name] for name in names if name in known}
 
 
 def channel_names(session: DbSession) -> list[str]:
@@ -252,10 +242,7 @@ def _checked(draft: ChannelDraft, *, reason: str, new: bool) -> Place | None:
 
 def _channel_to_change(session: DbSession, name: str, version: int | None) -> Channel:
     channel = find_channel(session, name)
-    if version is not None and version != channel.version:
-        raise Conflict(
-            f"{name} is at version {channel.version} by now; this change was made from {version}."
-        )
+    refuse_outdated(channel, version)
     return channel
 
 

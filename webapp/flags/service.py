@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import CursorResult, delete, select, update
+from sqlalchemy import CursorResult, select, update
 
 from webapp.actors import Actor
 from webapp.audit.service import record
@@ -23,10 +23,10 @@ from webapp.flags.validation import (
 )
 from webapp.flags.values import RESERVED_NAMES, FlagChanges, FlagDraft
 from webapp.reasons import checked_reason, complaint_about_reason
+from webapp.versions import FIRST_VERSION, refuse_outdated, remove_version, write_version
 
 # How the model spells a field of the draft, where they differ.
 _COLUMNS: Final = {"metadata": "details"}
-_FIRST_VERSION: Final = 1
 
 
 def create_flag(
@@ -42,7 +42,7 @@ def create_flag(
         raise Conflict(f"There is a flag {draft.name!r} already; it may be archived.")
     flag = FeatureFlag(
         **_stored(draft),
-        version=_FIRST_VERSION,
+        version=FIRST_VERSION,
         created_at=now,
         created_by=by.name,
         updated_at=now,
@@ -81,7 +81,7 @@ def change_flag(  # noqa: PLR0913  # all but the first three are named at the ca
     different = differences(before, after)
     if different:
         values = {_COLUMNS.get(field, field): plain(getattr(after, field)) for field in different}
-        _write(session, flag, values, by=by, now=now)
+        write_version(session, flag, values, by=by, now=now)
         _audit(session, flag, "flag.updated", by=by, now=now, reason=reason, changes=different)
     return flag
 
@@ -139,15 +139,7 @@ def purge_flag(
     state = _as_given(draft_of(flag))
     state |= {"version": flag.version, "archived_at": flag.archived_at}
     last = {field: Change(value, None) for field, value in state.items() if field != "name"}
-    # On the condition that it is still what was read, as in every other change.
-    removed = session.execute(
-        delete(FeatureFlag)
-        .where(FeatureFlag.id == flag.id, FeatureFlag.version == flag.version)
-        .execution_options(synchronize_session=False)
-    )
-    if not was_touched(removed):
-        raise Conflict(f"{name} was changed meanwhile.")
-    session.expunge(flag)
+    remove_version(session, flag)
     _audit(session, flag, "flag.purged", by=by, now=now, reason=reason, changes=last)
 
 
@@ -228,8 +220,7 @@ def _flag_to_change(
     raise_revision(session, now=now)
     flag = get_flag(session, name)
     session.refresh(flag)
-    if version is not None and flag.version != version:
-        raise _outdated(flag, version)
+    refuse_outdated(flag, version)
     return flag
 
 
@@ -247,7 +238,7 @@ def raise_revision(session: DbSession, *, now: datetime) -> None:
         .where(FlagRevision.id == REVISION_ROW)
         .values(revision=FlagRevision.revision + 1)
     )
-    if not was_touched(raised):
+    if not (isinstance(raised, CursorResult) and raised.rowcount):
         session.add(FlagRevision(id=REVISION_ROW, revision=int(now.timestamp() * 1000)))
         session.flush()
     after_commit(session, _refresh_flags)
@@ -271,36 +262,9 @@ def _set_archived(
     if (flag.archived_at is None) == (archived_at is None):
         return
     change = {"archived_at": Change(flag.archived_at, archived_at)}
-    _write(session, flag, {"archived_at": archived_at}, by=by, now=now)
+    write_version(session, flag, {"archived_at": archived_at}, by=by, now=now)
     action = "flag.archived" if archived_at else "flag.restored"
     _audit(session, flag, action, by=by, now=now, reason=reason, changes=change)
-
-
-def _write(
-    session: DbSession, flag: FeatureFlag, values: dict[str, Any], *, by: Actor, now: datetime
-) -> None:
-    """Store the values as the next version.
-
-    Conditional on the version that was read: whoever else may have written since, by whatever
-    road, no change is made on top of a state that nobody saw.
-    """
-    read = flag.version
-    stored = session.execute(
-        update(FeatureFlag)
-        .where(FeatureFlag.id == flag.id, FeatureFlag.version == read)
-        .values(**values, version=read + 1, updated_at=now, updated_by=by.name)
-        .execution_options(synchronize_session=False)
-    )
-    session.refresh(flag)
-    if not was_touched(stored):
-        raise _outdated(flag, read)
-
-
-def _outdated(flag: FeatureFlag, version: int) -> Conflict:
-    return Conflict(
-        f"{flag.name} was changed meanwhile: you started from version {version}, "
-        f"it is at version {flag.version}."
-    )
 
 
 def _audit(  # noqa: PLR0913  # as above
@@ -331,8 +295,3 @@ def _stored(draft: FlagDraft) -> dict[str, Any]:
 
 def _as_given(draft: FlagDraft) -> dict[str, Any]:
     return {item.name: plain(getattr(draft, item.name)) for item in fields(draft)}
-
-
-def was_touched(result: Any) -> bool:
-    """Tell whether a statement changed a row."""
-    return isinstance(result, CursorResult) and result.rowcount > 0

@@ -6,9 +6,7 @@ given.
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final, NamedTuple, TypeVar
-
-from sqlalchemy import delete, update
+from typing import Any, NamedTuple, TypeVar
 
 from webapp.actors import Actor
 from webapp.audit.service import record
@@ -18,7 +16,7 @@ from webapp.errors import Conflict
 from webapp.flags.documents import plain
 from webapp.flags.models import FlagGroup, FlagSegment
 from webapp.flags.relations import flags_in_group, flags_with_segment, get_group, get_segment
-from webapp.flags.service import raise_revision, refuse, was_touched
+from webapp.flags.service import raise_revision, refuse
 from webapp.flags.validation import (
     Complaints,
     complaints_about_group,
@@ -26,10 +24,9 @@ from webapp.flags.validation import (
 )
 from webapp.flags.values import GroupDraft, SegmentDraft
 from webapp.reasons import complaint_about_reason
+from webapp.versions import FIRST_VERSION, refuse_outdated, remove_version, write_version
 
 Shared = TypeVar("Shared", FlagSegment, FlagGroup)
-
-_FIRST_VERSION: Final = 1
 
 
 class Trace(NamedTuple):
@@ -54,7 +51,8 @@ def change_segment(
     """
     raise_revision(session, now=trace.now)
     segment = get_segment(session, draft.name)
-    _refuse_outdated(session, segment, version)
+    session.refresh(segment)
+    refuse_outdated(segment, version)
     _refuse(complaints_about_segment(draft), trace)
     return _write(session, segment, changes_of(segment_draft(segment), draft), trace)
 
@@ -78,7 +76,8 @@ def change_group(
     """Make a group what the draft says; ``version`` as for segments."""
     raise_revision(session, now=trace.now)
     group = get_group(session, draft.name)
-    _refuse_outdated(session, group, version)
+    session.refresh(group)
+    refuse_outdated(group, version)
     _refuse(complaints_about_group(draft), trace)
     return _write(session, group, changes_of(group_draft(group), draft), trace)
 
@@ -128,7 +127,7 @@ def _create(
         raise Conflict(f"There is a {_noun(model)} {draft.name!r} already.")
     made = model(
         **plain(draft),
-        version=_FIRST_VERSION,
+        version=FIRST_VERSION,
         created_at=trace.now,
         created_by=trace.by.name,
         updated_at=trace.now,
@@ -140,29 +139,14 @@ def _create(
     return made
 
 
-def _refuse_outdated(session: DbSession, stored: Shared, version: int | None) -> None:
-    session.refresh(stored)
-    if version is not None and stored.version != version:
-        raise _outdated(stored, version)
-
-
 def _write(
     session: DbSession, stored: Shared, changes: Mapping[str, Change], trace: Trace
 ) -> Shared:
-    """Store changes as the next version, on the condition that it is still what was read."""
+    """Store changes as the next version."""
     if not changes:
         return stored
-    read, model = stored.version, type(stored)
     new = {field: change.new for field, change in changes.items()}
-    changed = session.execute(
-        update(model)
-        .where(model.name == stored.name, model.version == read)
-        .values(**new, version=read + 1, updated_at=trace.now, updated_by=trace.by.name)
-        .execution_options(synchronize_session=False)
-    )
-    session.refresh(stored)
-    if not was_touched(changed):
-        raise _outdated(stored, read)
+    write_version(session, stored, new, by=trace.by, now=trace.now)
     _audit(session, stored, "updated", changes, trace)
     return stored
 
@@ -173,11 +157,7 @@ def _remove(
     _refuse({}, trace)
     if users:
         raise Conflict(f"{stored.name} is used by {', '.join(users)}; change those first.")
-    model = type(stored)
-    session.execute(
-        delete(model).where(model.name == stored.name).execution_options(synchronize_session=False)
-    )
-    session.expunge(stored)
+    remove_version(session, stored)
     changes = {name: Change(old, None) for name, old in state.items() if name != "name" and old}
     _audit(session, stored, "removed", changes, trace)
 
@@ -185,13 +165,6 @@ def _remove(
 def _refuse(errors: Complaints, trace: Trace) -> None:
     complaint = complaint_about_reason(trace.reason)
     refuse(errors | ({"reason": [complaint]} if complaint else {}))
-
-
-def _outdated(stored: FlagSegment | FlagGroup, version: int) -> Conflict:
-    return Conflict(
-        f"{stored.name} was changed meanwhile: you started from version {version}, "
-        f"it is at version {stored.version}."
-    )
 
 
 def _audit(

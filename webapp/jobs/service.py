@@ -259,43 +259,56 @@ def retry(
     if not may(event, state):
         message = f"Job {job_id} is {state}: only dead, canceled and waiting jobs can be retried."
         raise Conflict(message)
-    if not (revived and arguments is not None):
-        _check_still_fits(job)
-    fresh: dict[str, Any] = {"attempts": 0, "losses": 0, "deferrals": 0} if revived else {}
     changes: dict[str, Change] = {}
     if revived and arguments is not None:
-        kind = find_open_type(job.type)
-        checked = parse_arguments(kind, arguments).model_dump(mode="json")
-        if checked != job.arguments:
-            changes = {"arguments": Change(job.arguments, checked)}
-            fresh |= {"arguments": checked, "checkpoint": null()}
+        changes = _other_arguments(job, arguments)
+    else:
+        _check_still_fits(job)
+    values: dict[str, Any] = {
+        "state": target_of(event),
+        "run_at": now if due else run_at,
+        "dispatched_at": dispatch_mark(now=now) if due else None,
+    }
+    if revived:
+        values |= {"attempts": 0, "losses": 0, "deferrals": 0}
+    if changes:
+        values |= {"arguments": changes["arguments"].new, "checkpoint": null()}
+    _begin_again(session, job, values)
+    job = find_job(session, job_id)
+    hand_over(session, job_id, priority=job.priority, stamp=job.dispatched_at)
+    _audit(session, job, "job.retried", by=by, now=now, changes=changes)
+    return job
+
+
+def _other_arguments(job: Job, arguments: Mapping[str, Any]) -> dict[str, Change]:
+    checked = parse_arguments(find_open_type(job.type), arguments).model_dump(mode="json")
+    if checked == job.arguments:
+        return {}
+    return {"arguments": Change(job.arguments, checked)}
+
+
+def _begin_again(session: DbSession, job: Job, values: Mapping[str, Any]) -> None:
+    """Give a job its new state, on the condition that it still has the one that was read."""
     try:
         with session.begin_nested():
             won = session.execute(
                 update(Job)
-                .where(Job.id == job_id, Job.state == state)
+                .where(Job.id == job.id, Job.state == job.state)
                 .values(
-                    state=target_of(event),
-                    run_at=now if due else run_at,
                     finished_at=None,
                     cancel_requested_at=None,
-                    dispatched_at=dispatch_mark(now=now) if due else None,
                     held=False,
                     expires_at=None,
                     callback_job_id=None,
-                    **fresh,
+                    **values,
                 )
             )
     except IntegrityError:
         message = f"Another job under the key {job.unique_key!r} is unfinished; wait for its end."
         raise Conflict(message) from None
     if not won.rowcount:  # type: ignore[attr-defined]
-        message = f"Job {job_id} has just changed; look at it again."
+        message = f"Job {job.id} has just changed; look at it again."
         raise Conflict(message)
-    job = find_job(session, job_id)
-    hand_over(session, job_id, priority=job.priority, stamp=job.dispatched_at)
-    _audit(session, job, "job.retried", by=by, now=now, changes=changes)
-    return job
 
 
 def give_up_on(session: DbSession, job_id: int, *, now: datetime) -> None:

@@ -22,7 +22,7 @@ Trusts = Callable[[str, int], bool]
 SocketOptions = Iterable[Any] | None
 
 
-def _judged(host: str, port: int, addresses: Sequence[str], trusts: Trusts) -> Sequence[str]:
+def judged(host: str, port: int, addresses: Sequence[str], trusts: Trusts) -> Sequence[str]:
     """Return the addresses; one forbidden among others forbids them all."""
     if trusts(host, port):
         return addresses
@@ -33,15 +33,6 @@ def _judged(host: str, port: int, addresses: Sequence[str], trusts: Trusts) -> S
         if kind := refusal(ip_address(address)):
             raise AddressRefused.field("url", f"{host} points to a {kind}.")
     return addresses
-
-
-def check_host(host: str, port: int, trusts: Trusts, *, seconds: float) -> None:
-    """Refuse a host that no connection may lead to, for a library that opens its own.
-
-    What the name means by the time that it does so is beyond us.  ``AddressRefused``,
-    ``TimeoutError``, and ``OSError`` where the name means nothing.
-    """
-    _judged(host, port, resolve(host, port, seconds=seconds), trusts)
 
 
 class Backend(httpcore.NetworkBackend):
@@ -65,7 +56,7 @@ class Backend(httpcore.NetworkBackend):
             raise httpcore.ConnectTimeout(f"{host} was not resolved in time") from error
         except OSError as error:
             raise httpcore.ConnectError(str(error)) from error
-        addresses = list(_judged(host, port, found, self._trusts))
+        addresses = list(judged(host, port, found, self._trusts))
         while True:
             address = addresses.pop(0)
             left = left_until_end(timeout, httpcore.ConnectTimeout)
@@ -144,7 +135,7 @@ class AsyncBackend(httpcore.AsyncNetworkBackend):
             found = await resolve_async(host, port)
         except OSError as error:
             raise httpcore.ConnectError(str(error)) from error
-        addresses = list(_judged(host, port, found, self._trusts))
+        addresses = list(judged(host, port, found, self._trusts))
         share = None if timeout is None else timeout / len(addresses)
         while True:
             try:

@@ -24,8 +24,8 @@ font:15px/1.5 system-ui,sans-serif}
 h1{font-size:1.5rem;margin:0}h2{font-size:1.1rem;margin:2rem 0 .5rem}
 p{margin:.25rem 0;color:var(--soft)}
 .frame{overflow-x:auto}table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
-th,td{padding:.35rem .6rem;border-bottom:1px solid var(--line);text-align:left;
-overflow-wrap:anywhere}
+th,td{padding:.35rem .6rem;border-bottom:1px solid var(--line);text-align:left;max-width:24rem;
+overflow-wrap:break-word}th:first-child,td:first-child{padding-left:0}
 th{color:var(--soft);font-weight:600;white-space:nowrap}.num{text-align:right;white-space:nowrap}
 svg{width:100%;height:8rem;display:block}.good{fill:var(--good)}.bad{fill:var(--bad)}
 .axis{stroke:var(--line)}
@@ -75,7 +75,10 @@ def operations_html(figures: Operations, *, written_at: datetime) -> str:
         _table(
             "Flag changes",
             ("Flag", "What", "Times"),
-            [(item.name, item.what, item.count) for item in figures.flag_changes],
+            [
+                (item.name, item.what.removeprefix("flag.").replace("_", " "), item.count)
+                for item in figures.flag_changes
+            ],
         ),
     )
 
@@ -173,12 +176,18 @@ def source_facts(figures: SourceFigures, *, written_at: datetime) -> dict[str, A
     }
 
 
-def percent(rate: float | None) -> str:
+class Percent(str):
+    """A share as it is written; in a table it stands under the numbers."""
+
+    __slots__ = ()
+
+
+def percent(rate: float | None) -> Percent:
     """Write a share of 0-100; only what is whole is called 100 %."""
     if rate is None:
-        return "none"
+        return Percent("none")
     shown = min(rate, 99.9) if rate < 100 else rate  # noqa: PLR2004 - a percentage
-    return f"{shown:.1f} %"
+    return Percent(f"{shown:.1f} %")
 
 
 def _facts_of(counts: Counts) -> dict[str, Any]:
@@ -227,7 +236,7 @@ def _table(title: str, heads: Sequence[str], rows: Rows) -> str:
     if not lines:
         return _section(title, "<p>None in this time.</p>")
     names = "".join(
-        f'<th scope="col"{_NUM if isinstance(first, int) else ""}>{escape(head)}</th>'
+        f'<th scope="col"{_NUM if isinstance(first, int | Percent) else ""}>{escape(head)}</th>'
         for head, first in zip(heads, listed[0], strict=True)
     )
     body = "\n".join(lines)
@@ -241,6 +250,8 @@ def _table(title: str, heads: Sequence[str], rows: Rows) -> str:
 def _cell(value: object) -> str:
     if isinstance(value, int):
         return f"<td{_NUM}>{value:,}</td>"
+    if isinstance(value, Percent):
+        return f"<td{_NUM}>{escape(value)}</td>"
     return f"<td>{escape(str(value))}</td>"
 
 
@@ -249,7 +260,8 @@ def _chart(figures: Operations) -> str:
     by_day = figures.by_day()
     first, last = figures.since.date(), (figures.until - timedelta(microseconds=1)).date()
     days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
-    top = max((counts.succeeded + counts.failed for counts in by_day.values()), default=0) or 1
+    highest = max((counts.succeeded + counts.failed for counts in by_day.values()), default=0)
+    top = highest or 1
     step = _WIDTH / len(days)
     bars = []
     for number, day in enumerate(days):
@@ -268,5 +280,6 @@ def _chart(figures: Operations) -> str:
         f'<svg viewBox="0 0 {_WIDTH:.0f} {_HEIGHT:.0f}" preserveAspectRatio="none" role="img" '
         f'aria-label="{label}"><line class="axis" x1="0" x2="{_WIDTH:.0f}" y1="{_HEIGHT:.0f}" '
         f'y2="{_HEIGHT:.0f}"/>{"".join(bars)}</svg>'
-        f"<p>{label}; {first.isoformat()} to {last.isoformat()}. Failed ones on top.</p>"
+        f"<p>{label}; {first.isoformat()} to {last.isoformat()}, failed ones on top. "
+        f"The highest bar is {highest:,}.</p>"
     )

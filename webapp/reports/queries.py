@@ -27,13 +27,15 @@ from webapp.reports.values import (
     RunFigures,
     SourceFigures,
 )
-from webapp.sources.queries import first_records, records_after, runs_between
+from webapp.sources.queries import fields_after, first_records, runs_between
 from webapp.sources.service import find_source
 
 #: So many lines each list of a report has at most.
 MOST_LINES = 200
 SAMPLE = 20
+# Of a source's records so many are in memory at once: what is reached first.
 RECORDS_AT_ONCE = 1000
+BYTES_AT_ONCE = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,18 +162,20 @@ def gather_source(session: DbSession, name: str, *, days: int, now: datetime) ->
             for run in runs[:MOST_LINES]
         ],
         capped=len(runs) > MOST_LINES,
-        sample=[dict(record.raw) for record in first_records(session, source, SAMPLE)],
+        sample=[dict(record.fields) for record in first_records(session, source, SAMPLE)],
     )
 
 
 def record_rows(session: DbSession, name: str) -> Iterator[list[dict[str, str]]]:
-    """Yield the records of a source by key, a thousand at a time."""
+    """Yield the records of a source by key, in batches that are small in rows and in bytes."""
     source = find_source(session, name)
     key: str | None = None
-    while records := records_after(session, source, key, RECORDS_AT_ONCE):
-        yield [dict(record.raw) for record in records]
-        key = records[-1].key
-        session.expunge_all()
+    most = RECORDS_AT_ONCE
+    while rows := fields_after(session, source, key, most=most, most_bytes=BYTES_AT_ONCE):
+        yield [row.fields for row in rows]
+        key = rows[-1].key
+        # Where rows are large the database should not look at a thousand to give us a few.
+        most = min(2 * len(rows), RECORDS_AT_ONCE)
 
 
 def _span(days: int, now: datetime) -> tuple[datetime, datetime]:

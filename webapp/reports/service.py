@@ -5,11 +5,12 @@ Never gathers figures nor writes a file: the job does.
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from webapp.actors import Actor
@@ -21,7 +22,7 @@ from webapp.errors import Conflict, Invalid, NotFound
 from webapp.files import remove
 from webapp.jobs.service import cancel, enqueue
 from webapp.reasons import checked_reason
-from webapp.reports.files import path_of
+from webapp.reports.files import drafts_of, files_of, holds_reports, path_of
 from webapp.reports.models import Report
 from webapp.reports.values import (
     JOB_TYPE,
@@ -35,7 +36,7 @@ from webapp.sources.service import find_source
 
 def request_report(session: DbSession, draft: ReportDraft, *, by: Actor, now: datetime) -> Report:
     """Enqueue the job that writes a report, and note it; :class:`Invalid` names each field."""
-    checked(session, draft)
+    _check(session, draft, channels=draft.channels)
     job = enqueue(session, JOB_TYPE, _arguments(draft), by=by, now=now)
     return _add(session, draft, job_id=job.id, by=by.name, now=now)
 
@@ -43,8 +44,11 @@ def request_report(session: DbSession, draft: ReportDraft, *, by: Actor, now: da
 def begin_report(
     session: DbSession, draft: ReportDraft, *, job_id: int, by: str, now: datetime
 ) -> Report:
-    """Return the report of a job, made where there is none: one that a schedule asked for."""
-    checked(session, draft)
+    """Return the report of a job, made where there is none: one that a schedule asked for.
+
+    A channel that is gone by then is no reason not to write it.
+    """
+    _check(session, draft)
     standing = _report_of(session, job_id)
     if standing is not None:
         return standing
@@ -124,6 +128,68 @@ def remove_old_reports(session: DbSession, *, before: datetime, most: int, folde
     return len(rows)
 
 
+@dataclass(frozen=True, slots=True)
+class Leftovers:
+    """How many went; the walk goes on behind report ``last``, unless it is ``over``."""
+
+    number: int
+    last: int
+    over: bool
+
+
+def remove_stray_files(
+    session: DbSession, *, folder: Path, before: datetime, after: int, most: int
+) -> Leftovers:
+    """Remove files that belong to no report, of the next numbers behind one; some at a time.
+
+    Who dies between a file and its row, or while writing, leaves one behind.  ``before`` must lie
+    further back than any report takes to be written.
+    """
+    files = files_of(folder, before=before)
+    page = sorted((path for path in files if files[path] > after), key=files.__getitem__)[:most]
+    wanted = select(Report.id, Report.format).where(Report.id.in_([files[path] for path in page]))
+    known = {path_of(folder, row.id, row.format) for row in session.execute(wanted)}
+    stray = [path for path in page if path not in known]
+    if not after:
+        stray += drafts_of(folder, before=before)
+    for path in stray:
+        after_commit(session, partial(remove, path))
+    last = files[page[-1]] if page else after
+    return Leftovers(len(stray), last, over=len(page) < most)
+
+
+def remove_lost_reports(
+    session: DbSession, *, folder: Path, before: datetime, after: int, most: int
+) -> Leftovers:
+    """Remove reports that nobody can download, of the next ones behind one; some at a time.
+
+    Their file is gone, or their job was before it wrote one.  Where the folder holds no report at
+    all none goes for its file: rather is the folder not the one, or not mounted.
+    """
+    page = session.execute(
+        select(Report.id, Report.format, Report.finished_at)
+        .where(
+            Report.id > after,
+            Report.requested_at < before,
+            or_(Report.finished_at < before, Report.job_id.is_(None)),
+        )
+        .order_by(Report.id)
+        .limit(most)
+    ).all()
+    mounted = holds_reports(folder)
+    lost = [
+        row.id
+        for row in page
+        if row.finished_at is None
+        or (mounted and not path_of(folder, row.id, row.format).is_file())
+    ]
+    if lost:
+        session.execute(
+            delete(Report).where(Report.id.in_(lost)).execution_options(synchronize_session=False)
+        )
+    return Leftovers(len(lost), page[-1].id if page else after, over=len(page) < most)
+
+
 def find_report(session: DbSession, report_id: int) -> Report:
     """Return one report; :class:`NotFound` where there is none of that number."""
     report = session.get(Report, report_id, populate_existing=True)
@@ -149,7 +215,7 @@ def filename_of(report: Report) -> str:
     return f"{about}-{report.requested_at:%Y-%m-%d}-{report.id}.{report.format}"
 
 
-def checked(session: DbSession, draft: ReportDraft) -> None:
+def _check(session: DbSession, draft: ReportDraft, *, channels: Sequence[str] = ()) -> None:
     """Refuse a report that could not be written; :class:`Invalid` names every field."""
     errors: dict[str, Sequence[str]] = {}
     if draft.kind not in set(ReportKind):
@@ -168,7 +234,7 @@ def checked(session: DbSession, draft: ReportDraft) -> None:
     elif draft.source:
         errors["source"] = ["Only a report of the kind source is about one."]
     try:
-        check_channels(session, draft.channels)
+        check_channels(session, channels)
     except Invalid as error:
         errors |= error.errors
     if errors:

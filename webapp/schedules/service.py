@@ -9,7 +9,7 @@ from dataclasses import fields, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from webapp.actors import Actor
@@ -28,11 +28,11 @@ from webapp.schedules.values import (
     Overlap,
     ScheduleDraft,
 )
+from webapp.versions import FIRST_VERSION, refuse_outdated, remove_version, write_version
 
 NAME = re.compile(rf"[a-z0-9][a-z0-9._-]{{0,{MAX_NAME - 1}}}\Z")
 # Pages have these places in the URL.
 RESERVED_NAMES = frozenset({"new", "preview"})
-_FIRST_VERSION = 1
 _FIELDS = tuple(item.name for item in fields(ScheduleDraft))
 
 
@@ -45,7 +45,7 @@ def create_schedule(
         **_stored(draft),
         enabled=True,
         next_run_at=next_after(draft.cron, draft.timezone, now),
-        version=_FIRST_VERSION,
+        version=FIRST_VERSION,
         created_at=now,
         created_by=by.name,
         updated_at=now,
@@ -90,7 +90,7 @@ def change_schedule(
     values = {field: change.new for field, change in different.items()}
     if schedule.enabled and {"cron", "timezone"} & different.keys():
         values["next_run_at"] = next_after(draft.cron, draft.timezone, now)
-    _write(session, schedule, values, by=by, now=now)
+    write_version(session, schedule, values, by=by, now=now)
     _audit(session, schedule, "schedule.updated", by=by, now=now, reason=reason, changes=different)
     return schedule
 
@@ -108,7 +108,8 @@ def pause_schedule(
     schedule = _schedule_to_change(session, name, version)
     reason = checked_reason(reason)
     if schedule.enabled:
-        _write(session, schedule, {"enabled": False, "next_run_at": None}, by=by, now=now)
+        paused = {"enabled": False, "next_run_at": None}
+        write_version(session, schedule, paused, by=by, now=now)
         change = {"enabled": Change(True, False)}
         _audit(session, schedule, "schedule.paused", by=by, now=now, reason=reason, changes=change)
     return schedule
@@ -128,7 +129,8 @@ def resume_schedule(
     reason = checked_reason(reason)
     if not schedule.enabled:
         next_at = next_after(schedule.cron, check_zone(schedule.timezone), now)
-        _write(session, schedule, {"enabled": True, "next_run_at": next_at}, by=by, now=now)
+        resumed = {"enabled": True, "next_run_at": next_at}
+        write_version(session, schedule, resumed, by=by, now=now)
         change = {"enabled": Change(False, True)}
         _audit(session, schedule, "schedule.resumed", by=by, now=now, reason=reason, changes=change)
     return schedule
@@ -151,15 +153,7 @@ def remove_schedule(
         for field, value in _stored(draft_of(schedule)).items()
         if field != "name"
     }
-    # On the condition that it is still what was read, as in every other change.
-    removed = session.execute(
-        delete(Schedule)
-        .where(Schedule.id == schedule.id, Schedule.version == schedule.version)
-        .execution_options(synchronize_session=False)
-    )
-    if not removed.rowcount:  # type: ignore[attr-defined]
-        raise Conflict(f"{name} was changed meanwhile.")
-    session.expunge(schedule)
+    remove_version(session, schedule)
     _audit(session, schedule, "schedule.removed", by=by, now=now, reason=reason, changes=last)
 
 
@@ -278,26 +272,8 @@ def _stored(draft: ScheduleDraft) -> dict[str, Any]:
 
 def _schedule_to_change(session: DbSession, name: str, version: int | None) -> Schedule:
     schedule = find_schedule(session, name)
-    if version is not None and version != schedule.version:
-        raise Conflict(
-            f"{name} is at version {schedule.version} by now; this change was made from {version}."
-        )
+    refuse_outdated(schedule, version)
     return schedule
-
-
-def _write(
-    session: DbSession, schedule: Schedule, values: Mapping[str, Any], *, by: Actor, now: datetime
-) -> None:
-    # On the condition that nobody has changed it since it was read: the loser changes nothing.
-    won = session.execute(
-        update(Schedule)
-        .where(Schedule.id == schedule.id, Schedule.version == schedule.version)
-        .values(version=schedule.version + 1, updated_at=now, updated_by=by.name, **values)
-        .execution_options(synchronize_session=False)
-    )
-    if not won.rowcount:  # type: ignore[attr-defined]
-        raise Conflict(f"{schedule.name} was changed meanwhile.")
-    session.refresh(schedule)
 
 
 def _audit(  # noqa: PLR0913 - all but the first three are named at the call

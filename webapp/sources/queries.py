@@ -9,10 +9,22 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, String, case, column, func, select, table
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    Select,
+    String,
+    Text,
+    case,
+    cast,
+    column,
+    func,
+    select,
+    table,
+)
 from sqlalchemy.orm import aliased
 
-from webapp.db import BigId, DbSession, UtcTime
+from webapp.db import BigId, DbSession, Json, UtcTime
 from webapp.jobs.lifecycle import WAITING
 from webapp.jobs.values import JobState
 from webapp.paging import Cursor, Page, Scan, fetch_page
@@ -181,6 +193,27 @@ def records_after(
     if key is not None:
         wanted = wanted.where(Record.key > key)
     return session.scalars(wanted.order_by(Record.key).limit(limit)).all()
+
+
+def fields_after(
+    session: DbSession, source: Source, key: str | None, *, most: int, most_bytes: int
+) -> Sequence[Row[tuple[str, dict[str, str]]]]:
+    """Return keys and ``fields`` by key, those behind one key only, as many as both limits let.
+
+    The fields are named as the source's mapping names them.  There is one row at least, however
+    large, unless none is left.
+    """
+    fields = func.coalesce(Record.mapped, Record.raw, type_=Json).label("fields")
+    size = func.length(cast(fields, Text)).label("size")
+    wanted = select(Record.key, fields, size).where(Record.source_id == source.id)
+    if key is not None:
+        wanted = wanted.where(Record.key > key)
+    page = wanted.order_by(Record.key).limit(most).subquery()
+    # What comes before a row decides, and not its own size.
+    before = (func.sum(page.c.size).over(order_by=page.c.key) - page.c.size).label("before")
+    sized = select(page, before).subquery()
+    fits = select(sized.c.key, sized.c.fields).where(sized.c.before < most_bytes)
+    return session.execute(fits.order_by(sized.c.key)).all()
 
 
 @dataclass(frozen=True, slots=True)
