@@ -36,24 +36,24 @@ from webapp.sources.values import (
 )
 
 MAX_REJECTED_SHARE = 0.1
-_COLUMNS = "source_id, key, content_hash, raw, mapped, first_seen_at, last_seen_at, run_id"
 _REPLACE = """
     ON CONFLICT (source_id, key) DO UPDATE SET content_hash = excluded.content_hash,
     raw = excluded.raw, mapped = excluded.mapped, last_seen_at = excluded.last_seen_at,
     run_id = excluded.run_id
 """
-_UPSERT_ROWS = f"INSERT INTO records ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?) {_REPLACE}"  # noqa: S608 - our own words
-_UPSERT_ARRAYS = text(
-    f"""
-    INSERT INTO records ({_COLUMNS})
+_INSERT = """
+    INSERT INTO records
+    (source_id, key, content_hash, raw, mapped, first_seen_at, last_seen_at, run_id)
+"""
+_UPSERT_ROWS = _INSERT + "VALUES (?, ?, ?, ?, ?, ?, ?, ?)" + _REPLACE
+_ARRAYS = """
     SELECT :source, key, hash, CAST(raw AS JSON), CAST(mapped AS JSON), :now, :now, :run
     FROM unnest(
         CAST(:keys AS TEXT[]), CAST(:hashes AS TEXT[]), CAST(:raws AS TEXT[]),
         CAST(:mapped AS TEXT[])
     ) AS given (key, hash, raw, mapped)
-    {_REPLACE}
-    """  # noqa: S608 - our own words
-)
+"""
+_UPSERT_ARRAYS = text(_INSERT + _ARRAYS + _REPLACE)
 _UNNESTS = {"sqlite": func.json_each, "postgresql": func.json_array_elements_text}
 
 
