@@ -73,7 +73,12 @@ def _environment(port: int) -> dict[str, str]:
     """Return what migrations, web and worker share."""
     instance = Path(os.environ.get("INSTANCE_DIR") or "instance").resolve()
     programs = Path(sys.executable).parent
+    # The demo's sources are read from this very console, which no job may ask otherwise.
+    allowed = f"{os.environ.get('OUTBOUND_ALLOW_HOSTS', '')},{HOST}:{port}".strip(",")
+    demo = os.environ.get("DEMO") or "true"
     return os.environ | {
+        "DEMO": demo,
+        "OUTBOUND_ALLOW_HOSTS": allowed,
         "HOST": HOST,
         "PORT": str(port),
         "INSTANCE_DIR": str(instance),

@@ -12,6 +12,7 @@ from webapp.channels.capability import channels
 from webapp.cli import register_commands
 from webapp.db import db, engine_options
 from webapp.dead_letters.capability import dead_letters
+from webapp.demo.capability import demo
 from webapp.flags.capability import flags
 from webapp.guards.capability import guards
 from webapp.health.capability import health
@@ -75,6 +76,7 @@ CAPABILITIES = (
     limits,
     telemetry,
     reference,
+    demo,
     # Last: it stands before the views of all others.
     idempotency,
 )

@@ -53,10 +53,11 @@ def _tell(finding: Finding) -> None:
 
 @click.command("seed")
 def seed_command() -> None:
-    """Fill an empty database: the first admin, three flags, a source and its first run."""
+    """Fill an empty database: the first admin, flags, sources and their first runs, schedules."""
     try:
         with transaction() as session:
-            admin = seed(session, environ=os.environ, now=clock.now())
+            demo = current_app.extensions["settings"].demo
+            admin = seed(session, environ=os.environ, now=clock.now(), demo=demo)
     except DomainError as error:
         raise click.ClickException(error.detail) from None
     if admin:

@@ -1,4 +1,4 @@
-"""What an empty installation begins with: an admin, three flags, a source of real data, one job.
+"""What an empty installation begins with: an admin, three flags, sources of real data, schedules.
 
 Each piece is made only where its table is empty, so that seeding twice changes nothing and nothing
 that somebody removed comes back beside what they made.
@@ -18,9 +18,15 @@ from webapp.flags.service import create_flag
 from webapp.flags.values import Condition, FlagDraft, Operator, Rule, Variant
 from webapp.jobs.service import enqueue
 from webapp.roles import Role
+from webapp.schedules.service import create_schedule
+from webapp.schedules.values import ScheduleDraft
 from webapp.sources.service import create_source
+from webapp.sources.values import Options, Pagination, SourceDraft, SourceKind
 
 GENERATED_BYTES = 15
+REASON = "An example to begin with"
+# The web process is up by then.
+DEMO_DELAY = 20.0
 
 FLAGS = (
     FlagDraft(
@@ -61,6 +67,22 @@ FLAGS = (
     ),
 )
 
+#: Each source, and after how many seconds it is read first.
+SOURCES = {
+    "airports": (
+        SourceDraft(location="package:airportsdata/airports.csv", key_field="icao"),
+        0.0,
+    ),
+}
+SCHEDULES = (
+    ScheduleDraft(
+        name="airports-daily", type="etl", cron="0 3 * * *", arguments={"source": "airports"}
+    ),
+    ScheduleDraft(
+        name="operations-weekly", type="report_generation", cron="0 6 * * 1", arguments={}
+    ),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class FirstAdmin:
@@ -73,34 +95,60 @@ class FirstAdmin:
     password: str | None
 
 
-def seed(session: DbSession, *, environ: Mapping[str, str], now: datetime) -> FirstAdmin | None:
+def seed(
+    session: DbSession, *, environ: Mapping[str, str], now: datetime, demo: bool = False
+) -> FirstAdmin | None:
     """Fill what is empty; returns the admin where one had to be made.
 
-    ``ADMIN_USERNAME`` and ``ADMIN_PASSWORD`` name them; without a password one is made up.
+    ``ADMIN_USERNAME`` and ``ADMIN_PASSWORD`` name them; without a password one is made up.  With
+    ``demo`` there are sources that this console serves itself, at ``PORT``.
     """
     admin = _first_admin(session, environ, now) if _is_empty(session, "users") else None
     if _is_empty(session, "feature_flags"):
         for draft in FLAGS:
-            create_flag(session, draft, by=SYSTEM, now=now, reason="An example to begin with")
+            create_flag(session, draft, by=SYSTEM, now=now, reason=REASON)
     if _is_empty(session, "sources"):
-        create_source(
-            session,
-            "airports",
-            location="package:airportsdata/airports.csv",
-            key_field="icao",
-            by=SYSTEM,
-            now=now,
-        )
-        if _is_empty(session, "jobs"):
-            enqueue(
-                session,
-                "etl",
-                {"source": "airports"},
-                by=SYSTEM,
-                now=now,
-                unique_key="etl:airports",
-            )
+        runs_too = _is_empty(session, "jobs")
+        drafts = SOURCES | (_demo_sources(environ.get("PORT") or "8000") if demo else {})
+        for name, (source, delay) in drafts.items():
+            _add_source(session, name, source, now)
+            if runs_too:
+                _run(session, name, now, delay)
+    if _is_empty(session, "schedules"):
+        for schedule in SCHEDULES:
+            create_schedule(session, schedule, by=SYSTEM, now=now, reason=REASON)
     return admin
+
+
+def _demo_sources(port: str) -> dict[str, tuple[SourceDraft, float]]:
+    """Return what this console serves itself; it is read once the web process may have started."""
+    here = f"http://127.0.0.1:{port}/demo"
+    pages = Options(
+        items="items", pagination=Pagination.CURSOR, cursor_param="after", cursor_path="next"
+    )
+    areas = SourceDraft(
+        kind=SourceKind.API, location=f"{here}/areas", key_field="code", options=pages
+    )
+    news = SourceDraft(kind=SourceKind.RSS, location=f"{here}/news.xml", key_field="id")
+    return {"metropolitan-areas": (areas, DEMO_DELAY), "news": (news, DEMO_DELAY)}
+
+
+def _add_source(session: DbSession, name: str, draft: SourceDraft, now: datetime) -> None:
+    create_source(
+        session,
+        name,
+        kind=draft.kind,
+        location=draft.location,
+        key_field=draft.key_field,
+        options=draft.options,
+        by=SYSTEM,
+        now=now,
+    )
+
+
+def _run(session: DbSession, name: str, now: datetime, delay: float) -> None:
+    key = f"etl:{name}"
+    enqueue(session, "etl", {"source": name}, by=SYSTEM, now=now, unique_key=key, delay=delay)
 
 
 def _first_admin(session: DbSession, environ: Mapping[str, str], now: datetime) -> FirstAdmin:

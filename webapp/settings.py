@@ -248,6 +248,9 @@ class Settings:
         "comma-separated names that the console is served under; * is any, production demands it",
         (),
     )
+    demo: bool = _setting(
+        "DEMO", "serve data to try sources with under /demo, to everybody", default=False
+    )
     cors_origins: tuple[str, ...] = _setting(
         "CORS_ORIGINS",
         "comma-separated origins whose pages may use the JSON API; * is any",

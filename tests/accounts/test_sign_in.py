@@ -10,6 +10,7 @@ from flask import Flask
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from webapp.accounts import passwords
 from webapp.accounts.models import SignInThrottle, User
 from webapp.accounts.passwords import password_matches
 from webapp.accounts.service import change_password, create_user
@@ -207,8 +208,13 @@ def test_what_was_typed_as_an_unknown_name_is_not_audited(session: Session, now:
 
 
 def test_a_good_try_renews_a_hash_of_another_cost(
-    session: Session, anna: User, now: datetime
+    session: Session,
+    anna: User,
+    now: datetime,
+    real_hasher: PasswordHasher,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(passwords, "_hasher", real_hasher)
     anna.password_hash = PasswordHasher(time_cost=1, memory_cost=8192).hash(PASSWORD)
     session.flush()
     succeed(session, "anna", HOME, now)

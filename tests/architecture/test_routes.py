@@ -15,6 +15,9 @@ pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True, 
 
 # Whoever adds a line here opens something to everybody on the network.
 PUBLIC_ROUTES = {
+    # Not there unless DEMO is true.
+    ("GET", "/demo/areas"),
+    ("GET", "/demo/news.xml"),
     ("GET", "/health"),
     # To this machine alone; to others with a token, or where METRICS_PUBLIC says so.
     ("GET", "/metrics"),

@@ -21,7 +21,7 @@ from webapp.flags.values import FlagDraft
 from webapp.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
-TABLES = ("users", "feature_flags", "sources", "jobs")
+TABLES = ("users", "feature_flags", "sources", "jobs", "schedules")
 PASSWORD = "correct horse battery"
 Seed = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -69,11 +69,11 @@ def test_an_empty_database_is_filled_once(app: Flask, seed: Seed) -> None:
     told = dict(line.split(": ") for line in first.stdout.splitlines())
     assert set(told) == {"Username", "Password"}
     assert knows(app, "admin", told["Password"])
-    assert counts(app) == [1, 3, 1, 1]
+    assert counts(app) == [1, 3, 1, 1, 2]
 
     again = seed(ADMIN_PASSWORD=PASSWORD)
     assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
-    assert counts(app) == [1, 3, 1, 1]
+    assert counts(app) == [1, 3, 1, 1, 2]
     assert knows(app, "admin", told["Password"])
     with app.app_context(), reading() as session:
         assert told["Password"] not in repr(recent_entries(session, 50))
@@ -90,11 +90,26 @@ def test_a_password_that_is_too_short_fills_nothing(app: Flask, seed: Seed) -> N
     seeded = seed(ADMIN_PASSWORD="short")
     assert seeded.returncode == 1
     assert seeded.stderr == "Error: password: Use at least 12 characters.\n"
-    assert counts(app) == [0, 0, 0, 0]
+    assert counts(app) == [0, 0, 0, 0, 0]
 
 
 def test_what_is_not_empty_is_left_alone(app: Flask, seed: Seed) -> None:
     with app.app_context(), transaction() as session:
         create_flag(session, FlagDraft(name="ours"), by=COMMAND, now=now(), reason="Ours")
     seed(ADMIN_PASSWORD=PASSWORD)
-    assert counts(app) == [1, 1, 1, 1]
+    assert counts(app) == [1, 1, 1, 1, 2]
+
+
+def test_with_the_demo_there_are_sources_that_the_console_serves_itself(
+    app: Flask, seed: Seed
+) -> None:
+    assert seed(DEMO="true", PORT="8123", OUTBOUND_ALLOW_HOSTS="127.0.0.1:8123").returncode == 0
+    assert counts(app) == [1, 3, 3, 3, 2]
+    with app.app_context(), reading() as session:
+        table = db.metadata.tables["sources"]
+        places = set(session.scalars(select(table.c.location)))
+    assert places == {
+        "package:airportsdata/airports.csv",
+        "http://127.0.0.1:8123/demo/areas",
+        "http://127.0.0.1:8123/demo/news.xml",
+    }

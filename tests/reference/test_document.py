@@ -28,7 +28,7 @@ PREFIX = "/api/v1/"
 # One thing of each kind that populate() makes, where an address names one.
 NAMED = {
     "/api/v1/circuit-breakers/<path:name>": "source:source1",
-    "/api/v1/rate-limits/<name>": "source1",
+    "/api/v1/rate-limits/<path:name>": "source:source1",
     "/api/v1/feature-flags/<name>": "flag.number0",
     "/api/v1/feature-flags/<name>/audit": "flag.number0",
     "/api/v1/feature-flags/<name>/check": "flag.number0",
