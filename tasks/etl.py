@@ -16,6 +16,7 @@ from webapp.limits.values import SOURCE_PREFIX
 from webapp.settings import Settings
 from webapp.sources.definitions import draft_of
 from webapp.sources.fetching import Reader, open_reader
+from webapp.sources.mapping import KeyFieldMissing
 from webapp.sources.models import EtlRun, Source
 from webapp.sources.service import (
     SourceChanged,
@@ -24,6 +25,7 @@ from webapp.sources.service import (
     find_source,
     finish_run,
     ingest_batch,
+    note_fields,
     register_run,
 )
 from webapp.sources.values import Batch, Checkpoint, RunStatus, Validators
@@ -93,12 +95,32 @@ def _commit(context: JobContext, run: EtlRun, batch: Batch) -> EtlRun:
     """Write the batch and the job's place together, so that no crash can part them."""
     try:
         with transaction() as session:
-            run = ingest_batch(session, run.id, batch, now=now())
+            run = ingest_batch(session, run.id, batch, now=now(), sure=_settings().drift_confidence)
             save_checkpoint(session, context.claim, batch.end.to_json())
     except SourceChanged as error:
         raise Deferred(str(error), seconds=0) from None
+    except KeyFieldMissing as error:
+        raise _without_key(context, run, batch, error) from None
     context.progress(run.processed, _expected_rows(run.processed, batch.end))
     return run
+
+
+def _without_key(context: JobContext, run: EtlRun, batch: Batch, error: KeyFieldMissing) -> Invalid:
+    """Return what to say of a source whose key is gone, once it is noted what its fields are now.
+
+    The batch was rolled back, and with it what it had shown.
+    """
+    with transaction() as session:
+        asked = note_fields(session, run.id, batch, now=now(), sure=_settings().drift_confidence)
+        save_checkpoint(session, context.claim, run.checkpoint)
+    if not asked:
+        return error
+    return Invalid(f"{error.detail} The source's page asks whether it goes by another name now.")
+
+
+def _settings() -> Settings:
+    settings: Settings = current_app.extensions["settings"]
+    return settings
 
 
 def _expected_rows(processed: int, place: Checkpoint) -> int | None:
@@ -120,10 +142,10 @@ def _cancel(context: JobContext, run: EtlRun, place: Checkpoint) -> None:
 
 def _finish(context: JobContext, run: EtlRun, place: Checkpoint) -> dict[str, Any]:
     """Settle the run; saving the place once more keeps out a worker that lost the job."""
-    settings: Settings = current_app.extensions["settings"]
-    share = settings.max_rejected_percent / 100
+    settings = _settings()
+    share, sure = settings.max_rejected_percent / 100, settings.drift_confidence
     with transaction() as session:
-        run = finish_run(session, run.id, now=now(), max_rejected_share=share)
+        run = finish_run(session, run.id, now=now(), max_rejected_share=share, sure=sure)
         failed = run.status == RunStatus.FAILED
         # Who tries it again by hand wants it to be read again.
         save_checkpoint(session, context.claim, (Checkpoint() if failed else place).to_json())
@@ -138,4 +160,5 @@ def _finish(context: JobContext, run: EtlRun, place: Checkpoint) -> dict[str, An
         "updated": run.updated,
         "unchanged": run.unchanged,
         "rejected": run.rejected,
+        "drift": run.drift,
     }

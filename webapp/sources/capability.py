@@ -1,12 +1,24 @@
 """What this capability hands to the application."""
 
-from webapp.sources import edit_pages, pages
+from webapp.sources import drift_pages, edit_pages, pages
 from webapp.sources.api import blueprint as api
+from webapp.sources.drift_api import blueprint as drift_api
+from webapp.sources.drift_queries import held_renames
 from webapp.web.capability import Capability
-from webapp.web.menu import MenuEntry
+from webapp.web.menu import Attention, MenuEntry
 
 sources = Capability(
     name="sources",
-    blueprints=(*dict.fromkeys(module.blueprint for module in (pages, edit_pages)), api),
-    menu=MenuEntry(label="Sources", endpoint="sources.index", icon="database-import"),
+    blueprints=(
+        *dict.fromkeys(module.blueprint for module in (pages, edit_pages, drift_pages)),
+        api,
+        drift_api,
+    ),
+    menu=MenuEntry(
+        label="Sources",
+        endpoint="sources.index",
+        icon="database-import",
+        # A rename that nobody decides leaves a field empty.
+        attention=Attention(held_renames, tone="warning"),
+    ),
 )

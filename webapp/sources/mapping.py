@@ -7,7 +7,7 @@ same.  It must not know where rows come from or how records are kept.
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from webapp.errors import Invalid
@@ -52,29 +52,60 @@ class Comparison:
     touch: Sequence[int]
 
 
-def check_columns(columns: Sequence[str], key_field: str) -> None:
+class KeyFieldMissing(Invalid):
+    """The source has no column for the key any more."""
+
+
+def check_columns(
+    columns: Sequence[str], key_field: str, renames: Mapping[str, str] | None = None
+) -> None:
     """Refuse a source without its key column: it would be rejected row by row."""
-    if key_field not in columns:
-        raise Invalid(f"There is no column {key_field!r} for the key; there are {list(columns)}.")
+    if name_in(columns, key_field, renames or {}) not in columns:
+        raise KeyFieldMissing(
+            f"There is no column {key_field!r} for the key; there are {list(columns)}."
+        )
+
+
+def name_in(fields: Container[str], name: str, renames: Mapping[str, str]) -> str:
+    """Return the name that a field has here: its own, or the one that it goes by now."""
+    return name if name in fields else renames.get(name, name)
 
 
 def map_row(
-    row: Row, key_field: str, mapping: Mapping[str, str] | None = None
+    row: Row,
+    key_field: str,
+    mapping: Mapping[str, str] | None = None,
+    renames: Mapping[str, str] | None = None,
 ) -> MappedRow | Rejection:
     """Return the record that a row means, or why it means none.
 
     ``mapping`` goes from new names to old ones; a field that the row does not have is left out.
-    The key is looked for under its old name.
+    The key is looked for under its old name.  ``renames`` go from the names that fields had at
+    first to those that they have now: what is looked for is found under either, and the record has
+    the first.
     """
-    key = row.fields.get(key_field, "").strip()
+    fields = row.fields
+    key_field = name_in(fields, key_field, renames or {})
+    key = fields.get(key_field, "").strip()
     problem = _problem(row, key, key_field)
     if problem:
         return Rejection.of(row.line, problem, row.text)
-    if not mapping:
-        return MappedRow(key, content_hash(row.fields), row.fields)
-    mapped = {new: row.fields[old] for new, old in mapping.items() if old in row.fields}
+    mapped = _mapped(fields, mapping or {}, renames or {})
+    if mapped is None:
+        return MappedRow(key, content_hash(fields), fields)
     # What a change of the mapping alone makes of a row is new content too.
-    return MappedRow(key, content_hash(row.fields, mapped), row.fields, mapped)
+    return MappedRow(key, content_hash(fields, mapped), fields, mapped)
+
+
+def _mapped(
+    fields: Mapping[str, str], mapping: Mapping[str, str], renames: Mapping[str, str]
+) -> dict[str, str] | None:
+    """Return the fields under the names that the record has, None where those are their own."""
+    if mapping:
+        found = ((new, name_in(fields, old, renames)) for new, old in mapping.items())
+        return {new: fields[name] for new, name in found if name in fields}
+    first = {now: name for name, now in renames.items() if now in fields and name not in fields}
+    return {first.get(name, name): value for name, value in fields.items()} if first else None
 
 
 def _problem(row: Row, key: str, key_field: str) -> str | None:
