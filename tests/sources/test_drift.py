@@ -72,7 +72,7 @@ def airports() -> Rows:
 def test_the_same_fields_in_any_order_are_no_drift(airports: Rows) -> None:
     turned = [dict(reversed(row.items())) for row in reversed(airports)]
     assert compare(airports, turned) == set()
-    assert find_retyped(schema_of(airports), profile_of(turned), run=2) == []
+    assert find_retyped(schema_of(airports), profile_of(turned)) == []
 
 
 def test_the_airports_by_other_names(airports: Rows) -> None:
@@ -95,7 +95,7 @@ def test_the_airports_with_a_column_less_and_one_more(airports: Rows) -> None:
 
 def test_the_airports_with_another_type(airports: Rows) -> None:
     after = [row | {"elevation": row["elevation"] + " ft"} for row in airports]
-    (drift,) = find_retyped(schema_of(airports), profile_of(after), run=2)
+    (drift,) = find_retyped(schema_of(airports), profile_of(after))
     assert (drift.field, drift.to_type) == ("elevation", "text")
     assert drift.from_type in {"integer", "number"}
 
@@ -220,17 +220,17 @@ def test_a_narrower_type_counts_only_where_the_first_rows_were_wider() -> None:
     rare = extend(profile_of(numbers * 25), ["v"], [{"v": "n/a"}])
     known = {"v": KnownField.of(rare.fields["v"], rare.rows, SINCE, run=1)}
     assert (known["v"].type, known["v"].head) == ("text", "integer")
-    assert find_retyped(known, profile_of(numbers), run=2) == []
-    assert settled(known, profile_of(numbers), run=2)["v"].type == "text"
+    assert find_retyped(known, profile_of(numbers)) == []
+    assert settled(known, profile_of(numbers))["v"].type == "text"
     wide = schema_of(table(v=["n/a", *NUMBERS]))
-    assert [item.to_type for item in find_retyped(wide, profile_of(numbers), run=2)] == ["integer"]
+    assert [item.to_type for item in find_retyped(wide, profile_of(numbers))] == ["integer"]
 
 
 def test_a_field_without_values_is_of_no_other_type() -> None:
     before = schema_of(table(v=NUMBERS))
     empty = profile_of(table(v=["", ""]))
-    assert find_retyped(before, empty, run=2) == []
-    assert settled(before, empty, run=2)["v"].type == "integer"
+    assert find_retyped(before, empty) == []
+    assert settled(before, empty)["v"].type == "integer"
 
 
 columns = st.lists(

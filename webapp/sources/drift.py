@@ -166,11 +166,8 @@ def _is_missed(known: KnownField, rows: int) -> bool:
     return (1 - known.share) ** max(rows, 1) <= _CHANCE
 
 
-def find_retyped(schema: Schema, seen: Profile, *, run: int) -> list[Drift]:
-    """Return the fields whose values are of another type by the end of a run.
-
-    What the run itself has found first cannot differ.
-    """
+def find_retyped(schema: Schema, seen: Profile) -> list[Drift]:
+    """Return the fields whose values are of another type by the end of a run."""
     return [
         Drift(
             kind=DriftKind.RETYPED,
@@ -179,7 +176,7 @@ def find_retyped(schema: Schema, seen: Profile, *, run: int) -> list[Drift]:
             to_type=seen.fields[name].type,
         )
         for name, known in schema.items()
-        if known.run != run and name in seen.fields and _is_retyped(known, seen.fields[name])
+        if name in seen.fields and _is_retyped(known, seen.fields[name])
     ]
 
 
@@ -197,7 +194,11 @@ def _is_retyped(known: KnownField, seen: FieldProfile) -> bool:
 def learned(
     schema: Schema, seen: Profile, drifts: Collection[Drift], *, since: str, run: int
 ) -> dict[str, KnownField]:
-    """Return the schema with the names that a run has found; what was known stays until its end."""
+    """Return the schema with the names that a run has found.
+
+    What was known of a field stays until the run's end, and of new ones the type is known then:
+    that of a run's beginning says little.
+    """
     gone = {drift.field for drift in drifts if drift.kind != DriftKind.ADDED}
     renamed = {
         drift.new_field: drift.field for drift in drifts if drift.state == DriftState.APPLIED
@@ -209,23 +210,22 @@ def learned(
         elif name in renamed:
             found[name] = replace(schema[renamed[name]], since=since)
         else:
-            found[name] = KnownField.of(item, seen.rows, since, run)
+            fresh = KnownField.of(item, seen.rows, since, run)
+            found[name] = replace(fresh, type=FieldType.EMPTY, head=FieldType.EMPTY)
     rare = {name: item for name, item in schema.items() if name not in found and name not in gone}
     return found | rare
 
 
-def settled(schema: Schema, seen: Profile, *, run: int) -> dict[str, KnownField]:
+def settled(schema: Schema, seen: Profile) -> dict[str, KnownField]:
     """Return the schema with the types, samples and shares that a whole run has found."""
     return {
-        name: _settled(known, seen.fields[name], seen.rows, run) if name in seen.fields else known
+        name: _settled(known, seen.fields[name], seen.rows) if name in seen.fields else known
         for name, known in schema.items()
     }
 
 
-def _settled(known: KnownField, seen: FieldProfile, rows: int, run: int) -> KnownField:
+def _settled(known: KnownField, seen: FieldProfile, rows: int) -> KnownField:
     fresh = KnownField.of(seen, rows, known.since, known.run)
-    if known.run == run:
-        return fresh
     if seen.type == FieldType.EMPTY:
         return replace(known, share=fresh.share)
     narrower = known.type not in {FieldType.EMPTY, seen.type} and not _is_retyped(known, seen)

@@ -60,10 +60,10 @@ def conclude(
         return
     profile = Profile.from_json(run.profile)
     schema = schema_from_json(source.schema)
-    retyped = find_retyped(schema, profile, run=run.id)
+    retyped = find_retyped(schema, profile)
     known = _learn(session, source, run, (schema, profile), sure=sure, now=now)
     _note(session, source, run, retyped, now=now)
-    source.schema = schema_to_json(settled(known, profile, run=run.id))
+    source.schema = schema_to_json(settled(known, profile))
     run.profile = None
 
 
@@ -93,13 +93,15 @@ def _learn(
 
 
 def _terms(session: DbSession, source: Source, sure: float) -> Terms:
+    """Return how renames are decided; two names whose rename was rejected are two things."""
     rejected = session.execute(
         select(SchemaDrift.field, SchemaDrift.new_field).where(
             SchemaDrift.source_id == source.id, SchemaDrift.state == DriftState.REJECTED
         )
     )
     keys = {source.key_field, source.renames.get(source.key_field, source.key_field)}
-    return Terms(threshold=sure, rejected={(old, new) for old, new in rejected}, keys=keys)
+    pairs = {pair for old, new in rejected for pair in ((old, new), (new, old))}
+    return Terms(threshold=sure, rejected=pairs, keys=keys)
 
 
 def _withdraw(session: DbSession, source: Source, back: Sequence[str], *, now: datetime) -> None:
