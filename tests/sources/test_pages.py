@@ -203,3 +203,55 @@ def test_a_refused_form_keeps_what_was_typed(airports: None, admin: FlaskClient)
         assert words in answer.text
         assert f'value="{name}"' in answer.text
         assert re.search(r'name="key_field"[^>]* value="iata"', answer.text)
+
+
+def test_what_stands_in_fields_of_another_kind_is_in_nobodys_way(
+    admin: ConsoleClient, app: Flask
+) -> None:
+    data = {"kind": "csv", "location": AIRPORTS, "pagination": "cursor", "auth_env": "typo"}
+    assert "Aero B Ranch Airport" in admin.post("/sources/preview", data=data).text
+    admin.post("/sources", data=data | {"name": "airports", "key_field": "icao"})
+    with app.app_context():
+        assert db.session.scalars(select(Source.options)).all() == [{}]
+
+
+def test_a_source_is_edited_and_a_change_of_somebody_else_is_told(
+    airports: None, admin: ConsoleClient, app: Flask
+) -> None:
+    form = admin.get("/sources/airports/edit").text
+    assert AIRPORTS in form
+    data = {
+        "kind": "csv",
+        "location": AIRPORTS,
+        "key_field": "icao",
+        "mapping": "town = city",
+        "reason": "Shorter",
+        "version": "1",
+    }
+    assert admin.post("/sources/airports", data=data | {"reason": ""}).status_code == 422
+    assert admin.post("/sources/airports", data=data).status_code == 303
+    late = admin.post("/sources/airports", data=data | {"mapping": "place = city"})
+    assert late.status_code == 409
+    assert "Changed meanwhile" in late.text
+    assert "place = city" in late.text
+    with app.app_context():
+        assert db.session.scalars(select(Source.mapping)).all() == [{"town": "city"}]
+
+
+def test_a_source_is_removed_by_an_admin_who_says_why(
+    airports: None, admin: ConsoleClient, app: Flask
+) -> None:
+    asked = admin.post("/sources/airports/remove")
+    assert asked.status_code == 422
+    assert "Its 1,000 records and all its runs go with it" in asked.text
+    gone = admin.post("/sources/airports/remove", data={"reason": "Gone"}, follow_redirects=True)
+    assert "airports is removed" in gone.text
+    assert admin.get("/sources/airports").status_code == 404
+
+
+def test_a_source_leads_to_a_schedule_of_its_own(airports: None, admin: ConsoleClient) -> None:
+    link = re.search(r'href="(/schedules/new[^"]+)"', admin.get("/sources/airports").text)
+    assert link
+    page = admin.get(link[1].replace("&amp;", "&")).text
+    assert '<option value="etl" selected' in page
+    assert "airports" in page

@@ -6,7 +6,7 @@ something is there.
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from webapp.errors import Invalid
@@ -53,6 +53,8 @@ def check_name(name: str) -> str:
 
 def check_draft(draft: SourceDraft) -> SourceDraft:
     """Return a draft as it is stored; :class:`Invalid` with all that is wrong with it."""
+    # What this kind has no use for may be anything: a form has fields for all kinds.
+    draft = replace(draft, options=_of_use(draft))
     errors: dict[str, Sequence[str]] = {}
     checks: tuple[Callable[[], object], ...] = (
         lambda: _check_kind(draft.kind),
@@ -69,13 +71,7 @@ def check_draft(draft: SourceDraft) -> SourceDraft:
     if errors:
         name, messages = next(iter(errors.items()))
         raise Invalid(f"{name}: {messages[0]}", errors)
-    return SourceDraft(
-        kind=draft.kind,
-        location=draft.location,
-        key_field=draft.key_field,
-        options=_of_use(draft),
-        mapping=dict(draft.mapping),
-    )
+    return draft
 
 
 def check_place(draft: SourceDraft) -> SourceDraft:
@@ -110,10 +106,10 @@ def stored(draft: SourceDraft) -> dict[str, Any]:
 def _of_use(draft: SourceDraft) -> Options:
     """Return the options without what a source of this kind has no use for."""
     given: Mapping[str, Any] = draft.options.to_json()
-    if not is_url(draft.location):
-        return Options()
     if draft.kind == SourceKind.API:
         return draft.options
+    if not is_url(draft.location):
+        return Options()
     return Options(**{name: value for name, value in given.items() if name not in _OF_APIS})
 
 

@@ -15,12 +15,15 @@ from webapp.retries.classification import classify
 from webapp.retries.values import ErrorClass
 from webapp.sources.definitions import check_place
 from webapp.sources.fetching import Terms, open_reader
+from webapp.sources.locations import is_url
 from webapp.sources.values import Batch, Rejection, Row, SourceDraft, SourceKind
 
 LOOKED_AT = 200
 SHOWN = 5
 #: The guard of all previews: what does not answer there is no fault of a source that is read.
 GUARD = "source-preview"
+# Whoever looks at a file of this machine calls nobody, so that looks at files are not counted.
+FILE_GUARD = "source-preview-file"
 CALLS, SECONDS = 30, 60
 _TERMS: Mapping[str, Terms] = {
     SourceKind.CSV: Terms(retry=None, wait=0, seconds=10, max_bytes=256 * 1024, cut=True),
@@ -65,8 +68,9 @@ def preview(draft: SourceDraft) -> Preview:
 
 
 def _beginning(draft: SourceDraft) -> Batch:
+    name = GUARD if is_url(draft.location) else FILE_GUARD
     try:
-        with closing(open_reader(draft, GUARD, terms=_TERMS[draft.kind])) as reader:
+        with closing(open_reader(draft, name, terms=_TERMS[draft.kind])) as reader:
             place = reader.begin(None)
             assert place is not None  # noqa: S101 - nothing was read before that could be unchanged
             return reader.read(place, LOOKED_AT)
