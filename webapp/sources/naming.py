@@ -283,7 +283,7 @@ def _token_score(one: str, other: str) -> float:
     if any(one in group and other in group for group in _SYNONYMS):
         return _SYNONYM
     short, long = sorted((one, other), key=lambda token: (len(token), token))
-    if long in {short + "s", short + "es"}:
+    if len(short) >= _PREFIX_LENGTH and long in _inflected(short):
         return _SYNONYM
     if short[0] != long[0] or (short in _WORDS and long in _WORDS):
         return 0.0
@@ -292,6 +292,12 @@ def _token_score(one: str, other: str) -> float:
     if _is_skeleton(short, long):
         return _SKELETON
     return _TYPO if _is_typo(short, long) else 0.0
+
+
+def _inflected(token: str) -> set[str]:
+    """Return other forms of a word: ``orders``, ``ordered``, ``shipping``."""
+    stems = {token, token + token[-1], token.removesuffix("e")}
+    return {stem + ending for stem in stems for ending in ("s", "es", "d", "ed", "ing")}
 
 
 def _is_skeleton(short: str, long: str) -> bool:
