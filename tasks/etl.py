@@ -56,7 +56,9 @@ class EtlArguments(JobArguments):
         default=None, ge=1, description="Rehearsal: the row at which each attempt fails"
     )
     fail_with: Failure | None = Field(
-        default=None, description="Rehearsal: how it fails; by its connection if nothing is said"
+        default=None,
+        title="Fail with",
+        description="Rehearsal: how it fails; by its connection if nothing is said",
     )
     latency_ms: int = Field(
         default=0, ge=0, le=MOST_LATENCY_MS, description="Rehearsal: milliseconds more per batch"
