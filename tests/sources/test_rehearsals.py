@@ -46,7 +46,7 @@ def allowed(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def source(app: Flask, tmp_path: Path) -> str:
     """A source whose guard no other test knows."""
-    name = f"s{uuid.uuid4().hex[:12]}"
+    name = f"z{uuid.uuid4().hex[:12]}"
     file = tmp_path / "a.csv"
     file.write_text("id,v\n" + "".join(f"{n},{n}\n" for n in range(ROWS)))
     with app.app_context(), transaction() as session:
@@ -179,7 +179,7 @@ def test_all_rows_before_the_one_that_fails_are_read_and_none_behind(
     monkeypatch.setattr(rehearsals, "READ_RETRY", None)
     rehearsal = Rehearsal(fail_at_row=row, fail_with=Failure.INVALID)
     with app.app_context():
-        read = rehearsal.applied_to(Lines(25), f"rehearsal-{uuid.uuid4().hex}")
+        read = rehearsal.applied_to(Lines(25), f"z-rehearsal-{uuid.uuid4().hex}")
         place = Checkpoint()
         while place.offset < row - 1:
             place = read(place, 10, place.offset).end
@@ -190,7 +190,7 @@ def test_all_rows_before_the_one_that_fails_are_read_and_none_behind(
 
 def test_a_source_that_ends_before_the_row_does_not_fail(app: Flask) -> None:
     with app.app_context():
-        read = Rehearsal(fail_at_row=12).applied_to(Lines(10), f"rehearsal-{uuid.uuid4().hex}")
+        read = Rehearsal(fail_at_row=12).applied_to(Lines(10), f"z-rehearsal-{uuid.uuid4().hex}")
         assert read(Checkpoint(), 10, 0).last
 
 

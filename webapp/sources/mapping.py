@@ -5,10 +5,11 @@ same.  It must not know where rows come from or how records are kept.
 """
 
 import hashlib
-import json
 import re
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+
+import orjson
 
 from webapp.errors import Invalid
 from webapp.sources.values import Rejection, Row
@@ -122,8 +123,8 @@ def _problem(row: Row, key: str, key_field: str) -> str | None:
 def content_hash(fields: Mapping[str, str], mapped: Mapping[str, str] | None = None) -> str:
     """Return 128 bits of BLAKE2b over the fields as canonical JSON; their order does not count."""
     content = fields if mapped is None else [fields, mapped]
-    text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    text = orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
+    return hashlib.blake2b(text, digest_size=16).hexdigest()
 
 
 def check_mapping(mapping: Mapping[str, str]) -> dict[str, str]:
