@@ -40,8 +40,8 @@ class Work(Protocol):
 
     __name__: str
 
-    def __call__(self, url: str, file: Path, *, profile: bool) -> None:
-        """Do it."""
+    def __call__(self, url: str, file: Path, *, profile: bool) -> float:
+        """Do it, and return the seconds that it took once all was ready."""
 
 
 def make_file(file: Path, megabytes: int) -> int:
@@ -62,7 +62,7 @@ def make_file(file: Path, megabytes: int) -> int:
     return rows
 
 
-def ingest(url: str, file: Path, *, profile: bool) -> None:
+def ingest(url: str, file: Path, *, profile: bool) -> float:
     """Run the job once over the file, in this process."""
     from tasks.application import application  # noqa: PLC0415 - reads the environment
     from tasks.work import run  # noqa: PLC0415
@@ -91,13 +91,16 @@ def ingest(url: str, file: Path, *, profile: bool) -> None:
     watch = cProfile.Profile()
     if profile:
         watch.enable()
+    began = time.perf_counter()
     run(app, job_id, worker="bench")
+    seconds = time.perf_counter() - began
     if profile:
         watch.disable()
         pstats.Stats(watch).sort_stats("tottime").print_stats(25)
+    return seconds
 
 
-def copy_plainly(url: str, file: Path, *, profile: bool) -> None:
+def copy_plainly(url: str, file: Path, *, profile: bool) -> float:
     """Read and upsert with no more than it takes."""
     from sqlalchemy import create_engine  # noqa: PLC0415
 
@@ -113,12 +116,14 @@ def copy_plainly(url: str, file: Path, *, profile: bool) -> None:
         f"INSERT INTO plain (key, raw) VALUES ({mark}, {mark}) "  # noqa: S608 - our own text
         "ON CONFLICT (key) DO UPDATE SET raw = excluded.raw"
     )
+    began = time.perf_counter()
     with file.open(newline="") as stream:
         for rows in batches(csv.DictReader(stream)):
             if engine.dialect.name == "sqlite":
                 cursor.execute("BEGIN IMMEDIATE")
             cursor.executemany(upsert, [(row["id"], json.dumps(row)) for row in rows])
             connection.commit()
+    return time.perf_counter() - began
 
 
 def batches(rows: Iterator[dict[str, Any]]) -> Iterator[Sequence[dict[str, Any]]]:
@@ -128,10 +133,9 @@ def batches(rows: Iterator[dict[str, Any]]) -> Iterator[Sequence[dict[str, Any]]
 
 
 def _measured(work: Work, url: str, file: Path, answer: Any, *, profile: bool) -> None:
-    began = time.perf_counter()
-    work(url, file, profile=profile)
+    seconds = work(url, file, profile=profile)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    answer.put((time.perf_counter() - began, peak))
+    answer.put((seconds, peak))
 
 
 def measure(work: Work, url: str, file: Path, *, profile: bool = False) -> tuple[float, float]:

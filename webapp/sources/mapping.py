@@ -18,9 +18,11 @@ KEY_LENGTH = 255
 MAX_MAPPED = 500
 # No database holds a NUL or half of a surrogate pair in a text.
 _UNFIT = re.compile(r"[\x00\ud800-\udfff]")
+_NUL = rb"\u0000"
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: one is made for each row, and that takes three times as long.
+@dataclass(slots=True)
 class MappedRow:
     """What becomes a record."""
 
@@ -86,16 +88,14 @@ def map_row(
     the first.
     """
     fields = row.fields
-    key_field = name_in(fields, key_field, renames or {})
+    if renames:
+        key_field = name_in(fields, key_field, renames)
     key = fields.get(key_field, "").strip()
-    problem = _problem(row, key, key_field)
-    if problem:
-        return Rejection.of(row.line, problem, row.text)
-    mapped = _mapped(fields, mapping or {}, renames or {})
-    if mapped is None:
-        return MappedRow(key, content_hash(fields), fields)
-    # What a change of the mapping alone makes of a row is new content too.
-    return MappedRow(key, content_hash(fields, mapped), fields, mapped)
+    mapped = _mapped(fields, mapping or {}, renames or {}) if mapping or renames else None
+    content = None if not key or len(key) > KEY_LENGTH else _content(fields, mapped)
+    if content is None:
+        return Rejection.of(row.line, _problem(row, key, key_field), row.text)
+    return MappedRow(key, _digest(content), fields, mapped)
 
 
 def _mapped(
@@ -109,22 +109,40 @@ def _mapped(
     return {first.get(name, name): value for name, value in fields.items()} if first else None
 
 
-def _problem(row: Row, key: str, key_field: str) -> str | None:
+def _problem(row: Row, key: str, key_field: str) -> str:
+    """Return why a row is none."""
     if not key:
         return f"has no key: {key_field} is empty"
     if len(key) > KEY_LENGTH:
         return f"has a key of {len(key)} characters, {KEY_LENGTH} are the limit"
-    unfit = _UNFIT.search("".join((*row.fields, *row.fields.values())))
-    if unfit:
-        return "holds a NUL character" if unfit[0] == "\0" else "holds half of a character"
-    return None
+    nul = any("\0" in text for text in (*row.fields, *row.fields.values()))
+    return "holds a NUL character" if nul else "holds half of a character"
+
+
+def _content(fields: Mapping[str, str], mapped: Mapping[str, str] | None) -> bytes | None:
+    """Return the fields as canonical JSON, None where they hold what no database does.
+
+    JSON has no half of a character, and writes NUL in one way.
+    """
+    # What a change of the mapping alone makes of a row is new content too.
+    content = fields if mapped is None else [fields, mapped]
+    try:
+        text = orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError:
+        return None
+    if _NUL in text and any(_UNFIT.search(name + value) for name, value in fields.items()):
+        return None
+    return text
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 def content_hash(fields: Mapping[str, str], mapped: Mapping[str, str] | None = None) -> str:
     """Return 128 bits of BLAKE2b over the fields as canonical JSON; their order does not count."""
     content = fields if mapped is None else [fields, mapped]
-    text = orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
-    return hashlib.blake2b(text, digest_size=16).hexdigest()
+    return _digest(orjson.dumps(content, option=orjson.OPT_SORT_KEYS))
 
 
 def check_mapping(mapping: Mapping[str, str]) -> dict[str, str]:

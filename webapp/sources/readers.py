@@ -125,7 +125,8 @@ class _Reader:
             fields = self.next_fields()
         if fields is None or isinstance(fields, Rejection):
             return fields
-        text = b"".join(self._lines).decode()
+        lines = self._lines
+        text = (lines[0] if len(lines) == 1 else b"".join(lines)).decode()
         if len(fields) != len(columns):
             error = f"has {len(fields)} fields, the header names {len(columns)}"
             return Rejection.of(line, error, text)

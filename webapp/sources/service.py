@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any, cast
 
 import orjson
@@ -45,6 +46,8 @@ _UPSERTS: Mapping[str, Callable[[Table], sqlite.Insert | postgresql.Insert]] = {
     "sqlite": sqlite.insert,
     "postgresql": postgresql.insert,
 }
+# Past the ORM, which would look at each row of each batch.
+_records = cast("Table", Record.__table__)
 _UNNESTS = {"sqlite": func.json_each, "postgresql": func.json_array_elements_text}
 
 
@@ -423,12 +426,13 @@ def _standing(session: DbSession, source_id: int, keys: Sequence[str]) -> dict[s
     """
     unnest = _UNNESTS[session.get_bind().dialect.name]
     given = unnest(literal(list(keys), Json)).table_valued("value", name="given")
-    here = (Record.source_id == source_id) & (Record.key == given.c.value)
+    records = _records.c
+    here = (records.source_id == source_id) & (records.key == given.c.value)
     found = session.execute(
         select(
             given.c.value,
-            select(Record.id).where(here).scalar_subquery(),
-            select(Record.content_hash).where(here).scalar_subquery(),
+            select(records.id).where(here).scalar_subquery(),
+            select(records.content_hash).where(here).scalar_subquery(),
         )
     )
     return {key: Standing(id_, hash_) for key, id_, hash_ in found if id_ is not None}
@@ -443,20 +447,20 @@ def _write(session: DbSession, run: EtlRun, rows: Sequence[MappedRow], *, now: d
     if not rows:
         return
     upsert = _upsert(session.get_bind().dialect)
-    time = upsert.time(now)
+    source_id, run_id, time = run.source_id, run.id, upsert.time(now)
     session.connection().exec_driver_sql(
         upsert.sql,
         [
             upsert.row(
                 {
-                    "source_id": run.source_id,
+                    "source_id": source_id,
                     "key": row.key,
                     "content_hash": row.content_hash,
                     "raw": _as_json(row.raw),
                     "mapped": None if row.mapped is None else _as_json(row.mapped),
                     "first_seen_at": time,
                     "last_seen_at": time,
-                    "run_id": run.id,
+                    "run_id": run_id,
                 }
             )
             for row in rows
@@ -479,7 +483,7 @@ class _Upsert:
 
 @lru_cache(maxsize=4)
 def _upsert(dialect: Dialect) -> _Upsert:
-    table = cast("Table", Record.__table__)
+    table = _records
     insert_or = _UPSERTS[dialect.name](table)
     changed = ("content_hash", "raw", "mapped", "last_seen_at", "run_id")
     compiled = insert_or.on_conflict_do_update(
@@ -491,7 +495,7 @@ def _upsert(dialect: Dialect) -> _Upsert:
     return _Upsert(
         str(compiled),
         stored or (lambda at: at),
-        (lambda row: tuple(row[name] for name in names)) if names else (lambda row: row),
+        itemgetter(*names) if names else dict,
     )
 
 
