@@ -67,6 +67,10 @@ ETL_RUN_DURATION = Histogram(
     ("source_type",),
     buckets=_LONG,
 )
+#: Kind is added, removed, retyped or renamed.
+SCHEMA_DRIFT = Counter(
+    "schema_drift_detected", "Changes of the fields of sources, by kind.", ("kind",)
+)
 #: Counted in bulk, some seconds later: evaluation itself does not wait for a counter.
 FLAG_EVALUATIONS = Counter(
     "feature_flag_evaluations", "Decisions of flags.", ("flag", "enabled", "reason")

@@ -181,6 +181,16 @@ class Settings:
     max_rejected_percent: float = _setting(
         "ETL_MAX_REJECTED_PERCENT", "percentage of rejected rows over which a run fails", 10.0
     )
+    drift_confidence: float = _setting(
+        "DRIFT_RENAME_CONFIDENCE",
+        "how sure a renamed field of a source must be to be followed without asking; up to 1",
+        0.8,
+    )
+    failure_injection: bool = _setting(
+        "ENABLE_FAILURE_INJECTION",
+        "let runs of sources fail on purpose, as a rehearsal; refused in production",
+        default=False,
+    )
     worker_queues: tuple[str, ...] = _setting(
         "WORKER_QUEUES", "comma-separated queues that a worker takes jobs from; all without it", ()
     )
@@ -366,6 +376,7 @@ def _complaints(settings: Settings) -> list[str]:
         *_number_complaints(settings),
         *_shape_complaints(settings),
         *_pair_complaints(settings),
+        *_source_complaints(settings),
         *_https_complaints(settings),
         *_cors_complaints(settings.cors_origins),
         *_database_complaints(settings.database_url),
@@ -463,6 +474,15 @@ def _pair_complaints(settings: Settings) -> list[str]:
         ),
     )
     return [complaint for broken, complaint in rules if broken]
+
+
+def _source_complaints(settings: Settings) -> list[str]:
+    problems = []
+    if settings.drift_confidence > 1:
+        problems.append("DRIFT_RENAME_CONFIDENCE: must be at most 1")
+    if settings.failure_injection and settings.is_production:
+        problems.append("ENABLE_FAILURE_INJECTION: is refused where ENVIRONMENT is production")
+    return problems
 
 
 def _https_complaints(settings: Settings) -> list[str]:

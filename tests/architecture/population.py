@@ -48,7 +48,9 @@ from webapp.predictions.models import Model, ModelVersion, Prediction, Predictio
 from webapp.reports.models import Report
 from webapp.schedules.models import Schedule, ScheduleFiring
 from webapp.schedules.values import FiringOutcome
-from webapp.sources.models import EtlRun, Record, RejectedRecord, Source
+from webapp.sources.drift import DriftKind, DriftState, KnownField, schema_to_json
+from webapp.sources.models import EtlRun, Record, RejectedRecord, SchemaDrift, Source
+from webapp.sources.profiles import FieldType
 from webapp.sources.service import create_source
 from webapp.sources.values import RunStatus
 from webapp.workers.models import Worker
@@ -230,6 +232,7 @@ def _add_source(session: Session, number: int, job: Job, now: datetime) -> Sourc
         run_id=run.id,
     )
     session.add_all((row, RejectedRecord(run_id=run.id, line=3, error="No key", text=",x")))
+    _add_drift(session, source, run, now)
     return source
 
 
@@ -311,6 +314,25 @@ def _version(number: int, at: int, state: str, now: datetime) -> ModelVersion:
         trained_at=now,
         trained_by="ada",
     )
+
+
+def _add_drift(session: Session, source: Source, run: EtlRun, now: datetime) -> None:
+    known = KnownField(FieldType.INTEGER, FieldType.INTEGER, (1,), 1.0, now.isoformat(), run.id)
+    source.schema = schema_to_json({"id": known, "quantity": known})
+    run.drift = {DriftKind.RENAMED: 1}
+    renamed = SchemaDrift(
+        source_id=source.id,
+        run_id=run.id,
+        found_at=now,
+        kind=DriftKind.RENAMED,
+        field="qty",
+        new_field="quantity",
+        from_type=FieldType.INTEGER,
+        to_type=FieldType.INTEGER,
+        confidence=0.7,
+        state=DriftState.HELD,
+    )
+    session.add(renamed)
 
 
 def _add_schedule(session: Session, number: int, job: Job, now: datetime) -> None:

@@ -38,6 +38,7 @@ NAMED = {
     "/api/v1/queue/job-types/<name>": "etl",
     "/api/v1/queue/schedules/<name>": "schedule0",
     "/api/v1/sources/<name>": "source0",
+    "/api/v1/sources/<name>/drift": "source0",
     "/api/v1/sources/<name>/records": "source0",
     "/api/v1/sources/<name>/rejected": "source0",
     "/api/v1/sources/<name>/runs": "source0",

@@ -23,7 +23,7 @@ from webapp.jobs.service import enqueue
 from webapp.jobs.values import Claim, Deferred, JobCancelled, JobState, LeaseLost
 from webapp.limits.registry import LimitRegistry, use_registry
 from webapp.sources import queries
-from webapp.sources.models import EtlRun, Record, RejectedRecord
+from webapp.sources.models import EtlRun, Record, RejectedRecord, SchemaDrift
 from webapp.sources.queries import RunView
 from webapp.sources.service import create_source, set_rate_limit
 from webapp.sources.values import RunStatus
@@ -288,3 +288,73 @@ def test_the_rate_limit_of_a_source_holds_from_its_first_call(
     finally:
         use_registry(LimitRegistry())
     assert count(Record) == 2
+
+
+def drifts() -> list[tuple[str, str, str | None, str]]:
+    with reading() as session:
+        found = session.scalars(select(SchemaDrift).order_by(SchemaDrift.id))
+        return [(item.kind, item.field, item.new_field, item.state) for item in found]
+
+
+def write_columns(file: Path, names: str, number: int = 20) -> str:
+    width = names.count(",") + 1
+    rows = (",".join([f"k{n}", *(f"{n} of {c}" for c in range(1, width))]) for n in range(number))
+    file.write_text("\n".join([names, *rows]) + "\n")
+    return str(file)
+
+
+def test_a_killed_run_tells_each_drift_once_and_follows_its_rename(
+    ingest: Ingest, tmp_path: Path
+) -> None:
+    file = tmp_path / "a.csv"
+    add_source(write_columns(file, "id,qty,gone"), "id")
+    ingest(Context(claim(enqueue_run(batch_size=4))))
+    write_columns(file, "id,quantity,fresh,more")
+    job_id = enqueue_run(batch_size=4)
+    told = [
+        ("renamed", "qty", "quantity", "applied"),
+        ("removed", "gone", None, "noted"),
+        ("added", "fresh", None, "noted"),
+        ("added", "more", None, "noted"),
+    ]
+    for _ in range(3):
+        with pytest.raises(Killed):
+            ingest(Context(claim(job_id), after=1, happen=kill))
+        assert drifts() == told
+        lose_worker()
+    result = ingest(Context(claim(job_id)))
+    assert drifts() == told
+    assert result["drift"] == {"renamed": 1, "removed": 1, "added": 2}
+    with reading() as session:
+        fields = [set(record.fields) for record in session.scalars(select(Record))]
+    assert fields == [{"id", "qty", "fresh", "more"}] * 20
+
+
+def test_a_run_without_its_key_notes_the_drift_and_says_where_it_is_decided(
+    ingest: Ingest, app: Flask, tmp_path: Path
+) -> None:
+    file = tmp_path / "a.csv"
+    add_source(write_columns(file, "email,v"), "email")
+    ingest(Context(claim(enqueue_run())))
+    file.write_text("email_address,v\nx,1\n")
+    job_id = enqueue_run()
+    assert run(app, job_id, worker="w")
+    assert drifts()[0] == ("renamed", "email", "email_address", "held")
+    with reading() as session:
+        job = session.get_one(Job, job_id)
+        assert job.state == JobState.DEAD
+        assert job.error is not None
+        assert "asks whether it goes by another name now" in job.error
+        assert queries.list_sources(session)[0].held == 1
+
+
+def test_two_first_runs_at_once_find_no_drift_in_each_other(
+    ingest: Ingest, app: Flask, tmp_path: Path
+) -> None:
+    add_source(write_rows(tmp_path / "a.csv", 300), "id")
+    with (tmp_path / "a.csv").open("a") as file:
+        file.write("x,v\n")
+    jobs = [enqueue_run(batch_size=40), enqueue_run(batch_size=70)]
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        assert all(pool.map(lambda job_id: run(app, job_id, worker="w"), jobs))
+    assert drifts() == []

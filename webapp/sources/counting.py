@@ -3,7 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from webapp.metrics import ETL_FAILED, ETL_INSERTED, ETL_PROCESSED, ETL_RUN_DURATION, ETL_RUNS
+from webapp.metrics import (
+    ETL_FAILED,
+    ETL_INSERTED,
+    ETL_PROCESSED,
+    ETL_RUN_DURATION,
+    ETL_RUNS,
+    SCHEMA_DRIFT,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +45,9 @@ def count_ends(ends: Sequence[End]) -> None:
     for end in ends:
         ETL_RUNS.labels(end.kind, end.status).inc()
         ETL_RUN_DURATION.labels(end.kind).observe(end.seconds)
+
+
+def count_drift(kinds: Sequence[str]) -> None:
+    """Count changes of fields that have been noted."""
+    for kind in kinds:
+        SCHEMA_DRIFT.labels(kind).inc()

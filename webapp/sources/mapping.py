@@ -6,11 +6,10 @@ same.  It must not know where rows come from or how records are kept.
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
-from pydantic_core import PydanticSerializationError, to_json
+import orjson
 
 from webapp.errors import Invalid
 from webapp.sources.values import Rejection, Row
@@ -19,11 +18,11 @@ KEY_LENGTH = 255
 MAX_MAPPED = 500
 # No database holds a NUL or half of a surrogate pair in a text.
 _UNFIT = re.compile(r"[\x00\ud800-\udfff]")
-# As JSON writes a NUL; a text may hold these characters too, so it is looked at closer then.
-_WRITTEN_NUL = b"\\u0000"
+_NUL = rb"\u0000"
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: one is made for each row, and that takes three times as long.
+@dataclass(slots=True)
 class MappedRow:
     """What becomes a record."""
 
@@ -56,76 +55,94 @@ class Comparison:
     touch: Sequence[int]
 
 
-def check_columns(columns: Sequence[str], key_field: str) -> None:
+class KeyFieldMissing(Invalid):
+    """The source has no column for the key any more."""
+
+
+def check_columns(
+    columns: Sequence[str], key_field: str, renames: Mapping[str, str] | None = None
+) -> None:
     """Refuse a source without its key column: it would be rejected row by row."""
-    if key_field not in columns:
-        raise Invalid(f"There is no column {key_field!r} for the key; there are {list(columns)}.")
+    if name_in(columns, key_field, renames or {}) not in columns:
+        raise KeyFieldMissing(
+            f"There is no column {key_field!r} for the key; there are {list(columns)}."
+        )
+
+
+def name_in(fields: Container[str], name: str, renames: Mapping[str, str]) -> str:
+    """Return the name that a field has here: its own, or the one that it goes by now."""
+    return name if name in fields else renames.get(name, name)
 
 
 def map_row(
-    row: Row, key_field: str, mapping: Mapping[str, str] | None = None
+    row: Row,
+    key_field: str,
+    mapping: Mapping[str, str] | None = None,
+    renames: Mapping[str, str] | None = None,
 ) -> MappedRow | Rejection:
     """Return the record that a row means, or why it means none.
 
     ``mapping`` goes from new names to old ones; a field that the row does not have is left out.
-    The key is looked for under its old name.
+    The key is looked for under its old name.  ``renames`` go from the names that fields had at
+    first to those that they have now: what is looked for is found under either, and the record has
+    the first.
     """
-    key = row.fields.get(key_field, "").strip()
-    mapped = None
+    fields = row.fields
+    if renames:
+        key_field = name_in(fields, key_field, renames)
+    key = fields.get(key_field, "").strip()
+    mapped = _mapped(fields, mapping or {}, renames or {}) if mapping or renames else None
+    content = None if not key or len(key) > KEY_LENGTH else _content(fields, mapped)
+    if content is None:
+        return Rejection.of(row.line, _problem(row, key, key_field), row.text)
+    return MappedRow(key, _digest(content), fields, mapped)
+
+
+def _mapped(
+    fields: Mapping[str, str], mapping: Mapping[str, str], renames: Mapping[str, str]
+) -> dict[str, str] | None:
+    """Return the fields under the names that the record has, None where those are their own."""
     if mapping:
-        mapped = {new: row.fields[old] for new, old in mapping.items() if old in row.fields}
-    # What a change of the mapping alone makes of a row is new content too.
-    content = _canonical(row.fields, mapped)
-    problem = _problem(row, key, key_field, content)
-    if problem or content is None:
-        return Rejection.of(row.line, problem or "cannot be written as JSON", row.text)
-    return MappedRow(key, _digest(content), row.fields, mapped)
+        found = ((new, name_in(fields, old, renames)) for new, old in mapping.items())
+        return {new: fields[name] for new, name in found if name in fields}
+    first = {now: name for name, now in renames.items() if now in fields and name not in fields}
+    return {first.get(name, name): value for name, value in fields.items()} if first else None
 
 
-def _problem(row: Row, key: str, key_field: str, content: bytes | None) -> str | None:
+def _problem(row: Row, key: str, key_field: str) -> str:
+    """Return why a row is none."""
     if not key:
         return f"has no key: {key_field} is empty"
     if len(key) > KEY_LENGTH:
         return f"has a key of {len(key)} characters, {KEY_LENGTH} are the limit"
-    if content is not None and _WRITTEN_NUL not in content:
-        return None
-    unfit = _UNFIT.search("".join((*row.fields, *row.fields.values())))
-    if unfit:
-        return "holds a NUL character" if unfit[0] == "\0" else "holds half of a character"
-    return None
+    nul = any("\0" in text for text in (*row.fields, *row.fields.values()))
+    return "holds a NUL character" if nul else "holds half of a character"
 
 
-def content_hash(fields: Mapping[str, str], mapped: Mapping[str, str] | None = None) -> str:
-    """Return 128 bits of BLAKE2b over the fields as canonical JSON; their order does not count."""
-    content = _canonical(fields, mapped)
-    if content is None:
-        raise ValueError("Half of a surrogate pair cannot be written as JSON.")
-    return _digest(content)
+def _content(fields: Mapping[str, str], mapped: Mapping[str, str] | None) -> bytes | None:
+    """Return the fields as canonical JSON, None where they hold what no database does.
 
-
-def _canonical(fields: Mapping[str, str], mapped: Mapping[str, str] | None) -> bytes | None:
-    """Return the fields as JSON in the order of their names, None where no JSON can hold them."""
-    content: object = _sorted(fields)
-    if mapped is not None:
-        content = [content, _sorted(mapped)]
+    JSON has no half of a character, and writes NUL in one way.
+    """
+    # What a change of the mapping alone makes of a row is new content too.
+    content = fields if mapped is None else [fields, mapped]
     try:
-        return to_json(content)
-    except PydanticSerializationError:
+        text = orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError:
         return None
-
-
-def _sorted(fields: Mapping[str, str]) -> dict[str, str]:
-    return {name: fields[name] for name in _order(tuple(fields))}
-
-
-@lru_cache(256)
-def _order(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Sort the names of fields once: the rows of a file all have the same."""
-    return tuple(sorted(names))
+    if _NUL in text and any(_UNFIT.search(name + value) for name, value in fields.items()):
+        return None
+    return text
 
 
 def _digest(content: bytes) -> str:
     return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def content_hash(fields: Mapping[str, str], mapped: Mapping[str, str] | None = None) -> str:
+    """Return 128 bits of BLAKE2b over the fields as canonical JSON; their order does not count."""
+    content = fields if mapped is None else [fields, mapped]
+    return _digest(orjson.dumps(content, option=orjson.OPT_SORT_KEYS))
 
 
 def check_mapping(mapping: Mapping[str, str]) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, String, Text
+from sqlalchemy import ForeignKey, Index, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.db import Base, BigId, Json, UtcTime
@@ -27,6 +27,11 @@ class Source(Base):
     options: Mapped[dict[str, Any]] = mapped_column(Json, default=dict)
     # From new names of fields to old ones; empty keeps rows as they are.
     mapping: Mapped[dict[str, str]] = mapped_column(Json, default=dict)
+    # From the names that fields had at first to those that they have now.
+    renames: Mapped[dict[str, str]] = mapped_column(Json, default=dict)
+    # The fields that it had last, as in ``drift``; none before its first run.
+    # Read where it is needed: it may be long, and lists of sources do not show it.
+    schema: Mapped[list[Any] | None] = mapped_column(Json, deferred=True)
     # What the server told of the version that was last read to its end.
     validators: Mapped[dict[str, str] | None] = mapped_column(Json)
     # How often it may be called; none for the default of its kind, and 0 calls for no limit.
@@ -61,6 +66,11 @@ class EtlRun(Base):
     unchanged: Mapped[int] = mapped_column(BigId, default=0)
     rejected: Mapped[int] = mapped_column(BigId, default=0)
     checkpoint: Mapped[dict[str, Any]] = mapped_column(Json)
+    # How many drifts of each kind it found.
+    drift: Mapped[dict[str, int]] = mapped_column(Json, default=dict)
+    # What its fields look like so far, as in ``profiles``; none before its first batch and at its
+    # end.
+    profile: Mapped[dict[str, Any] | None] = mapped_column(Json)
 
     __table_args__ = (Index("ix_etl_runs_source_id_id", "source_id", "id"),)
 
@@ -79,7 +89,8 @@ class Record(Base):
     key: Mapped[str] = mapped_column(String(255))
     content_hash: Mapped[str] = mapped_column(String(32))
     raw: Mapped[dict[str, str]] = mapped_column(Json)
-    # The row under the names of the source's mapping; none where it has none.
+    # The row under the names of the source's mapping, or under those that its fields had at first;
+    # none where these are the row's own.
     mapped: Mapped[dict[str, str] | None] = mapped_column(Json)
     first_seen_at: Mapped[datetime] = mapped_column(UtcTime)
     last_seen_at: Mapped[datetime] = mapped_column(UtcTime)
@@ -103,3 +114,41 @@ class RejectedRecord(Base):
     line: Mapped[int] = mapped_column(BigId)
     error: Mapped[str] = mapped_column(String(500))
     text: Mapped[str] = mapped_column(Text)
+
+
+class SchemaDrift(Base):
+    """A change of a source's fields; one row for each, by the run that found it.
+
+    ``state`` is as in ``drift``: of a rename that is held, somebody decides.
+    """
+
+    __tablename__ = "schema_drifts"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    source_id: Mapped[int] = mapped_column(ForeignKey("sources.id"))
+    run_id: Mapped[int | None] = mapped_column(
+        BigId, ForeignKey("etl_runs.id", ondelete="SET NULL")
+    )
+    found_at: Mapped[datetime] = mapped_column(UtcTime)
+    kind: Mapped[str] = mapped_column(String(16))
+    field: Mapped[str] = mapped_column(Text)
+    new_field: Mapped[str | None] = mapped_column(Text)
+    from_type: Mapped[str | None] = mapped_column(String(16))
+    to_type: Mapped[str | None] = mapped_column(String(16))
+    confidence: Mapped[float | None]
+    state: Mapped[str] = mapped_column(String(16))
+    decided_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    decided_by: Mapped[str | None] = mapped_column(String(255))
+    reason: Mapped[str | None] = mapped_column(String(500))
+
+    __table_args__ = (
+        Index("ix_schema_drifts_source_id_id", "source_id", "id"),
+        Index("ix_schema_drifts_run_id", "run_id"),
+        # Counted beside the menu, on each page.
+        Index(
+            "ix_schema_drifts_held",
+            "source_id",
+            sqlite_where=text("state = 'held'"),
+            postgresql_where=text("state = 'held'"),
+        ),
+    )

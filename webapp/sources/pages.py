@@ -9,6 +9,7 @@ from webapp.limits.stats import stats_of_sources
 from webapp.roles import Role
 from webapp.sources import queries
 from webapp.sources.definitions import draft_of
+from webapp.sources.drift_queries import fields_of, shown_drifts
 from webapp.sources.service import find_source, start_run
 from webapp.web.access import actor, requires
 from webapp.web.cursors import neighbours, read_cursor, read_search
@@ -39,7 +40,7 @@ def index() -> Response:
 @blueprint.get("/<name>")
 @requires(Role.VIEWER)
 def show(name: str) -> Response:
-    """Show one source: its runs, its rate limit, what it rejected, and its first records."""
+    """Show one source: its runs, fields and rate limit, what it rejected, its first records."""
     moment = now()
     source = find_source(db.session, name)
     page = queries.runs_of(db.session, source, read_cursor())
@@ -55,6 +56,8 @@ def show(name: str) -> Response:
         rejected=queries.rejected_rows(db.session, latest.id, SAMPLE) if latest else (),
         records=queries.first_records(db.session, source, SAMPLE),
         limit=stats_of_sources(db.session, [source], now=moment)[name],
+        drifts=shown_drifts(db.session, source),
+        fields=fields_of(source),
         now=moment,
         **neighbours(page),
     )

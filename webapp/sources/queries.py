@@ -28,6 +28,7 @@ from webapp.db import BigId, DbSession, Json, UtcTime
 from webapp.jobs.lifecycle import WAITING
 from webapp.jobs.values import JobState
 from webapp.paging import Cursor, Page, Scan, fetch_page
+from webapp.sources.drift_queries import held_renames
 from webapp.sources.models import EtlRun, Record, RejectedRecord, Source
 from webapp.sources.values import MAX_NAME, RunStatus
 
@@ -59,6 +60,7 @@ class RunView:
     updated: int
     unchanged: int
     rejected: int
+    drift: Mapping[str, int]
     bytes_read: int
     bytes_total: int
     pages: int
@@ -80,10 +82,11 @@ class RunView:
 
 @dataclass(frozen=True, slots=True)
 class SourceView:
-    """One source and its last run."""
+    """One source, its last run, and how many of its renames wait for a decision."""
 
     source: Source
     last_run: RunView | None
+    held: int = 0
 
 
 def list_sources(
@@ -93,7 +96,7 @@ def list_sources(
     newest = aliased(EtlRun)
     last = select(func.max(newest.id)).where(newest.source_id == Source.id).scalar_subquery()
     found = session.execute(
-        select(Source, *_run_columns())
+        select(Source, held_renames(Source.id).label("held"), *_run_columns())
         .outerjoin(EtlRun, EtlRun.id == last)
         .outerjoin(_jobs, _jobs.c.id == EtlRun.job_id)
         .where(_is_named(text))
@@ -101,7 +104,10 @@ def list_sources(
         .offset(skip)
         .limit(limit)
     )
-    return [SourceView(row.Source, _view(row) if row.id is not None else None) for row in found]
+    return [
+        SourceView(row.Source, _view(row) if row.id is not None else None, row.held)
+        for row in found
+    ]
 
 
 def rate_limits() -> Select[tuple[str, str, int | None, int | None]]:
@@ -282,6 +288,7 @@ def _run_columns() -> tuple[ColumnElement[Any], ...]:
         EtlRun.updated,
         EtlRun.unchanged,
         EtlRun.rejected,
+        EtlRun.drift,
         EtlRun.checkpoint,
     )
     return (
@@ -304,7 +311,8 @@ def _runs() -> Select[Any]:
 def _view(row: Row[Any]) -> RunView:
     facts = dict(row._mapping)  # noqa: SLF001 - the public way to a row as a mapping
     place = facts.pop("checkpoint")
-    facts.pop("Source", None)
+    for name in ("Source", "held"):
+        facts.pop(name, None)
     facts["status"] = RunStatus(facts["status"])
     sizes = {"bytes_read": place["offset"], "bytes_total": place["size"]}
     if not place["size"]:

@@ -43,6 +43,7 @@ class SourceRunResponse(Answer):
     updated: int
     unchanged: int
     rejected: int
+    drift: dict[str, int]
     bytes_read: int
     bytes_total: int
     pages: int

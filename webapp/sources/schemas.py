@@ -101,6 +101,7 @@ def run_as_json(run: RunView) -> dict[str, Any]:
         "updated": run.updated,
         "unchanged": run.unchanged,
         "rejected": run.rejected,
+        "drift": run.drift,
         "bytes_read": run.bytes_read,
         "bytes_total": run.bytes_total,
         "pages": run.pages,

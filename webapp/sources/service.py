@@ -7,9 +7,10 @@ their counts stay exact; on SQLite the write lock does the same.
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from typing import cast
 
-from pydantic_core import to_json
-from sqlalchemy import delete, func, insert, literal, select, text, update
+import orjson
+from sqlalchemy import Table, delete, func, insert, literal, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from webapp.actors import Actor
@@ -22,8 +23,10 @@ from webapp.limits.policy import check_rule
 from webapp.reasons import complaint_about_reason
 from webapp.sources.counting import End, Read, count_ends, count_read
 from webapp.sources.definitions import check_draft, check_name, draft_of, stored
+from webapp.sources.drift import RENAME_CONFIDENCE, DriftState
 from webapp.sources.mapping import MappedRow, Standing, check_columns, compare, map_row
-from webapp.sources.models import EtlRun, Record, RejectedRecord, Source
+from webapp.sources.models import EtlRun, Record, RejectedRecord, SchemaDrift, Source
+from webapp.sources.observation import conclude, observe
 from webapp.sources.values import (
     Batch,
     Checkpoint,
@@ -54,6 +57,8 @@ _ARRAYS = """
     ) AS given (key, hash, raw, mapped)
 """
 _UPSERT_ARRAYS = text(_INSERT + _ARRAYS + _REPLACE)
+# Past the ORM, which would look at each row of each batch.
+_records = cast("Table", Record.__table__)
 _UNNESTS = {"sqlite": func.json_each, "postgresql": func.json_array_elements_text}
 
 
@@ -87,7 +92,14 @@ def create_source(  # noqa: PLR0913 - all but the first two are named at the cal
         raise _refusal(errors)
     columns = stored(check_draft(draft))
     source = Source(
-        name=name, **columns, record_count=0, version=1, created_at=now, validators=None
+        name=name,
+        **columns,
+        renames={},
+        schema=None,
+        record_count=0,
+        version=1,
+        created_at=now,
+        validators=None,
     )
     try:
         # The unique name settles the race between two who add the same source.
@@ -115,7 +127,7 @@ def change_source(  # noqa: PLR0913 - all but the first three are named at the c
     ``version`` is the one that the change was made from: :class:`Conflict` where it has passed.  A
     run that is under way begins anew with its next batch.
     """
-    source = _source_to_change(session, name, version)
+    source = source_to_change(session, name, version)
     errors: dict[str, Sequence[str]] = dict(_complaints_about_reason(reason))
     try:
         draft = check_draft(draft)
@@ -154,15 +166,15 @@ def remove_source(
 
     Its jobs stay.  One that is reading it ends with its next batch.
     """
-    source = _source_to_change(session, name, version)
-    if errors := _complaints_about_reason(reason):
-        raise _refusal(errors)
+    source = source_to_change(session, name, version)
+    check_reason(reason)
     last = {field: Change(value, None) for field, value in stored(draft_of(source)).items()}
     last["record_count"] = Change(source.record_count, None)
     runs = select(EtlRun.id).where(EtlRun.source_id == source.id)
     for statement in (
         delete(Record).where(Record.source_id == source.id),
         delete(RejectedRecord).where(RejectedRecord.run_id.in_(runs)),
+        delete(SchemaDrift).where(SchemaDrift.source_id == source.id),
         delete(EtlRun).where(EtlRun.source_id == source.id),
         delete(Source).where(Source.id == source.id),
     ):
@@ -193,7 +205,7 @@ def set_rate_limit(  # noqa: PLR0913 - all but the first two are named at the ca
     errors |= _complaints_about_reason(reason)
     if errors:
         raise _refusal(errors)
-    source = _source_to_change(session, name, None)
+    source = source_to_change(session, name, None)
     before = (source.rate_limit, source.rate_window)
     if before == (calls, seconds):
         return source
@@ -210,7 +222,7 @@ def set_rate_limit(  # noqa: PLR0913 - all but the first two are named at the ca
     return source
 
 
-def _source_to_change(session: DbSession, name: str, version: int | None) -> Source:
+def source_to_change(session: DbSession, name: str, version: int | None) -> Source:
     """Return a source, locked, so that whoever writes at the same time comes after."""
     wanted = select(Source).where(Source.name == name).with_for_update()
     source = session.scalar(wanted.execution_options(populate_existing=True))
@@ -219,6 +231,12 @@ def _source_to_change(session: DbSession, name: str, version: int | None) -> Sou
     if version not in {None, source.version}:
         raise Conflict(f"{name} was changed meanwhile: it is at version {source.version}.")
     return source
+
+
+def check_reason(reason: str) -> None:
+    """Refuse a change without a reason, or with one that is too long."""
+    if errors := _complaints_about_reason(reason):
+        raise _refusal(errors)
 
 
 def _complaints_about_reason(reason: str) -> dict[str, Sequence[str]]:
@@ -300,7 +318,7 @@ def begin_run(
     """
     run = session.scalar(select(EtlRun).where(EtlRun.job_id == job_id))
     if run is None:
-        run = EtlRun(source_id=source.id, job_id=job_id, started_at=now)
+        run = EtlRun(source_id=source.id, job_id=job_id, started_at=now, drift={})
         _start_over(run)
         session.add(run)
     elif at.at_start:
@@ -314,23 +332,34 @@ def begin_run(
 
 
 def _start_over(run: EtlRun) -> None:
+    run.profile = None
     run.processed = run.inserted = run.updated = run.unchanged = run.rejected = 0
 
 
-def ingest_batch(session: DbSession, run_id: int, batch: Batch, *, now: datetime) -> EtlRun:
+def ingest_batch(
+    session: DbSession,
+    run_id: int,
+    batch: Batch,
+    *,
+    now: datetime,
+    sure: float = RENAME_CONFIDENCE,
+) -> EtlRun:
     """Write one batch: its records, its rejected rows, the run's counts and place.
 
-    :class:`Invalid` where the source has lost its key column, :class:`SourceChanged` where it is
-    another one by now, :class:`NotFound` where it is gone.
+    The first one shows whether the source's fields have changed; a field that has another name now
+    is found under it where that is at least so ``sure``.  :class:`KeyFieldMissing` where the source
+    has lost its key column, :class:`SourceChanged` where it is another one by now,
+    :class:`NotFound` where it is gone.
     """
     _plan_afresh(session)
     run, source = _reading(session, run_id)
     if source.version != batch.end.definition:
         raise SourceChanged(f"{source.name} was changed while it was read")
+    observe(session, source, run, batch, sure=sure, now=now)
     if batch.columns and not run.processed:
         # Later on a row without it is a row among others.
-        check_columns(batch.columns, source.key_field)
-    mapped = [map_row(row, source.key_field, source.mapping) for row in batch.rows]
+        check_columns(batch.columns, source.key_field, source.renames)
+    mapped = [map_row(row, source.key_field, source.mapping, source.renames) for row in batch.rows]
     rows = [item for item in mapped if isinstance(item, MappedRow)]
     rejected = [*batch.rejected, *(item for item in mapped if isinstance(item, Rejection))]
     comparison = compare(rows, _standing(session, source.id, [row.key for row in rows]))
@@ -348,6 +377,30 @@ def ingest_batch(session: DbSession, run_id: int, batch: Batch, *, now: datetime
     read = Read(source.kind, len(rows) + len(rejected), comparison.inserted, len(rejected))
     gather_for_commit(session, count_read, read)
     return run
+
+
+def note_fields(
+    session: DbSession,
+    run_id: int,
+    batch: Batch,
+    *,
+    now: datetime,
+    sure: float = RENAME_CONFIDENCE,
+) -> bool:
+    """Note how the fields have changed of a source that cannot be read any more.
+
+    Returns whether somebody is asked for the name that its key has now.
+    """
+    run, source = _reading(session, run_id)
+    observe(session, source, run, batch, sure=sure, now=now)
+    session.flush()
+    key = source.renames.get(source.key_field, source.key_field)
+    asked = select(SchemaDrift.id).where(
+        SchemaDrift.source_id == source.id,
+        SchemaDrift.state == DriftState.HELD,
+        SchemaDrift.field == key,
+    )
+    return session.scalar(asked.limit(1)) is not None
 
 
 class SourceChanged(Exception):
@@ -381,12 +434,13 @@ def _standing(session: DbSession, source_id: int, keys: Sequence[str]) -> dict[s
     """
     unnest = _UNNESTS[session.get_bind().dialect.name]
     given = unnest(literal(list(keys), Json)).table_valued("value", name="given")
-    here = (Record.source_id == source_id) & (Record.key == given.c.value)
+    records = _records.c
+    here = (records.source_id == source_id) & (records.key == given.c.value)
     found = session.execute(
         select(
             given.c.value,
-            select(Record.id).where(here).scalar_subquery(),
-            select(Record.content_hash).where(here).scalar_subquery(),
+            select(records.id).where(here).scalar_subquery(),
+            select(records.content_hash).where(here).scalar_subquery(),
         )
     )
     return {key: Standing(id_, hash_) for key, id_, hash_ in found if id_ is not None}
@@ -421,7 +475,7 @@ def _write(session: DbSession, run: EtlRun, rows: Sequence[MappedRow], *, now: d
 
 
 def _text(fields: Mapping[str, str]) -> str:
-    return to_json(fields).decode()
+    return orjson.dumps(fields).decode()
 
 
 def _touch(session: DbSession, run: EtlRun, ids: Sequence[int], *, now: datetime) -> None:
@@ -456,6 +510,7 @@ def finish_run(
     *,
     now: datetime,
     max_rejected_share: float = MAX_REJECTED_SHARE,
+    sure: float = RENAME_CONFIDENCE,
 ) -> EtlRun:
     """Settle a run that has read its source to the end.
 
@@ -466,6 +521,7 @@ def finish_run(
     failed = run.rejected > run.processed * max_rejected_share
     run.status = RunStatus.FAILED if failed else RunStatus.SUCCEEDED
     run.ended_at = now
+    conclude(session, source, run, sure=sure, now=now)
     place = Checkpoint.from_json(run.checkpoint)
     if not failed and place.definition == source.version and place.validators != Validators():
         source.validators = asdict(place.validators)

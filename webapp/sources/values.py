@@ -185,7 +185,8 @@ class Checkpoint:
         return cls(**facts)
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: one is made for each row, and that takes three times as long.
+@dataclass(slots=True)
 class Row:
     """One row as it was read; ``line`` is the line on which it begins, ``text`` its raw text."""
 
