@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from prometheus_client import REGISTRY
 from sqlalchemy import func, select, update
 
 from tasks.work import run
@@ -296,6 +297,10 @@ def drifts() -> list[tuple[str, str, str | None, str]]:
         return [(item.kind, item.field, item.new_field, item.state) for item in found]
 
 
+def drift_metric(kind: str) -> float:
+    return REGISTRY.get_sample_value("schema_drift_detected_total", {"kind": kind}) or 0.0
+
+
 def write_columns(file: Path, names: str, number: int = 20) -> str:
     width = names.count(",") + 1
     rows = (",".join([f"k{n}", *(f"{n} of {c}" for c in range(1, width))]) for n in range(number))
@@ -311,6 +316,7 @@ def test_a_killed_run_tells_each_drift_once_and_follows_its_rename(
     ingest(Context(claim(enqueue_run(batch_size=4))))
     write_columns(file, "id,quantity,fresh,more")
     job_id = enqueue_run(batch_size=4)
+    before = {kind: drift_metric(kind) for kind in ("added", "removed", "renamed")}
     told = [
         ("renamed", "qty", "quantity", "applied"),
         ("removed", "gone", None, "noted"),
@@ -325,6 +331,8 @@ def test_a_killed_run_tells_each_drift_once_and_follows_its_rename(
     result = ingest(Context(claim(job_id)))
     assert drifts() == told
     assert result["drift"] == {"renamed": 1, "removed": 1, "added": 2}
+    counted = {kind: drift_metric(kind) - number for kind, number in before.items()}
+    assert counted == result["drift"]
     with reading() as session:
         fields = [set(record.fields) for record in session.scalars(select(Record))]
     assert fields == [{"id", "qty", "fresh", "more"}] * 20
