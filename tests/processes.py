@@ -15,12 +15,17 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Self
 
+import flask_migrate
 import httpx
 from honcho.environ import parse_procfile
 
 from tests.conftest import SECRET, make_settings
+from webapp.accounts.service import create_token
+from webapp.actors import COMMAND
 from webapp.app import create_app
-from webapp.db import db
+from webapp.clock import now
+from webapp.db import db, transaction
+from webapp.roles import Role
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
@@ -93,6 +98,14 @@ class Deployment:
         assert done.returncode == 0, f"flask {' '.join(words)}:\n{done.stdout}{done.stderr}"
         return done.stdout
 
+    def make_token(self, role: Role) -> str:
+        """Make a token for programs, in the database that is looked into."""
+        with transaction() as session:
+            made = create_token(
+                session, name=f"test-{role}", role=role, environment=None, by=COMMAND, now=now()
+            )
+        return made.text
+
     def start_consumer(self, workers: int = 2, kind: str = "process") -> subprocess.Popen[bytes]:
         """Start ``huey_consumer tasks.huey`` in a process group of its own."""
         options = CONSUMER.format(workers=workers, kind=kind).split()
@@ -163,5 +176,7 @@ class Deployment:
 def deployed(folder: Path, **environ: str) -> Iterator[Deployment]:
     """A migrated deployment without processes; those that the test starts end with it."""
     with Deployment(folder, **environ) as deployment:
-        deployment.flask("db", "upgrade")
+        # As ``flask db upgrade`` does it, without the seconds that a process of its own takes.
+        with deployment.looked_into():
+            flask_migrate.upgrade()
         yield deployment

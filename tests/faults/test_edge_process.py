@@ -15,6 +15,7 @@ import pytest
 
 from tests.processes import Deployment, is_up, wait_until
 from tests.servers import LOOPBACK, free_port
+from webapp.roles import Role
 
 pytestmark = pytest.mark.fault
 
@@ -31,7 +32,7 @@ class Programs:
     def __init__(self, deployment: Deployment) -> None:
         self.deployment = deployment
         self.console_port, self.edge_port = free_port(), free_port()
-        self.token = deployment.flask("tokens", "create", "--role", "admin").strip()
+        self.token = deployment.make_token(Role.ADMIN)
         self.headers = {"Authorization": f"Bearer {self.token}"}
         # A connection for each request: any process of a server may then answer.
         self._client = httpx.Client(headers=self.headers | {"Connection": "close"}, timeout=20)

@@ -16,6 +16,7 @@ from webapp.db import reading, transaction
 from webapp.idempotency.models import IdempotencyKey
 from webapp.idempotency.values import CLAIM_LASTS
 from webapp.jobs.models import Job
+from webapp.roles import Role
 
 pytestmark = pytest.mark.fault
 
@@ -31,7 +32,7 @@ class Program:
         self.deployment = deployment
         self.port = free_port()
         self.server = deployment.start_web(self.port, PROCESSES)
-        token = deployment.flask("tokens", "create", "--role", "operator").strip()
+        token = deployment.make_token(Role.OPERATOR)
         headers = {"Authorization": f"Bearer {token}", "Connection": "close"}
         self._client = httpx.Client(
             base_url=f"http://{LOOPBACK}:{self.port}", headers=headers, timeout=30

@@ -14,6 +14,7 @@ from webapp.clock import now
 from webapp.db import reading
 from webapp.jobs.models import Job, JobAttempt
 from webapp.jobs.values import JobState, Outcome
+from webapp.roles import Role
 
 pytestmark = [pytest.mark.fault, pytest.mark.postgres, pytest.mark.redis]
 
@@ -47,7 +48,7 @@ class Program:
     """A program that enqueues over the JSON endpoint, as apps do."""
 
     def __init__(self, deployment: Deployment, port: int) -> None:
-        token = deployment.flask("tokens", "create", "--role", "operator").strip()
+        token = deployment.make_token(Role.OPERATOR)
         self._client = httpx.Client(
             base_url=f"http://127.0.0.1:{port}",
             headers={"Authorization": f"Bearer {token}"},

@@ -27,20 +27,29 @@ NAMES = [
     *("tag", "subject", "actor", "action", "name", "from", "to", "next", "skip", "limit"),
     *("user_id", "endpoint", "_anchor", "_scheme", "_external", "_method", "values"),
 ]
-# One that is refused would hide what comes after it in the same address.
+# One that is refused hides what comes after it in the same address.
+REFUSALS = (400, 422)
 REFUSED_ALONE = ("q", "before", "next", "from", "skip", "limit", "_scheme")
 
 
 @pytest.mark.parametrize("name", ODD)
 def test_every_page_answers_an_odd_query(admin: ConsoleClient, app: Flask, name: str) -> None:
     odd = ODD[name]
-    queries = ["&".join(f"{key}={odd}" for key in NAMES)]
-    queries += [f"{key}={odd}" for key in REFUSED_ALONE]
+    together = "&".join(f"{key}={odd}" for key in NAMES)
+    alone = [f"{key}={odd}" for key in REFUSED_ALONE]
     for route in routes_of(app):
         if route.method == "GET":
-            for query in queries:
-                answer = admin.get(f"{route.url}?{query}")
-                assert answer.status_code < 500, f"{route.url}?{query[:200]}"
+            status = ask(admin, f"{route.url}?{together}")
+            if status in REFUSALS:
+                for query in alone:
+                    ask(admin, f"{route.url}?{query}")
+
+
+def ask(admin: ConsoleClient, address: str) -> int:
+    """Ask for an address; whatever the answer is, the server has not failed."""
+    answer = admin.get(address)
+    assert answer.status_code < 500, address[:300]
+    return answer.status_code
 
 
 @pytest.mark.parametrize("name", ODD)
