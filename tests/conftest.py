@@ -22,17 +22,18 @@ from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
 
 from tests.environment import isolate
+from tests.odd_texts import FOR_SERVERS, ODD_TEXTS
 
-# The hooks of that module become this conftest's by their names.
-from tests.servers import (  # noqa: F401
+# The hook of that module becomes this conftest's by its name.
+from tests.servers import (
     PostgresServer,
     RedisServer,
     find_postgres,
     find_redis,
     missing_server,
-    pytest_collection_modifyitems,
-    pytest_terminal_summary,
+    pytest_terminal_summary,  # noqa: F401
 )
+from tests.servers import pytest_collection_modifyitems as put_processes_last
 from webapp import metrics
 from webapp.accounts import passwords
 from webapp.accounts.service import create_user
@@ -52,6 +53,25 @@ limits.load_profile("untimed")
 PASSWORD = "correct horse battery"
 SECRET = "a secret that only tests know, and it is long enough"
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what says nothing new, and put what drives whole processes last."""
+    spared = {item for item in items if _is_odd_to_sqlite_alone(item)}
+    config.hook.pytest_deselected(items=list(spared))
+    items[:] = [item for item in items if item not in spared]
+    put_processes_last(items)
+
+
+def _is_odd_to_sqlite_alone(item: pytest.Item) -> bool:
+    values = (
+        item.callspec.params
+        if isinstance(item, pytest.Function) and hasattr(item, "callspec")
+        else {}
+    )
+    names = [name for name, text in ODD_TEXTS.items() if values.get("odd") == text]
+    on_server = item.get_closest_marker("postgres") is not None
+    return on_server and bool(names) and FOR_SERVERS.isdisjoint(names)
 
 
 class ConsoleClient(FlaskClient):

@@ -28,6 +28,20 @@ ODD_TEXTS: Mapping[str, bytes] = {
     "half an address": b"//[",
 }
 
+# What a server may refuse that SQLite takes; the others are tried on SQLite alone.
+FOR_SERVERS = frozenset(
+    {
+        "beyond 64 bits",
+        "infinite",
+        "NUL",
+        "half a surrogate pair",
+        "a great many characters",
+        "before the first year",
+        "after the last year",
+        "an object with a great number",
+    }
+)
+
 
 def form_body(fields: Fields) -> dict[str, str]:
     """Return a form as the arguments of a client's ``post``, odd bytes as they are."""

@@ -116,7 +116,7 @@ class Deployment:
         command = [str(BIN / "flask"), "--app", "wsgi", "worker", *words]
         return self._start("worker", command, **environ)
 
-    def start_web(self, port: int, processes: int = 2, **environ: str) -> subprocess.Popen[bytes]:
+    def start_web(self, port: int, processes: int = 1, **environ: str) -> subprocess.Popen[bytes]:
         """Start gunicorn, with settings of its own, and wait until it is ready."""
         command = [str(BIN / "gunicorn"), "-c", "gunicorn.conf.py", "wsgi:app"]
         ours = {"PORT": str(port), "WEB_CONCURRENCY": str(processes)}

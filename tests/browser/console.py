@@ -90,7 +90,7 @@ class Console(Deployment):
 
     def open(self) -> None:
         """Start the web server, and return once it answers."""
-        self._web = self.start_web(self._port)
+        self._web = self.start_web(self._port, processes=2)
 
     def shut(self) -> None:
         """End the web server; data and sessions stay."""

@@ -58,7 +58,7 @@ def test_counts_of_all_processes_add_up_and_outlive_them(tmp_path: Path) -> None
     port, counts_port = free_port(), free_port()
     metrics, counts = f"http://127.0.0.1:{port}/metrics", f"http://127.0.0.1:{counts_port}/metrics"
     with deployed(tmp_path, METRICS_PORT=str(counts_port)) as deployment:
-        web = deployment.start_web(port)
+        web = deployment.start_web(port, processes=2)
         consumer = deployment.start_worker("--workers", "2")
         assert not (folder / "counter_999999999.db").exists()
 
