@@ -37,6 +37,7 @@ from tests.servers import pytest_collection_modifyitems as put_processes_last
 from webapp import metrics
 from webapp.accounts import passwords
 from webapp.accounts.service import create_user
+from webapp.accounts.token_publishing import provide_publisher
 from webapp.actors import COMMAND
 from webapp.app import create_app
 from webapp.clock import now as clock_now
@@ -219,6 +220,21 @@ def leave(migrated_app: Flask) -> None:
     migrated_app.extensions.pop("steering", None)
     with migrated_app.app_context():
         clear_tables()
+
+
+def end(app: Flask) -> None:
+    """End the threads of an application of a test's own, and its connections."""
+    store = app.extensions["flag_store"]
+    store.stop()
+    if store.usage is not None:
+        store.usage.stop()
+    app.extensions["token_book"].stop()
+    if (publisher := app.extensions.get("token_publisher")) is not None:
+        publisher.stop()
+        provide_publisher(None)
+    if "sqlalchemy" in app.extensions:
+        with app.app_context():
+            db.engine.dispose()
 
 
 def clear_tables() -> None:

@@ -19,12 +19,12 @@ import flask_migrate
 import httpx
 from honcho.environ import parse_procfile
 
-from tests.conftest import SECRET, make_settings
+from tests.conftest import SECRET, end, make_settings
 from webapp.accounts.service import create_token
 from webapp.actors import COMMAND
 from webapp.app import create_app
 from webapp.clock import now
-from webapp.db import db, transaction
+from webapp.db import transaction
 from webapp.roles import Role
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -77,11 +77,16 @@ class Deployment:
 
     @contextmanager
     def looked_into(self) -> Iterator[None]:
-        """The context of an application of the test's own process on the same database."""
+        """The context of an application of the test's own process on the same database.
+
+        Its threads end with it: one that went on would publish its tokens where others look.
+        """
         app = create_app(make_settings(self.folder, **self._settings()))
-        with app.app_context():
-            yield
-            db.engine.dispose()
+        try:
+            with app.app_context():
+                yield
+        finally:
+            end(app)
 
     def flask(self, *words: str, stdin: str = "") -> str:
         """Run one of our commands to its end and return what it printed."""

@@ -282,7 +282,8 @@ def test_breakers_are_offered_to_wait_for(
     app: Flask, operator: ConsoleClient, lose: MakeLetters
 ) -> None:
     lose()
-    assert "When a breaker closes" not in operator.get("/dead-letters/bulk?action=retry").text
+    # Others may be known to this process from before.
+    assert 'value="bank"' not in operator.get("/dead-letters/bulk?action=retry").text
     with app.app_context(), transaction() as session:
         session.add(
             CircuitBreakerState(

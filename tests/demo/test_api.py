@@ -7,8 +7,7 @@ import pytest
 from flask import Flask
 from werkzeug.test import Client
 
-from tests.conftest import make_settings
-from tests.flags.test_short_cut import end
+from tests.conftest import end, make_settings
 from webapp.app import create_app
 from webapp.demo.data import AREAS_IN_PAGE, areas
 from webapp.sources.feeds import read_feed

@@ -16,15 +16,14 @@ from redis.connection import Connection
 from sqlalchemy import Engine, event
 from werkzeug.test import Client, TestResponse
 
-from tests.conftest import ConsoleClient, make_settings
+from tests.conftest import ConsoleClient, end, make_settings
 from tests.flags.conftest import URL, make_token
 from tests.processes import wait_until
 from tests.servers import PostgresServer, RedisServer
-from webapp.accounts.token_publishing import provide_publisher
 from webapp.actors import COMMAND
 from webapp.app import create_app
 from webapp.clock import now as clock_now
-from webapp.db import db, transaction
+from webapp.db import transaction
 from webapp.flags.service import create_flag
 from webapp.flags.short_cut import EvaluationShortCut
 from webapp.flags.values import Condition, FlagDraft, Operator, Rule, Variant
@@ -385,21 +384,6 @@ def test_a_trusted_proxy_that_ends_tls_is_believed(app: Flask, token: str, tmp_p
                 assert ("Strict-Transport-Security" in answer.headers) is believed
     finally:
         end(behind_proxy)
-
-
-def end(app: Flask) -> None:
-    """End the threads of an application of a test's own, and its connections."""
-    store = app.extensions["flag_store"]
-    store.stop()
-    if store.usage is not None:
-        store.usage.stop()
-    app.extensions["token_book"].stop()
-    if (publisher := app.extensions.get("token_publisher")) is not None:
-        publisher.stop()
-        provide_publisher(None)
-    if "sqlalchemy" in app.extensions:
-        with app.app_context():
-            db.engine.dispose()
 
 
 @pytest.fixture

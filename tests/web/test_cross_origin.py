@@ -7,9 +7,8 @@ import pytest
 from flask import Flask
 from werkzeug.test import Client, TestResponse
 
-from tests.conftest import make_settings
+from tests.conftest import end, make_settings
 from tests.flags.conftest import make_token
-from tests.flags.test_short_cut import end
 from webapp.actors import COMMAND
 from webapp.app import create_app
 from webapp.clock import now as clock_now

@@ -12,9 +12,8 @@ from hypothesis import settings as limits
 from hypothesis import strategies as st
 from werkzeug.test import Client, TestResponse, create_environ
 
-from tests.conftest import make_settings
+from tests.conftest import end, make_settings
 from tests.flags.conftest import URL, make_token
-from tests.flags.test_short_cut import end
 from webapp.app import create_app
 from webapp.db import transaction
 from webapp.edge import create_edge
