@@ -378,7 +378,9 @@ def test_other_thresholds_hold_at_once(breaker: Breaker) -> None:
     assert breaker.current_state == "open"
 
 
-def test_a_call_that_succeeds_in_the_closed_state_asks_nobody(clock: Clock) -> None:
+def test_a_call_that_succeeds_in_the_closed_state_asks_nobody_but_the_first(clock: Clock) -> None:
+    learnt = []
+
     class Nobody:
         @property
         def reachable(self) -> bool:
@@ -387,6 +389,9 @@ def test_a_call_that_succeeds_in_the_closed_state_asks_nobody(clock: Clock) -> N
         def ask(self, name: str) -> None:
             raise AssertionError("asked")
 
+        def learn(self) -> None:
+            learnt.append(1)
+
         def release(self, end: object) -> None:
             raise AssertionError("asked")
 
@@ -394,6 +399,7 @@ def test_a_call_that_succeeds_in_the_closed_state_asks_nobody(clock: Clock) -> N
     assert breaker.call(lambda: 1) == 1
     with breaker.calling():
         pass
+    assert learnt == [1]
 
 
 class Unspeakable(ConnectionError):

@@ -19,7 +19,6 @@ from structlog.testing import capture_logs
 from tests.servers import RedisServer
 from webapp import exchange
 from webapp.actors import Actor
-from webapp.breakers import registry as registry_module
 from webapp.breakers import sharing
 from webapp.breakers.callers import calling_as
 from webapp.breakers.circuit import Breaker, Call, OpenCircuitError
@@ -140,6 +139,9 @@ def test_of_processes_that_open_a_circuit_at_once_one_tells_and_counts_it(
     before = counted.get()
     breakers = [join().get("mail", THRESHOLDS) for _ in range(4)]
     eventually(lambda: stored("mail"))
+    # The first call of each would hear of what the one before has done.
+    for breaker in breakers:
+        breaker.call(lambda: None)
     for breaker in breakers:
         trip(breaker)
     eventually(lambda: state_of("mail") == "open")
@@ -364,6 +366,32 @@ def test_with_a_database_that_is_some_way_away_a_single_call_still_becomes_the_t
     assert breaker.current_state == "closed"
 
 
+def test_what_is_forced_elsewhere_holds_from_the_first_call_of_a_process(
+    slow_database: SlowDatabase, join: Callable[[], BreakerRegistry]
+) -> None:
+    join().get("mail", THRESHOLDS)
+    eventually(lambda: stored("mail"))
+    with transaction() as session:
+        control = Control(force=Force.OPEN, reason="They asked us to stop")
+        force(session, "mail", control, by=OPERATOR, now=datetime.now(UTC))
+    slow_database.seconds = 0.05
+    breaker = join().get("mail", THRESHOLDS)
+    with pytest.raises(OpenCircuitError):
+        breaker.call(lambda: None)
+
+
+def test_the_first_call_of_a_process_waits_for_no_database_for_long(
+    slow_database: SlowDatabase,
+    join: Callable[[], BreakerRegistry],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sharing, "FIRST_LOOK_SECONDS", 0.05)
+    slow_database.goes_on.clear()
+    breaker = join().get("mail", THRESHOLDS)
+    assert breaker.call(lambda: "made") == "made"
+    slow_database.goes_on.set()
+
+
 def test_a_call_that_was_not_answered_in_time_is_told_when_to_come_again_and_is_let_through_then(
     slow_database: SlowDatabase, join: Callable[[], BreakerRegistry]
 ) -> None:
@@ -399,7 +427,7 @@ def test_processes_that_write_many_circuits_at_once_never_wait_in_a_circle(
     join: Callable[[], BreakerRegistry],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(registry_module, "FIRST_LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(sharing, "FIRST_LOOK_SECONDS", 0.0)
     names = [f"service-{number:02}" for number in range(12)]
     slow_database.seconds = 0.01
     slow_database.goes_on.clear()

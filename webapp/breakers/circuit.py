@@ -68,11 +68,14 @@ class OpenCircuitError(CircuitBreakerError):
 
 
 class Trials(Protocol):
-    """Who decides which process makes the one trial of a half-open circuit."""
+    """Who knows of other processes, and which makes the one trial of a half-open circuit."""
 
     @property
     def reachable(self) -> bool:
         """Tell whether an answer is to be expected; without one each process tries by itself."""
+
+    def learn(self) -> None:
+        """Wait a moment for what other processes know; it is given to the breaker."""
 
     def ask(self, name: str) -> None:
         """Ask for the next trial and wait a moment; the answer is given to the breaker."""
@@ -114,8 +117,10 @@ class Breaker(Face):
         self._neutral = 0
         self._window = Window(self._thresholds.window_seconds)
         self._callers: set[str] = set()
+        # The first call waits for what others know: it may stand open there, or be forced.
+        self._learnt = trials is None
         #: The ticket of every call while the circuit is closed; None where a call has to ask.
-        self._gate: Ticket | None = Ticket(0)
+        self._gate: Ticket | None = Ticket(0) if self._learnt else None
         super().__init__(exclude=exclude, listeners=listeners, name=name)
         self._throw_new_error_on_trip = False
 
@@ -272,19 +277,31 @@ class Breaker(Face):
         self._lock = threading.RLock()
 
     def _admit(self) -> Ticket:
-        answer = self._try()
+        if not self._learnt:
+            self._learn()
+        answer = self._gate or self._try()
         if isinstance(answer, AskFirst) and self._trials is not None:
             self._trials.ask(str(self.name))
             answer = self._try()
         return self._answered(answer)
 
     async def _admit_async(self) -> Ticket:
-        answer = self._try()
+        if not self._learnt:
+            await asyncio.to_thread(self._learn)
+        answer = self._gate or self._try()
         if isinstance(answer, AskFirst) and self._trials is not None:
             # The loop goes on while this call waits for its answer.
             await asyncio.to_thread(self._trials.ask, str(self.name))
             answer = self._try()
         return self._answered(answer)
+
+    def _learn(self) -> None:
+        """Wait for what others know, once: whoever says nothing in time may be away for long."""
+        if self._trials is not None:
+            self._trials.learn()
+        with self._lock:
+            self._learnt = True
+            self._install(self._circuit)
 
     def _try(self) -> Ticket | Refusal | AskFirst:
         shared = self._trials is not None and self._trials.reachable
@@ -406,7 +423,8 @@ class Breaker(Face):
     def _install(self, circuit: Circuit) -> Circuit:
         """Put a circuit in the place of the one before, which is returned; under the lock."""
         before, self._circuit = self._circuit, circuit
-        if circuit.state != BreakerState.CLOSED or self._force in {Force.OPEN, Force.CLOSED}:
+        forced = self._force in {Force.OPEN, Force.CLOSED}
+        if circuit.state != BreakerState.CLOSED or forced or not self._learnt:
             self._gate = None
         elif self._gate is None or self._gate.generation != circuit.generation:
             self._gate = Ticket(circuit.generation)

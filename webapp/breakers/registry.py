@@ -15,8 +15,6 @@ from webapp.breakers.sharing import Sharing
 from webapp.breakers.values import MAX_NAME, Thresholds
 from webapp.registries import InUse, Registry
 
-# A circuit that is new in this process waits this long for what others know of it.
-FIRST_LOOK_SECONDS = 0.05
 LAST_WORD_SECONDS = 1.0
 
 
@@ -87,7 +85,8 @@ class BreakerRegistry(Registry):
             )
         if self._sharing is not None:
             self._sharing.start()
-            self._sharing.look(seconds=FIRST_LOOK_SECONDS)
+            # Its first call waits for the answer.
+            self._sharing.wake()
         return breaker
 
 

@@ -48,6 +48,8 @@ OVERLAP: Final = timedelta(seconds=10)
 ALL_SECONDS: Final = 5.0
 # A circuit that nobody has called for so long is let go by its process.
 IDLE_SECONDS: Final = 3600.0
+# The first call under a name waits this long for what others know of its circuit.
+FIRST_LOOK_SECONDS: Final = 1.0
 # A database that hangs is given up so soon: the thread has other questions to answer.
 ANSWER_SECONDS: Final = 5.0
 # What is told while the store is away; the oldest is forgotten first.
@@ -122,6 +124,11 @@ class Sharing(Exchange):
             self._changed = True
             self.start()
         self.wake()
+
+    def learn(self) -> None:
+        """Wait for what is stored, but not for a database that is known to be away."""
+        if self.running and not self.failing:
+            self.look(seconds=FIRST_LOOK_SECONDS)
 
     def ask(self, name: str) -> None:
         """Have the thread ask for the next trial, and wait for its answer, but not for long."""
