@@ -26,19 +26,19 @@ from webapp.limits.values import SOURCE_PREFIX
 from webapp.settings import Settings
 from webapp.sources.definitions import draft_of
 from webapp.sources.fetching import Reader, open_reader
-from webapp.sources.mapping import KeyFieldMissing
-from webapp.sources.models import EtlRun, Source
-from webapp.sources.rehearsals import MOST_LATENCY_MS, Failure, Rehearsal
-from webapp.sources.service import (
+from webapp.sources.ingestion import (
     SourceChanged,
     begin_run,
     cancel_run,
-    find_source,
     finish_run,
     ingest_batch,
     note_fields,
     register_run,
 )
+from webapp.sources.mapping import KeyFieldMissing
+from webapp.sources.models import EtlRun, Source
+from webapp.sources.rehearsals import MOST_LATENCY_MS, Failure, Rehearsal
+from webapp.sources.service import find_source
 from webapp.sources.values import Batch, Checkpoint, RunStatus, Validators
 
 ONE_HOUR = 3600.0

@@ -1,8 +1,7 @@
 """Records of a real labelled set, which scikit-learn ships, as a source has them."""
 
 import csv
-from collections.abc import Callable, Iterator
-from datetime import timedelta
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,8 @@ from tasks.work import run
 from webapp.actors import COMMAND
 from webapp.clock import now
 from webapp.db import reading, transaction
-from webapp.jobs.attempts import claim as claim_job
-from webapp.jobs.dispatch import settle_lost
 from webapp.jobs.models import Job
 from webapp.jobs.service import enqueue
-from webapp.jobs.values import Claim
 from webapp.predictions.models import ModelVersion, Prediction
 from webapp.sources.models import EtlRun, Record
 from webapp.sources.service import create_source
@@ -29,7 +25,6 @@ from webapp.sources.values import RunStatus
 SOURCE = "tumours"
 TARGET = "diagnosis"
 KEY = "case"
-LEASE = 30.0
 
 
 @cache
@@ -125,48 +120,6 @@ def predictions() -> dict[tuple[int, str], Prediction]:
 
 def count(session: Session, model: type[Any]) -> int:
     return session.scalar(select(func.count()).select_from(model)) or 0
-
-
-class Context:
-    """What a worker hands to the function, with something that happens after a batch."""
-
-    def __init__(
-        self, claim: Claim, *, after: int = 10**9, happen: Callable[[], None] = lambda: None
-    ) -> None:
-        self._claim = claim
-        self._after = after
-        self._happen = happen
-        self.shown: list[tuple[int, int | None]] = []
-        self.asked_to_stop = False
-
-    @property
-    def claim(self) -> Claim:
-        return self._claim
-
-    def progress(self, done: int, total: int | None = None, message: str = "") -> None:
-        self.shown.append((done, total))
-        if len(self.shown) == self._after:
-            self._happen()
-
-    def log(self, event: str, **facts: Any) -> None:
-        pass
-
-    def cancelled(self) -> bool:
-        return self.asked_to_stop
-
-
-def claim(job_id: int) -> Claim:
-    with transaction() as session:
-        found = claim_job(session, job_id, worker="w", lease_seconds=LEASE, now=now())
-    assert found is not None
-    return found
-
-
-def lose_worker() -> None:
-    """Let the lease of whatever runs be over, and put it back as a consumer's beat does."""
-    with transaction() as session:
-        assert settle_lost(session, max_losses=5, now=now() + timedelta(seconds=LEASE + 1))
-        session.execute(update(Job).values(run_at=now()))
 
 
 @pytest.fixture

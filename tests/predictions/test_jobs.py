@@ -17,19 +17,17 @@ from tests.predictions.conftest import (
     KEY,
     SOURCE,
     TARGET,
-    Context,
     add_records,
     change_record,
-    claim,
     count,
     enqueue_job,
-    lose_worker,
     predictions,
     train,
     tumours,
     version,
     work,
 )
+from tests.tasks.workers import Context, Killed, claim, kill, lose_worker
 from webapp.actors import COMMAND
 from webapp.audit.service import history
 from webapp.clock import now
@@ -303,14 +301,6 @@ def test_without_a_champion_nothing_is_predicted(app: Flask, records: Records) -
     with transaction() as session:
         retire(session, found.id, revision=None, by=COMMAND, now=now(), reason="Wrong")
     assert "has no champion" in str(work(app, "batch_prediction").error)
-
-
-class Killed(BaseException):
-    """The worker is gone."""
-
-
-def kill() -> None:
-    raise Killed
 
 
 def predict(context: Context) -> dict[str, Any]:

@@ -15,8 +15,9 @@ from webapp.audit.service import history
 from webapp.db import reading, transaction
 from webapp.jobs.models import Job
 from webapp.roles import Role
+from webapp.sources.ingestion import begin_run, finish_run, ingest_batch
 from webapp.sources.models import EtlRun, Record, RejectedRecord, Source
-from webapp.sources.service import begin_run, create_source, finish_run, ingest_batch
+from webapp.sources.service import create_source
 from webapp.sources.values import Batch, Checkpoint, Rejection, Row
 
 URL = "/api/v1/sources"

@@ -12,8 +12,9 @@ from tests.odd_texts import ODD_TEXTS, form_body
 from webapp.actors import COMMAND
 from webapp.db import reading, transaction
 from webapp.jobs.models import Job
+from webapp.sources.ingestion import begin_run, finish_run, ingest_batch
 from webapp.sources.models import SchemaDrift, Source
-from webapp.sources.service import begin_run, create_source, finish_run, ingest_batch
+from webapp.sources.service import create_source
 from webapp.sources.values import Batch, Checkpoint, Row
 
 URL = "/api/v1/sources/fruit/drift"

@@ -14,18 +14,11 @@ from webapp.jobs.models import Job
 from webapp.paging import Cursor
 from webapp.sources.definitions import draft_of
 from webapp.sources.drift_queries import drifts_of, fields_of, held_renames, shown_drifts
+from webapp.sources.ingestion import begin_run, finish_run, ingest_batch, note_fields
 from webapp.sources.mapping import KeyFieldMissing
 from webapp.sources.models import EtlRun, Record, SchemaDrift, Source
 from webapp.sources.renaming import accept_rename, reject_rename
-from webapp.sources.service import (
-    begin_run,
-    change_source,
-    create_source,
-    finish_run,
-    ingest_batch,
-    note_fields,
-    remove_source,
-)
+from webapp.sources.service import change_source, create_source, remove_source
 from webapp.sources.values import Batch, Checkpoint, Row
 
 Read = Callable[..., EtlRun]

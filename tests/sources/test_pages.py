@@ -15,10 +15,11 @@ from tests.conftest import ConsoleClient
 from webapp.actors import COMMAND
 from webapp.db import db, transaction
 from webapp.jobs.models import Job
+from webapp.sources.ingestion import begin_run, finish_run, ingest_batch
 from webapp.sources.locations import find_file
 from webapp.sources.models import Source
 from webapp.sources.readers import read_batch, start_of
-from webapp.sources.service import begin_run, create_source, finish_run, ingest_batch
+from webapp.sources.service import create_source
 
 AIRPORTS = "package:airportsdata/airports.csv"
 

@@ -14,15 +14,9 @@ from webapp.errors import Invalid, NotFound
 from webapp.jobs.models import Job
 from webapp.jobs.values import JobState
 from webapp.sources import queries
+from webapp.sources.ingestion import begin_run, cancel_run, finish_run, ingest_batch
 from webapp.sources.models import EtlRun, Record, RejectedRecord, Source
-from webapp.sources.service import (
-    begin_run,
-    cancel_run,
-    create_source,
-    find_source,
-    finish_run,
-    ingest_batch,
-)
+from webapp.sources.service import create_source, find_source
 from webapp.sources.values import Batch, Checkpoint, Rejection, Row, RunStatus
 
 START = Checkpoint(0, 1, 1000, 1)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -10,18 +9,17 @@ from typing import Any
 import pytest
 from flask import Flask
 from prometheus_client import REGISTRY
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select
 
 from tasks.work import run
+from tests.tasks.workers import Context, Killed, claim, kill, lose_worker
 from webapp.actors import COMMAND
 from webapp.clock import now
 from webapp.db import reading, transaction
 from webapp.errors import Invalid, Throttled
-from webapp.jobs.attempts import claim as claim_job
-from webapp.jobs.dispatch import settle_lost
 from webapp.jobs.models import Job, JobAttempt
 from webapp.jobs.service import enqueue
-from webapp.jobs.values import Claim, Deferred, JobCancelled, JobState, LeaseLost
+from webapp.jobs.values import Deferred, JobCancelled, JobState, LeaseLost
 from webapp.limits.registry import LimitRegistry, use_registry
 from webapp.sources import queries
 from webapp.sources.models import EtlRun, Record, RejectedRecord, SchemaDrift
@@ -31,45 +29,8 @@ from webapp.sources.values import RunStatus
 
 AIRPORTS = "package:airportsdata/airports.csv"
 AIRPORT_COUNT = 28_298
-LEASE = 30.0
 
 Ingest = Callable[["Context"], Mapping[str, Any]]
-
-
-class Killed(BaseException):
-    """The worker is gone: nothing of it runs any more."""
-
-
-class Context:
-    """What a worker hands to the function, with something that happens after a batch."""
-
-    def __init__(
-        self, claim: Claim, *, after: int = 10**9, happen: Callable[[], None] = lambda: None
-    ) -> None:
-        self._claim = claim
-        self._after = after
-        self._happen = happen
-        self.shown: list[tuple[int, int | None]] = []
-        self.asked_to_stop = False
-
-    @property
-    def claim(self) -> Claim:
-        return self._claim
-
-    def progress(self, done: int, total: int | None = None, message: str = "") -> None:
-        self.shown.append((done, total))
-        if len(self.shown) == self._after:
-            self._happen()
-
-    def log(self, event: str, **facts: Any) -> None:
-        pass
-
-    def cancelled(self) -> bool:
-        return self.asked_to_stop
-
-
-def kill() -> None:
-    raise Killed
 
 
 @pytest.fixture
@@ -95,21 +56,6 @@ def enqueue_run(batch_size: int = 1000) -> int:
     with transaction() as session:
         arguments = {"source": "data", "batch_size": batch_size}
         return enqueue(session, "etl", arguments, by=COMMAND, now=now()).id
-
-
-def claim(job_id: int) -> Claim:
-    with transaction() as session:
-        found = claim_job(session, job_id, worker="w", lease_seconds=LEASE, now=now())
-    assert found is not None
-    return found
-
-
-def lose_worker() -> None:
-    """Let the lease of whatever runs be over, and put it back as a consumer's beat does."""
-    later = now() + timedelta(seconds=LEASE + 1)
-    with transaction() as session:
-        assert settle_lost(session, max_losses=5, now=later)
-        session.execute(update(Job).values(run_at=now()))
 
 
 def last_run() -> RunView:

@@ -11,7 +11,8 @@ from sqlalchemy import select
 from tasks.work import run
 from tests.http_server import answer
 from tests.sources.site import Headers, Query, Site, as_json, feed, orders, site, with_cursor
-from tests.tasks.test_etl import Context, Killed, claim, count, counts, kill, last_run, lose_worker
+from tests.tasks.test_etl import count, counts, last_run
+from tests.tasks.workers import Context, Killed, claim, kill, lose_worker
 from webapp.actors import COMMAND
 from webapp.clock import now
 from webapp.db import reading, transaction
