@@ -59,7 +59,9 @@ def ago(when: datetime | None, now: datetime) -> Markup | str:
     stamp = rfc3339(when, timespec="seconds")
     told = relative((now - when).total_seconds())
     # Nothing here needs escaping, and a list holds a hundred of them.
-    return Markup(f'<time datetime="{stamp}" title="{utc(when)}" data-ago>{told}</time>')  # noqa: S704  # nosec B704
+    return Markup(  # noqa: S704  # nosec B704
+        f'<time datetime="{stamp}" title="{utc(when)}" data-ago>{told}</time>'
+    )
 
 
 def relative(age: float) -> str:
