@@ -31,6 +31,7 @@ from webapp.settings import Settings
 from webapp.sources.capability import sources
 from webapp.system.capability import system
 from webapp.telemetry.capability import telemetry
+from webapp.telemetry.tracing import register_traces
 from webapp.web.access import register_access
 from webapp.web.aliases import register_aliases
 from webapp.web.assets import register_assets
@@ -95,6 +96,8 @@ def create_app(settings: Settings) -> Flask:
     )
     db.init_app(app)
     Migrate(app, db, directory=str(ROOT / "migrations"), render_as_batch=True)
+    # First: what comes later, and is traced, happens inside of the request's span.
+    register_traces(app, settings)
     register_request_metrics(app)
     register_requests(app)
     register_problems(app)
