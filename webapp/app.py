@@ -46,6 +46,7 @@ from webapp.web.menu import register_menu
 from webapp.web.metering import register_request_metrics
 from webapp.web.patterns import register_patterns
 from webapp.web.problems import register_problems
+from webapp.web.request_log import register_request_log
 from webapp.web.requests import register_requests
 from webapp.web.security import register_proxies, register_security
 from webapp.web.theme import register_theme
@@ -100,6 +101,7 @@ def create_app(settings: Settings) -> Flask:
     register_traces(app, settings)
     register_request_metrics(app)
     register_requests(app)
+    register_request_log(app)
     register_problems(app)
     register_transport(app, settings)
     register_limits(app, settings)

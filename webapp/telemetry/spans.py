@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from multiprocessing.util import Finalize
+from pathlib import PurePath
 from typing import Any, Final
 
 from flask import Flask
@@ -47,6 +48,8 @@ _QUERIES: Final = frozenset({"url.query", "http.target"})
 _ADDRESSES: Final = frozenset({"url.full", "http.url"})
 # SQLAlchemy's instrumentation tells of each connection that is taken out of the pool.
 _FROM_POOL: Final = "connect"
+_DATABASE: Final = "db.namespace"
+_OPERATION: Final = "db.operation.name"
 _EXCEPTION_TYPE: Final = "exception.type"
 _KINDS: Final = {
     traces.Kind.PRODUCER: SpanKind.PRODUCER,
@@ -252,12 +255,13 @@ class Cleaned(SpanExporter):
 
 def cleaned(span: ReadableSpan) -> ReadableSpan:
     """Return a span without queries, paths of others, and what errors say."""
+    name, attributes = _without_folder(span.name, span.attributes or {})
     return ReadableSpan(
-        name=span.name,
+        name=name,
         context=span.context,
         parent=span.parent,
         resource=span.resource,
-        attributes=_clean(span.attributes or {}),
+        attributes=_clean(attributes),
         events=[_told(event) for event in span.events],
         links=span.links,
         kind=span.kind,
@@ -267,6 +271,20 @@ def cleaned(span: ReadableSpan) -> ReadableSpan:
         end_time=span.end_time,
         instrumentation_scope=span.instrumentation_scope,
     )
+
+
+def _without_folder(name: str, attributes: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """Name a statement by its database, where that is a file by the file's own name."""
+    database = str(attributes.get(_DATABASE, ""))
+    if "/" not in database:
+        return name, attributes
+    short = PurePath(database).name
+    named = {
+        key: str(attributes[key]).replace(database, short)
+        for key in (_DATABASE, _OPERATION)
+        if key in attributes
+    }
+    return name.replace(database, short), {**attributes, **named}
 
 
 def _clean(attributes: Mapping[str, Any]) -> dict[str, Any]:
