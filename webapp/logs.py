@@ -51,6 +51,8 @@ _SIGNS: Final = (
     "://",
 )
 MASK = "[masked]"
+# They are started as commands are, and are none.
+_SERVERS: Final = frozenset({"granian"})
 _log = structlog.stdlib.get_logger(__name__)
 
 
@@ -97,28 +99,11 @@ def configure_logs(level: str) -> None:
     Warnings and, but for commands, errors that nobody caught are records too.
     """
     stream = sys.stderr if is_command() else sys.stdout
-    # What every record gets, ours and those of others.
-    shared: list[Any] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        add_trace,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.StackInfoRenderer(),
-    ]
     if not structlog.is_configured():
         # Once: loggers keep the chain that they were first used with.
-        _configure_ours(shared)
+        _configure_ours()
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                *_rendering(on_terminal=stream.isatty()),
-            ],
-        )
-    )
+    handler.setFormatter(line_formatter(on_terminal=stream.isatty()))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
@@ -130,9 +115,21 @@ def configure_logs(level: str) -> None:
         _log_uncaught()
 
 
+def line_formatter(*, on_terminal: bool = False) -> structlog.stdlib.ProcessorFormatter:
+    """Return what writes records as lines; a server that sets its own logs up names it."""
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=_shared(),
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            *_rendering(on_terminal=on_terminal),
+        ],
+    )
+
+
 def is_command() -> bool:
     """Tell whether somebody runs a command and reads what it prints."""
-    return click.get_current_context(silent=True) is not None
+    context = click.get_current_context(silent=True)
+    return context is not None and context.find_root().info_name not in _SERVERS
 
 
 def _log_uncaught() -> None:
@@ -174,12 +171,24 @@ def add_trace(
     return event
 
 
-def _configure_ours(shared: list[Any]) -> None:
+def _shared() -> list[Any]:
+    """Return what every record gets, ours and those of others."""
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        add_trace,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+    ]
+
+
+def _configure_ours() -> None:
     structlog.configure(
         # What nobody wants to read is not put together first.
         processors=[
             structlog.stdlib.filter_by_level,
-            *shared,
+            *_shared(),
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         wrapper_class=structlog.stdlib.BoundLogger,

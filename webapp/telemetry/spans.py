@@ -6,6 +6,7 @@ tells may hold secrets, so that each span is cleaned before it is sent.
 """
 
 import atexit
+import logging
 import multiprocessing
 import os
 import threading
@@ -34,7 +35,9 @@ from opentelemetry.util.types import Attributes
 
 from webapp import __version__, traces
 from webapp.db import db
-from webapp.logs import masked
+from webapp.logs import get_logger, masked
+
+log = get_logger(__name__)
 
 #: Asked every few seconds by machines, and of no interest to anybody.
 EXCLUDED: Final = r"/health(\?|$),/ready(\?|$),/metrics(\?|$),/static/"
@@ -239,14 +242,27 @@ def _at_end_of_process(farewell: _Farewell) -> None:
 
 
 class Cleaned(SpanExporter):
-    """Hands spans on without what may be secret in them."""
+    """Hands spans on without what may be secret in them, and tells once where they do not arrive.
+
+    The exporter's own words come with each try; they are for LOG_LEVEL=DEBUG.
+    """
 
     def __init__(self, exporter: SpanExporter) -> None:
         self._exporter = exporter
+        self._failing = False
+        if not logging.getLogger().isEnabledFor(logging.DEBUG):
+            logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Clean and send, in the thread that sends."""
-        return self._exporter.export([cleaned(span) for span in spans])
+        result = self._exporter.export([cleaned(span) for span in spans])
+        failed = result is not SpanExportResult.SUCCESS
+        if failed and not self._failing:
+            log.warning("traces_not_sent", spans=len(spans))
+        if self._failing and not failed:
+            log.info("traces_sent_again")
+        self._failing = failed
+        return result
 
     def shutdown(self) -> None:
         """End the other."""
