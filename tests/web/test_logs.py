@@ -34,6 +34,7 @@ from webapp.logs import (
         ("login(user='u', password='a b c')", f"login(user='u', password='{MASK}')"),
         ('{"db_password": "a b", "n": 1}', f'{{"db_password": "{MASK}", "n": 1}}'),
         (r'"{\"token\": \"abc\"}"', rf'"{{\"token\": \"{MASK}\"}}"'),
+        ("Set-Cookie: a=b; Path=/\nNext", f"Set-Cookie: {MASK}\nNext"),
         ("EDGE_TOKEN: is needed here", "EDGE_TOKEN: is needed here"),
         ("tokens are confirmed, a key is not", "tokens are confirmed, a key is not"),
         ("nothing to hide", "nothing to hide"),
