@@ -5,13 +5,17 @@
 FROM python:3.13-slim-bookworm AS packages
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 RUN python -m venv /opt/venv
-COPY requirements.txt requirements-ml.txt /tmp/
+COPY requirements.txt requirements-ml.txt requirements-otel.txt /tmp/
 # Without what models need, 200 MB of it: --build-arg ML=0.
 ARG ML=1
+# With what traces need: --build-arg OTEL=1.
+ARG OTEL=0
 # The lists are complete and hashed: nothing is left to resolve.
 RUN /opt/venv/bin/pip install --require-hashes --no-deps -r /tmp/requirements.txt \
     && if [ "$ML" != 0 ]; then \
         /opt/venv/bin/pip install --require-hashes --no-deps -r /tmp/requirements-ml.txt; fi \
+    && if [ "$OTEL" != 0 ]; then \
+        /opt/venv/bin/pip install --require-hashes --no-deps -r /tmp/requirements-otel.txt; fi \
     && /opt/venv/bin/pip uninstall --yes pip
 
 

@@ -6,11 +6,15 @@ RECEIVE_TIMEOUT how many seconds a client that is sending may be silent.
 """
 
 import gc
+import logging
 import os
 import socket
 import struct
 from pathlib import Path
 from typing import Any
+
+from gunicorn.config import Config
+from gunicorn.glogging import Logger
 
 bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '8000')}"
 
@@ -26,9 +30,27 @@ graceful_timeout = int(os.environ.get("SHUTDOWN_GRACE", "30"))
 keepalive = 5
 receive_timeout = int(os.environ.get("RECEIVE_TIMEOUT", "15"))
 
-# The application logs each request with its id and user; gunicorn tells of trouble only.
+
+class RecordLogger(Logger):
+    """gunicorn's logger, whose records go the way of all others: one JSON object a line."""
+
+    def setup(self, cfg: Config) -> None:
+        """Set no handlers up: the root has them."""
+        from webapp.logs import configure_logs  # noqa: PLC0415 - the path is set up by now
+        from webapp.settings import LOG_LEVELS  # noqa: PLC0415 - as above
+
+        super().setup(cfg)
+        level = os.environ.get("LOG_LEVEL", "").strip()
+        # What is no level is told by the application, with whatever else is wrong.
+        configure_logs(level if level in LOG_LEVELS else "INFO")
+        self.error_log.handlers.clear()
+        self.error_log.setLevel(logging.NOTSET)
+        self.error_log.propagate = True
+
+
+# The application logs each request with its id and user; gunicorn tells of itself.
 accesslog = None
-loglevel = "warning"
+logger_class = RecordLogger
 
 # A worker proves that it lives by touching a file: on a slow disk that stalls the worker itself.
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108

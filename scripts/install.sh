@@ -2,7 +2,7 @@
 # Makes the virtual environment and installs the pinned packages into it: `install.sh run`, or
 # `install.sh dev` for what checks and tests need on top. Does nothing when all is in place.
 # VENV names the environment, PYTHON the interpreter; NO_UV=1 keeps to venv and pip, ML=0 leaves out
-# what models need.
+# what models need, OTEL=1 brings what traces need.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,11 +13,12 @@ readonly interpreters=(python3.14 python3.13 python3.12 python3.11 python3)
 
 run_files=(requirements.txt)
 [ "${ML:-1}" = 0 ] || run_files+=(requirements-ml.txt)
+[ "${OTEL:-0}" = 0 ] || run_files+=(requirements-otel.txt)
 readonly run_files
 
 case $set_name in
   run) requirements=("${run_files[@]}") ;;
-  dev) requirements=(requirements.txt requirements-ml.txt requirements-dev.txt) ;;
+  dev) requirements=(requirements.txt requirements-ml.txt requirements-otel.txt requirements-dev.txt) ;;
   *)
     echo "install: unknown set '$set_name' (run or dev)" >&2
     exit 2

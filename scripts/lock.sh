@@ -10,7 +10,7 @@ command -v uv >/dev/null || {
 }
 
 # In this order: each set is constrained by the one before.
-for name in requirements requirements-ml requirements-dev requirements-servers; do
+for name in requirements requirements-ml requirements-otel requirements-dev requirements-servers; do
   uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
     --generate-hashes --no-header --no-emit-index-url --no-emit-find-links \
     "$@" "$name.in" --output-file "$name.txt"

@@ -18,11 +18,14 @@ from tasks import tallies
 from tasks.periodic import BeatScheduler, say_farewell
 from tasks.steering import take_only
 from webapp import __version__
+from webapp.logs import get_logger
 from webapp.places import this_place
 from webapp.settings import Settings
 from webapp.telemetry.exposition import serve
 from webapp.telemetry.folder import begin, folder
 from webapp.workers.values import WorkerIdentity
+
+log = get_logger(__name__)
 
 # For so long a worker that was interrupted may take to put its job back, before it is killed.
 KILL_SECONDS = 5.0
@@ -73,6 +76,15 @@ class LedgerConsumer(Consumer):
         """Start, ready to be told to end before the first process can tell it."""
         signal.signal(END_WHEN_IDLE, self._handle_signal)
         super().start()
+        who: WorkerIdentity = self.huey.identity
+        log.info(
+            "worker_started",
+            worker=who.name,
+            kind=who.kind,
+            processes=who.processes,
+            queues=who.queues or "all",
+            scheduler=who.scheduler,
+        )
         # Only now: a worker that was forked before it holds no port of ours.
         if self._metrics_port:
             serve(self._metrics_port)
@@ -103,6 +115,7 @@ class LedgerConsumer(Consumer):
         self._ended.set()
         self._kill_children()
         say_farewell(self.huey.identity.name)
+        log.info("worker_stopped", worker=self.huey.identity.name)
 
     def _join_workers(self) -> bool:
         """Wait for the workers until the grace is over; tell whether all have ended.
@@ -134,9 +147,9 @@ class LedgerConsumer(Consumer):
     @staticmethod
     def _leave_logs_to_the_root() -> None:
         """Drop the handler that ``huey_consumer`` adds: each line would be written twice."""
-        log = logging.getLogger("huey")
-        log.handlers.clear()
-        log.setLevel(logging.WARNING)
+        theirs = logging.getLogger("huey")
+        theirs.handlers.clear()
+        theirs.setLevel(max(logging.WARNING, logging.getLogger().level))
 
 
 def _identity(settings: Settings, kind: str, workers: int) -> WorkerIdentity:

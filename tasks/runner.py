@@ -9,7 +9,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -32,9 +32,10 @@ from tasks.metering import Retried, count_ends, meter
 from tasks.steering import steering_of
 from tasks.tallies import tally
 from tasks.turns import Ended, Running, Turn
+from webapp import traces
 from webapp.breakers.callers import calling_as
 from webapp.clock import now
-from webapp.db import storable, transaction
+from webapp.db import reading, storable, transaction
 from webapp.dead_letters.service import resolve_by_success, write
 from webapp.dead_letters.values import Cause, Reason
 from webapp.errors import NotFound
@@ -43,7 +44,7 @@ from webapp.jobs import attempts
 from webapp.jobs.attempts import Failure
 from webapp.jobs.choice import Paces, next_pace
 from webapp.jobs.failures import failure_of
-from webapp.jobs.journal import note_flags
+from webapp.jobs.journal import note_flags, origins_of
 from webapp.jobs.registry import JobType, Result, find_job_type, job_types, parse_arguments
 from webapp.jobs.running import running_as
 from webapp.jobs.turns import Success
@@ -53,6 +54,7 @@ from webapp.retries.classification import classify
 from webapp.retries.policy import Bury, Defer, Retry, decide_attempt
 from webapp.retries.values import DEFERRED, ErrorClass
 from webapp.settings import Settings
+from webapp.traces import Place
 
 log = get_logger(__name__)
 
@@ -141,6 +143,7 @@ def run_turn(app: Flask, claims: Sequence[Claim], *, stopping: Callable[[], bool
     """Run claimed jobs one after another and settle them, whatever comes of each."""
     settings: Settings = app.extensions["settings"]
     turn = Turn(claims)
+    origins = _origins(claims)
     # Leases are renewed until the ends are written, so that a database that is away for a while
     # does not make another worker do again what is done.
     with heartbeat_of(app).keeping(turn):
@@ -150,6 +153,7 @@ def run_turn(app: Flask, claims: Sequence[Claim], *, stopping: Callable[[], bool
                 with (
                     app.app_context(),
                     structlog.contextvars.bound_contextvars(**facts),
+                    _span(running.claim, origins.get(running.claim.job_id)),
                     calling_as(f"job {running.claim.type}"),
                 ):
                     _attempt(settings, turn, running)
@@ -164,6 +168,27 @@ def run_turn(app: Flask, claims: Sequence[Claim], *, stopping: Callable[[], bool
             count_ends()
 
 
+def _origins(claims: Sequence[Claim]) -> dict[int, Place]:
+    """Return where in a trace these jobs were enqueued; a database that is away costs no job."""
+    if traces.is_traced():
+        with suppress(SQLAlchemyError), reading() as session:
+            return origins_of(session, [claim.job_id for claim in claims])
+    return {}
+
+
+def _span(claim: Claim, origin: Place | None) -> AbstractContextManager[object]:
+    """Open the span of an attempt: in the trace that the job was enqueued in, if there is one."""
+    facts: dict[str, traces.Value] = {
+        "job.id": claim.job_id,
+        "job.type": claim.type,
+        "job.attempt": claim.attempt,
+    }
+    if claim.request_id is not None:
+        facts["request.id"] = claim.request_id
+    name = f"run {claim.type}"
+    return traces.span(name, kind=traces.Kind.CONSUMER, parent=origin, facts=facts)
+
+
 def _attempt(settings: Settings, turn: Turn, running: Running) -> None:
     """Run a claimed job and settle it, whatever comes of it."""
     claim = running.claim
@@ -173,6 +198,7 @@ def _attempt(settings: Settings, turn: Turn, running: Running) -> None:
         with noting_answers() as seen:
             settlement = _execute(settings, RunningJob(running), running.signals)
         seconds = running.signals.seconds
+        traces.note({"job.outcome": settlement.outcome.value})
         running.log.close()
         if seen:
             settlement = _with_flags(settlement, claim, seen)
@@ -308,6 +334,7 @@ def _write_success(session: Session, claim: Claim, result: Result) -> bool:
 def _after_failure(claim: Claim, policy: RetryPolicy, error: BaseException) -> Settlement:
     """Classify an error and decide: again later, put back, or dead."""
     moment = now()
+    traces.fail(type(error).__name__)
     if isinstance(error, Deferred):
         log.info("job_deferred", reason=error.reason, seconds=error.seconds)
     classification = classify(error, now=moment)

@@ -31,6 +31,7 @@ from webapp.settings import Settings
 from webapp.sources.capability import sources
 from webapp.system.capability import system
 from webapp.telemetry.capability import telemetry
+from webapp.telemetry.tracing import register_traces
 from webapp.web.access import register_access
 from webapp.web.aliases import register_aliases
 from webapp.web.assets import register_assets
@@ -45,6 +46,7 @@ from webapp.web.menu import register_menu
 from webapp.web.metering import register_request_metrics
 from webapp.web.patterns import register_patterns
 from webapp.web.problems import register_problems
+from webapp.web.request_log import register_request_log
 from webapp.web.requests import register_requests
 from webapp.web.security import register_proxies, register_security
 from webapp.web.theme import register_theme
@@ -95,8 +97,11 @@ def create_app(settings: Settings) -> Flask:
     )
     db.init_app(app)
     Migrate(app, db, directory=str(ROOT / "migrations"), render_as_batch=True)
+    # First: what comes later, and is traced, happens inside of the request's span.
+    register_traces(app, settings)
     register_request_metrics(app)
     register_requests(app)
+    register_request_log(app)
     register_problems(app)
     register_transport(app, settings)
     register_limits(app, settings)

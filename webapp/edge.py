@@ -32,7 +32,7 @@ from webapp.flags.sinks import DatabaseSink, HttpSink, RedisSink
 from webapp.flags.snapshot import FlagStore, provide_store
 from webapp.flags.usage import UsageCounter, UsageSink
 from webapp.health import api as health_api
-from webapp.logs import configure_logs
+from webapp.logs import configure_logs, get_logger
 from webapp.settings import ANY_HOST, Settings, SettingsError
 from webapp.web.access import PROGRAMS_ONLY, Principal, register_access
 from webapp.web.aliases import register_aliases
@@ -43,6 +43,8 @@ from webapp.web.problems import register_problems
 from webapp.web.requests import register_requests
 from webapp.web.security import register_proxies, register_security
 from webapp.web.transport import register_transport, transport_of
+
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,9 @@ def create_edge_from_environment() -> Flask:
         app = create_edge(edge_settings(os.environ))
     except SettingsError as error:
         # A list of what to mend helps whoever starts this; a traceback would bury it.
-        raise SystemExit(str(error)) from None
+        configure_logs("INFO")
+        log.critical("settings_invalid", problems=error.problems)
+        raise SystemExit(1) from None
     # What stays for ever is taken out of the collector's sight: its full rounds are pauses.
     gc.collect()
     gc.freeze()

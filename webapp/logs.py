@@ -4,21 +4,57 @@ import json
 import logging
 import re
 import sys
+import threading
 from collections.abc import Callable, Mapping, MutableMapping
 from functools import lru_cache
-from typing import Any
+from types import TracebackType
+from typing import Any, Final
 
 import click
 import orjson
 import structlog
 
-_SECRET_KEY = re.compile(
-    r"passw|pwd|secret|token|authorization|cookie|api[-_]?key|private[-_]?key|credential",
+from webapp import traces
+
+_TELLING_NAME: Final = (
+    r"(?:passw|pwd|secret|token|authorization|cookie|api[-_]?key|private[-_]?key|credential)"
+)
+_SECRET_KEY = re.compile(_TELLING_NAME, re.IGNORECASE)
+# Each group is what stays before a secret.
+_SECRET_TEXT = re.compile(
+    "|".join(
+        (
+            # A bearer token, and whatever a header of that name holds.
+            r"(bearer\s+)[^\s\"',]+",
+            r"(authorization:\s*(?!bearer\b)(?:\w+\s+)?)[^\s\"',]+",
+            r"(cookie:\s*)(?!\[masked])[^\r\n\"']+",
+            # The password between a URL's colon and its @.
+            r"(://[^:/@\s]*:)[^/\s\"']+(?=@)",
+            # What stands in quotes after such a name, as in JSON and in Python; no escaped quote.
+            rf"({_TELLING_NAME}[\w.-]*(?:\\?[\"'])?\s*[:=]\s*\\?[\"'])[^\"'\\]+(?=\\?[\"'])",
+            # What follows such a name and a sign of equality, as in the query of a URL.
+            rf"({_TELLING_NAME}[\w.-]*=)(?!\[masked])[^\s&\"',;)}}\]]+",
+        )
+    ),
     re.IGNORECASE,
 )
-# A bearer token, or the password between a URL's colon and its @.
-_SECRET_TEXT = re.compile(r"(bearer\s+)[^\s\"',]+|(://[^:/@\s]*:)[^/\s\"']+(?=@)", re.IGNORECASE)
+# In small letters; a text without any of them holds nothing that can be found.
+_SIGNS: Final = (
+    "passw",
+    "pwd",
+    "secret",
+    "token",
+    "authorization",
+    "cookie",
+    "key",
+    "credential",
+    "bearer",
+    "://",
+)
 MASK = "[masked]"
+# They are started as commands are, and are none.
+_SERVERS: Final = frozenset({"granian"})
+_log = structlog.stdlib.get_logger(__name__)
 
 
 def mask_secrets(
@@ -50,51 +86,110 @@ def masked(value: Any) -> Any:
 
 
 def mask_text(text: str) -> str:
-    """Replace bearer tokens and the passwords of URLs in a text."""
-    return _SECRET_TEXT.sub(lambda found: (found[1] or found[2]) + MASK, text)
+    """Replace what a text itself calls secret: tokens, passwords, values of such names."""
+    lowered = text.lower()
+    if not any(sign in lowered for sign in _SIGNS):
+        return text
+    return _SECRET_TEXT.sub(lambda found: str(found[found.lastindex or 0]) + MASK, text)
 
 
 def configure_logs(level: str) -> None:
     """Send structlog's and the standard library's records through one chain to stdout.
 
     A command's standard output belongs to what it prints, so its log goes to standard error.
+    Warnings and, but for commands, errors that nobody caught are records too.
     """
-    stream = sys.stderr if click.get_current_context(silent=True) else sys.stdout
-    # What every record gets, ours and those of others.
-    shared: list[Any] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.StackInfoRenderer(),
-    ]
+    stream = sys.stderr if is_command() else sys.stdout
     if not structlog.is_configured():
         # Once: loggers keep the chain that they were first used with.
-        _configure_ours(shared)
+        _configure_ours()
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                *_rendering(on_terminal=stream.isatty()),
-            ],
-        )
-    )
+    handler.setFormatter(line_formatter(on_terminal=stream.isatty()))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    # These tell at INFO what the ledger tells better.
-    for noisy in ("huey", "httpx", "backoff", "alembic.runtime.migration"):
+    # These tell at INFO what the ledger tells better, or what nobody asked for.
+    for noisy in ("huey", "httpx", "backoff", "alembic", "urllib3"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
+    logging.captureWarnings(capture=True)
+    if not is_command():
+        _log_uncaught()
 
 
-def _configure_ours(shared: list[Any]) -> None:
+def line_formatter(*, on_terminal: bool = False) -> structlog.stdlib.ProcessorFormatter:
+    """Return what writes records as lines; a server that sets its own logs up names it."""
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=_shared(),
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            *_rendering(on_terminal=on_terminal),
+        ],
+    )
+
+
+def is_command() -> bool:
+    """Tell whether somebody runs a command and reads what it prints."""
+    context = click.get_current_context(silent=True)
+    return context is not None and context.find_root().info_name not in _SERVERS
+
+
+def _log_uncaught() -> None:
+    """Log errors that nobody caught, unless somebody else has taken care of them."""
+    if sys.excepthook is sys.__excepthook__:
+        sys.excepthook = _tell_of_end
+    if threading.excepthook is threading.__excepthook__:
+        threading.excepthook = _tell_of_thread
+    if sys.unraisablehook is sys.__unraisablehook__:
+        sys.unraisablehook = _tell_of_unraisable
+
+
+def _tell_of_end(
+    kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, traceback)
+    else:
+        _log.critical("process_failed", exc_info=(kind, error, traceback))
+
+
+def _tell_of_thread(what: threading.ExceptHookArgs) -> None:
+    if what.exc_value is not None and not isinstance(what.exc_value, SystemExit):
+        name = what.thread.name if what.thread else None
+        _log.error("thread_failed", thread=name, exc_info=what.exc_value)
+
+
+def _tell_of_unraisable(what: "sys.UnraisableHookArgs") -> None:
+    _log.error("error_ignored", where=repr(what.object), exc_info=what.exc_value)
+
+
+def add_trace(
+    logger: Any, method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """Say where in a trace this is logged."""
+    del logger, method
+    if (place := traces.place()) is not None:
+        event["trace_id"], event["span_id"] = place.trace_id, place.span_id
+    return event
+
+
+def _shared() -> list[Any]:
+    """Return what every record gets, ours and those of others."""
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        add_trace,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+    ]
+
+
+def _configure_ours() -> None:
     structlog.configure(
         # What nobody wants to read is not put together first.
         processors=[
             structlog.stdlib.filter_by_level,
-            *shared,
+            *_shared(),
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         wrapper_class=structlog.stdlib.BoundLogger,

@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
 
@@ -27,6 +28,15 @@ ANY_HOST = "*"
 #: Stands in CORS_ORIGINS for all of them.
 ANY_ORIGIN = "*"
 
+# What of requirements-otel.txt is imported.
+_TRACE_MODULES = (
+    "opentelemetry.sdk.trace",
+    "opentelemetry.exporter.otlp.proto.http.trace_exporter",
+    *(
+        f"opentelemetry.instrumentation.{name}"
+        for name in ("flask", "httpx", "redis", "sqlalchemy")
+    ),
+)
 _HEADER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9_-][a-z0-9_.-]*)(:[0-9]{1,5})?")
 _ORIGIN = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9_-][a-z0-9_.-]*)(:[1-9][0-9]{0,4})?")
@@ -86,6 +96,11 @@ class Settings:
         "REDIS_URL", "redis://… of the job queue, and of the published tokens", "", secret=True
     )
     log_level: str = _setting("LOG_LEVEL", "DEBUG, INFO, WARNING or ERROR", "INFO")
+    otlp_endpoint: str = _setting(
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "collector that traces are sent to over HTTP; needs requirements-otel.txt",
+        "",
+    )
     flag_environment: str = _setting(
         "FF_ENVIRONMENT",
         "environment that flags are evaluated in where a caller names none",
@@ -382,6 +397,7 @@ def _complaints(settings: Settings) -> list[str]:
         *_database_complaints(settings.database_url),
         *_secret_complaints(settings),
         *_callback_complaints(settings.callback_secret),
+        *_trace_complaints(settings.otlp_endpoint),
     ]
 
 
@@ -535,6 +551,24 @@ def _callback_complaints(text: str) -> list[str]:
     if all(_WEBHOOK_SECRET.fullmatch(part) for part in parts):
         return []
     return ["CALLBACK_SECRET: must be whsec_ and 24 to 64 bytes in base64"]
+
+
+def _trace_complaints(endpoint: str) -> list[str]:
+    name = "OTEL_EXPORTER_OTLP_ENDPOINT"
+    if not endpoint:
+        return []
+    if not endpoint.startswith(("http://", "https://")):
+        return [f"{name}: is an address such as http://localhost:4318"]
+    if not all(_is_installed(module) for module in _TRACE_MODULES):
+        return [f"{name}: needs pip install --require-hashes --no-deps -r requirements-otel.txt"]
+    return []
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def _kept_secret(path: Path) -> str:

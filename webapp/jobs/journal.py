@@ -1,21 +1,23 @@
 """What is kept of an attempt beside its end: the lines of its log, and what flags answered to it.
 
-It must not know when a worker writes, nor who reads.
+A job that is enqueued within a trace has one line more, its first, which says where.  It must not
+know when a worker writes, nor who reads.
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import delete, func, insert, select, update
 
 from webapp.db import DbSession, storable
-from webapp.jobs.attempts import core
+from webapp.jobs.attempts import core, one_or_many
 from webapp.jobs.models import JobAttempt, JobLogLine
 from webapp.jobs.values import Claim
 from webapp.logs import masked
+from webapp.traces import Place
 
 #: The most lines that the log of one job holds, and the most bytes of a line's facts as JSON.
 MOST_LINES: Final = 1_000
@@ -23,6 +25,9 @@ MOST_BYTES: Final = 4_096
 MOST_EVENT: Final = 255
 #: The last line of a log that is full.
 FULL: Final = "log_full"
+#: The line that says where in a trace a job was enqueued.  No attempt wrote it, so its fence is 0.
+ENQUEUED: Final = "job_enqueued"
+_BEFORE: Final = 0
 # Of facts that are too long so much is kept, as text; in JSON a character may become six.
 _KEPT: Final = 600
 
@@ -48,7 +53,7 @@ def write_lines(session: DbSession, claim: Claim, lines: Sequence[Line]) -> int:
     An attempt pushes out the oldest lines of those before it, never its own.  The line that fills
     the log says so instead.
     """
-    mine = JobLogLine.job_id == claim.job_id
+    mine = (JobLogLine.job_id == claim.job_id) & (JobLogLine.fence > _BEFORE)
     counts = select(func.count(), func.count().filter(JobLogLine.fence == claim.fence)).where(mine)
     there, own = core(session).execute(counts).one()
     room: int = MOST_LINES - own
@@ -73,6 +78,32 @@ def write_lines(session: DbSession, claim: Claim, lines: Sequence[Line]) -> int:
     if rows:
         core(session).execute(insert(JobLogLine), rows)
     return room - len(kept)
+
+
+def note_origin(session: DbSession, job_ids: Sequence[int], place: Place, *, now: datetime) -> None:
+    """Keep where in a trace these jobs were enqueued."""
+    rows = [
+        {
+            "job_id": job_id,
+            "fence": _BEFORE,
+            "at": now,
+            "level": "info",
+            "event": ENQUEUED,
+            "facts": asdict(place),
+        }
+        for job_id in job_ids
+    ]
+    core(session).execute(insert(JobLogLine), one_or_many(rows))
+
+
+def origins_of(session: DbSession, job_ids: Sequence[int]) -> dict[int, Place]:
+    """Return where in a trace each of these jobs was enqueued, of those that were in one."""
+    lines = core(session).execute(
+        select(JobLogLine.job_id, JobLogLine.facts).where(
+            JobLogLine.job_id.in_(job_ids), JobLogLine.fence == _BEFORE
+        )
+    )
+    return {line.job_id: Place(**line.facts) for line in lines}
 
 
 def note_flags(session: DbSession, claim: Claim, seen: Mapping[str, Any]) -> None:

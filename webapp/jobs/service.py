@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import make_transient_to_detached
 from sqlalchemy.orm.attributes import instance_dict
 
+from webapp import traces
 from webapp.actors import Actor
 from webapp.audit.service import record
 from webapp.audit.values import Change
@@ -19,6 +20,7 @@ from webapp.db import DbSession
 from webapp.errors import Conflict, Invalid, NotFound
 from webapp.jobs import queries
 from webapp.jobs.broker import dispatch_mark, hand_over
+from webapp.jobs.journal import note_origin
 from webapp.jobs.lifecycle import ACTIVE, WAITING, may, sources_of, target_of
 from webapp.jobs.models import Job, JobAttempt, JobDependency
 from webapp.jobs.registry import find_job_type, find_open_type, parse_arguments
@@ -58,6 +60,7 @@ def enqueue(
         row["id"] = session.execute(_INSERT, row).scalar_one()
     job = _as_job(session, row)
     _depend(session, row["id"], wanted)
+    _trace(session, [job.id], {"job.id": job.id, "job.type": job.type}, now=now)
     hand_over(session, job.id, priority=job.priority, stamp=job.dispatched_at)
     if by.kind in AUDITED_KINDS:
         changes = {"arguments": Change(None, job.arguments)}
@@ -87,6 +90,7 @@ def enqueue_all(
     for job_id, row, wanted in zip(ids, rows, dependencies, strict=True):
         _depend(session, job_id, wanted)
         hand_over(session, job_id, priority=row["priority"], stamp=row["dispatched_at"])
+    _trace(session, ids, {"job.count": len(ids)}, now=now)
     return ids
 
 
@@ -149,6 +153,18 @@ def _depend(session: DbSession, job_id: int, wanted: Collection[int]) -> None:
     if wanted:
         rows = [{"job_id": job_id, "depends_on_id": other} for other in wanted]
         session.execute(insert(JobDependency), rows)
+
+
+def _trace(
+    session: DbSession, job_ids: Sequence[int], facts: Mapping[str, traces.Value], *, now: datetime
+) -> None:
+    """Keep where in a trace jobs are enqueued, so that their attempts stand in the same one."""
+    if not job_ids or not traces.is_traced():
+        return
+    name = f"send {facts.get('job.type', 'jobs')}"
+    with traces.span(name, kind=traces.Kind.PRODUCER, facts=facts):
+        if (place := traces.place()) is not None:
+            note_origin(session, job_ids, place, now=now)
 
 
 def _insert_unique(session: DbSession, row: dict[str, Any]) -> Job | None:

@@ -12,6 +12,7 @@ from flask import Flask, Response, current_app, g, request
 from werkzeug.exceptions import BadRequest, HTTPException
 from werkzeug.routing import IntegerConverter, Map
 
+from webapp import traces
 from webapp.db import MOST_ID, mark_writing
 from webapp.settings import Settings
 
@@ -79,6 +80,7 @@ def _begin() -> None:
     g.request_id = id_to_use(request.headers.get("X-Request-ID", ""))
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=g.request_id)
+    traces.note({"request.id": g.request_id})
     mark_writing(writing=request.method not in SAFE_METHODS)
     _widen()
     _refuse_nul()
