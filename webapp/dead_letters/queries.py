@@ -287,6 +287,12 @@ def letter_figures(session: DbSession, *, now: datetime) -> LetterFigures:
     )
 
 
+def open_by_type(*, now: datetime) -> Select[tuple[str, int]]:
+    """Return the statement that counts the newest 10,001 open letters by type."""
+    looked = _looked_at(LetterFilters(), now)
+    return select(looked.c.type, func.count()).group_by(looked.c.type)
+
+
 def oldest_open(session: DbSession) -> datetime | None:
     """Return when the oldest open letter's job failed; the first 10,001 are looked at."""
     first = (

@@ -4,11 +4,12 @@ Never asks the jobs or their attempts, however many there are.  Figures are at m
 seconds old.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Row, Select, func, literal, select, union_all
 
 from webapp.db import DbSession
 from webapp.jobs.histograms import Counts, percentile
@@ -40,20 +41,82 @@ class TypeHealth:
         return 100 * self.succeeded / self.runs if self.runs else None
 
 
-def type_health(session: DbSession, *, now: datetime) -> list[TypeHealth]:
-    """Return the health of each type that ran in this hour and the 23 before it: one statement."""
+@dataclass(frozen=True, slots=True)
+class TypeRecords:
+    """How the attempts of all types went: ``day`` is of those that ran in it, by name.
+
+    ``hour`` is what ended well and badly in the last 60 minutes; ``last`` is the minute, or beyond
+    26 hours the hour, in which an attempt ended last.
+    """
+
+    day: Sequence[TypeHealth]
+    hour: Mapping[str, tuple[int, int]]
+    last: Mapping[str, datetime]
+
+
+def type_records(session: DbSession, names: Collection[str], *, now: datetime) -> TypeRecords:
+    """Return how each type went in this hour and the 23 before it: one statement.
+
+    When an attempt of it ended last is told of the types with these names.
+    """
     starts = starts_of(now, HOUR, HOURS)
-    by_type: dict[str, dict[datetime, tuple[int, int]]] = {}
-    for row in session.execute(
+    bad = JobMetric.failed + JobMetric.lost
+    day = select(
+        literal(_DAY).label("part"),
+        JobMetric.type,
+        JobMetric.at,
+        JobMetric.succeeded,
+        bad.label("bad"),
+    ).where(JobMetric.seconds == HOUR, JobMetric.at >= starts[0])
+    hour = (
         select(
+            literal(_HOUR),
+            JobMetric.type,
+            func.max(JobMetric.at),
+            func.sum(JobMetric.succeeded),
+            func.sum(bad),
+        )
+        .where(JobMetric.seconds == MINUTE, JobMetric.at >= starts_of(now, MINUTE, MINUTES)[0])
+        .group_by(JobMetric.type)
+    )
+    last = (_last(name, seconds) for name in names for seconds in (MINUTE, HOUR))
+    rows = session.execute(union_all(day, hour, *last)).all()
+    found = {part: [row for row in rows if row.part == part] for part in (_DAY, _HOUR, _LAST)}
+    ends: dict[str, datetime] = {}
+    for row in found[_LAST]:
+        ends[row.type] = max(row.at, ends.get(row.type, row.at))
+    return TypeRecords(
+        day=_by_hour(found[_DAY], starts),
+        hour={row.type: (int(row.succeeded), int(row.bad)) for row in found[_HOUR]},
+        last=ends,
+    )
+
+
+_DAY, _HOUR, _LAST = "day", "hour", "last"
+
+
+def _last(name: str, seconds: int) -> Select[Any]:
+    """Select the newest span in which an attempt of a type ended: a step into the primary key."""
+    return select(
+        select(
+            literal(_LAST),
             JobMetric.type,
             JobMetric.at,
             JobMetric.succeeded,
-            (JobMetric.failed + JobMetric.lost).label("bad"),
-        ).where(JobMetric.seconds == HOUR, JobMetric.at >= starts[0])
-    ):
+            JobMetric.failed.label("bad"),
+        )
+        .where(JobMetric.type == name, JobMetric.seconds == seconds)
+        .order_by(JobMetric.at.desc())
+        .limit(1)
+        .subquery()
+    )
+
+
+def _by_hour(rows: Sequence[Row[Any]], starts: Sequence[datetime]) -> list[TypeHealth]:
+    by_type: dict[str, dict[datetime, tuple[int, int]]] = {}
+    for row in rows:
         if row.succeeded or row.bad:
-            by_type.setdefault(row.type, {})[row.at] = (row.succeeded, row.bad)
+            by_type.setdefault(row.type, {})[row.at] = (int(row.succeeded), int(row.bad))
     return [
         TypeHealth(
             type=name,
