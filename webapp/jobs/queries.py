@@ -218,12 +218,12 @@ class DueJobs:
 def due_jobs(session: DbSession, *, now: datetime) -> list[DueJobs]:
     """Return what is due by type and queue, among the jobs that are due longest: one statement.
 
-    A thousand of each state are looked at.  Jobs that wait for others are left out.
+    A thousand of each state are looked at; those of them that wait for others are left out.
     """
     oldest = (
         select(
-            select(Job.type, Job.queue, Job.run_at)
-            .where(Job.state == state, Job.run_at <= now, Job.held.is_(False))
+            select(Job.type, Job.queue, Job.run_at, Job.held)
+            .where(Job.state == state, Job.run_at <= now)
             .order_by(Job.run_at, Job.id)
             .limit(DUE_LOOKED_AT)
             .subquery()
@@ -233,6 +233,7 @@ def due_jobs(session: DbSession, *, now: datetime) -> list[DueJobs]:
     due = union_all(*oldest).subquery()
     rows = session.execute(
         select(due.c.type, due.c.queue, func.min(due.c.run_at).label("since"))
+        .where(due.c.held.is_(False))
         .group_by(due.c.type, due.c.queue)
         .order_by(due.c.type, due.c.queue)
     )
