@@ -85,7 +85,7 @@ class _Found:
 
 
 def _read(session: DbSession, now: datetime) -> _Found:
-    records = type_records(session, [kind.name for kind in job_types()], now=now)
+    records = type_records(session, now=now)
     due = due_jobs(session, now=now)
     letters = open_by_type(now=now).subquery()
     pauses = paused().subquery()

@@ -4,14 +4,14 @@ Never asks the jobs or their attempts, however many there are.  Figures are at m
 seconds old.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Row, Select, func, literal, select, union_all
 
-from webapp.db import DbSession
+from webapp.db import DbSession, UtcTime
 from webapp.jobs.histograms import Counts, percentile
 from webapp.jobs.models import JobMetric
 from webapp.jobs.rollup import COUNTS, HOUR, MINUTE, floor, sum_of
@@ -54,11 +54,8 @@ class TypeRecords:
     last: Mapping[str, datetime]
 
 
-def type_records(session: DbSession, names: Collection[str], *, now: datetime) -> TypeRecords:
-    """Return how each type went in this hour and the 23 before it: one statement.
-
-    When an attempt of it ended last is told of the types with these names.
-    """
+def type_records(session: DbSession, *, now: datetime) -> TypeRecords:
+    """Return how each type went in this hour and the 23 before it: one statement."""
     starts = starts_of(now, HOUR, HOURS)
     bad = JobMetric.failed + JobMetric.lost
     day = select(
@@ -79,36 +76,36 @@ def type_records(session: DbSession, names: Collection[str], *, now: datetime) -
         .where(JobMetric.seconds == MINUTE, JobMetric.at >= starts_of(now, MINUTE, MINUTES)[0])
         .group_by(JobMetric.type)
     )
-    last = (_last(name, seconds) for name in names for seconds in (MINUTE, HOUR))
-    rows = session.execute(union_all(day, hour, *last)).all()
+    rows = session.execute(union_all(day, hour, _last_ends())).all()
     found = {part: [row for row in rows if row.part == part] for part in (_DAY, _HOUR, _LAST)}
-    ends: dict[str, datetime] = {}
-    for row in found[_LAST]:
-        ends[row.type] = max(row.at, ends.get(row.type, row.at))
     return TypeRecords(
         day=_by_hour(found[_DAY], starts),
         hour={row.type: (int(row.succeeded), int(row.bad)) for row in found[_HOUR]},
-        last=ends,
+        last={row.type: row.at for row in found[_LAST]},
     )
 
 
 _DAY, _HOUR, _LAST = "day", "hour", "last"
 
 
-def _last(name: str, seconds: int) -> Select[Any]:
-    """Select the newest span in which an attempt of a type ended: a step into the primary key."""
-    return select(
-        select(
-            literal(_LAST),
-            JobMetric.type,
-            JobMetric.at,
-            JobMetric.succeeded,
-            JobMetric.failed.label("bad"),
-        )
-        .where(JobMetric.type == name, JobMetric.seconds == seconds)
-        .order_by(JobMetric.at.desc())
-        .limit(1)
-        .subquery()
+def _last_ends() -> Select[Any]:
+    """Select the newest span in which an attempt of each type ended.
+
+    Skips through the primary key from one type to the next, and to the end of each.
+    """
+    step = select(func.min(JobMetric.type).label("name")).cte("step", recursive=True)
+    following = select(func.min(JobMetric.type)).where(JobMetric.type > step.c.name)
+    step = step.union_all(select(following.scalar_subquery()).where(step.c.name.is_not(None)))
+    minute, hour = (
+        select(func.max(JobMetric.at))
+        .where(JobMetric.type == step.c.name, JobMetric.seconds == seconds)
+        .scalar_subquery()
+        for seconds in (MINUTE, HOUR)
+    )
+    # Minutes are kept for a day: where there is one, it lies in the newest hour.
+    newest = func.coalesce(minute, hour, type_=UtcTime)
+    return select(literal(_LAST), step.c.name, newest, literal(0), literal(0)).where(
+        step.c.name.is_not(None)
     )
 
 
