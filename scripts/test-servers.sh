@@ -28,12 +28,13 @@ main() {
 # Prints the Debian names of what is missing, on one line. tests/servers.py knows where to look.
 missing_servers() {
   "$venv/bin/python" - <<'PYTHON'
-from tests.servers import find_chromium, find_nginx, find_postgres, find_redis
+from tests.servers import find_chromium, find_nginx, find_postgres, find_prometheus, find_redis
 
 found = {
     "redis-server": find_redis(),
     "postgresql": find_postgres(),
     "nginx-light": find_nginx(),
+    "prometheus": find_prometheus(),
     "chromium": find_chromium(),
 }
 print(*(name for name, path in found.items() if path is None))

@@ -1,4 +1,4 @@
-"""Real servers for tests: Redis, PostgreSQL, nginx, a browser: found on this machine, started here.
+"""Real servers for tests: Redis, PostgreSQL, nginx, Prometheus, a browser, found and started here.
 
 Holds where the programs are looked for, how each server starts, stops and comes back, and the order
 in which tests may use them. Each server listens on loopback only, keeps its data in a folder of its
@@ -21,12 +21,13 @@ import subprocess
 import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
+import httpx
 import psycopg
 import psycopg.sql
 import pytest
@@ -76,6 +77,12 @@ def find_nginx() -> Path | None:
     return _on_path("nginx") or next(
         (path for path in (Path("/usr/sbin/nginx"),) if path.exists()), None
     )
+
+
+def find_prometheus() -> Path | None:
+    """The folder that holds `prometheus` and `promtool`."""
+    found = _on_path("prometheus")
+    return found.parent if found and (found.parent / "promtool").exists() else None
 
 
 def find_chromium() -> Path | None:
@@ -371,6 +378,46 @@ class NginxServer(Server):
         with contextlib.suppress(OSError, ValueError):
             return int((self.folder / "nginx.pid").read_text()) == self.pid
         return False
+
+
+class PrometheusServer(Server):
+    """A Prometheus that scrapes each of its targets every second, by their jobs."""
+
+    def __init__(self, programs: Path, targets: Mapping[str, str]) -> None:
+        super().__init__()
+        self._program = programs / "prometheus"
+        self._targets = targets
+
+    def ask(self, query: str) -> dict[tuple[str, ...], float]:
+        """The values of a query now, by the values of their labels in the order of those names."""
+        answer = httpx.get(self._url("/api/v1/query"), params={"query": query}, timeout=10)
+        return {
+            tuple(value for _, value in sorted(item["metric"].items())): float(item["value"][1])
+            for item in answer.raise_for_status().json()["data"]["result"]
+        }
+
+    def _command(self) -> list[str]:
+        jobs = "".join(
+            f"  - job_name: {job}\n    static_configs: [{{targets: ['{target}']}}]\n"
+            for job, target in self._targets.items()
+        )
+        times = "{scrape_interval: 1s, scrape_timeout: 1s}"
+        (self.folder / "prometheus.yml").write_text(f"global: {times}\nscrape_configs:\n{jobs}")
+        options = {
+            "config.file": self.folder / "prometheus.yml",
+            "storage.tsdb.path": self.folder / "data",
+            "web.listen-address": f"{LOOPBACK}:{self.port}",
+        }
+        return [str(self._program), *(f"--{name}={value}" for name, value in options.items())]
+
+    def _answers(self) -> bool:
+        try:
+            return httpx.get(self._url("/-/ready"), timeout=2).is_success
+        except httpx.TransportError:
+            return False
+
+    def _url(self, path: str) -> str:
+        return f"http://{LOOPBACK}:{self.port}{path}"
 
 
 def _identifier(name: str) -> psycopg.sql.Identifier:

@@ -69,11 +69,15 @@ ETL_RUN_DURATION = Histogram(
 )
 #: Kind is added, removed, retyped or renamed.
 SCHEMA_DRIFT = Counter(
-    "schema_drift_detected", "Changes of the fields of sources, by kind.", ("kind",)
+    "schema_drift_detected", "Changes of the fields of sources, by kind.", ("source_name", "kind")
 )
 #: Counted in bulk, some seconds later: evaluation itself does not wait for a counter.
 FLAG_EVALUATIONS = Counter(
     "feature_flag_evaluations", "Decisions of flags.", ("flag", "enabled", "reason")
+)
+#: A hit was answered from the flags in memory, a miss had those read.  Told with evaluations.
+FLAG_CACHE_REQUESTS = Counter(
+    "feature_flag_cache_requests", "Decisions from memory, and reads of flags.", ("outcome",)
 )
 
 #: Ends of guarded calls: outcome is success, failure or neutral.

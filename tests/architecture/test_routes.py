@@ -46,7 +46,7 @@ VIEWER_WRITES = {
     ("POST", "/api/v1/feature-flags/usage"),
 }
 # The page that shows the API is for people.
-API = ("/api/v1/", "/v1/", "/ofrep/", "/observability/")
+API = ("/api/v1/", "/api/admin/", "/v1/", "/ofrep/", "/observability/", "/stats")
 
 
 @pytest.fixture

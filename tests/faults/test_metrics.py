@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -10,7 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.processes import Deployment, deployed, wait_until
-from tests.servers import free_port
+from tests.servers import LOOPBACK, PrometheusServer, find_prometheus, free_port, missing_server
 from webapp.actors import SYSTEM
 from webapp.clock import now
 from webapp.db import transaction
@@ -110,3 +111,76 @@ def test_counts_of_all_processes_add_up_and_outlive_them(tmp_path: Path) -> None
             seconds=30,
             what="counting goes on where it was",
         )
+
+
+def test_a_prometheus_counts_what_was_sent_and_keeps_it_when_processes_are_killed(
+    tmp_path: Path,
+) -> None:
+    """Two processes of a web server and two of a consumer, as on a host of its own each."""
+    programs = find_prometheus() or missing_server("prometheus")
+    port, counts_port = free_port(), free_port()
+    targets = {"web": f"{LOOPBACK}:{port}", "worker": f"{LOOPBACK}:{counts_port}"}
+    folder = tmp_path / "other host"
+    with (
+        deployed(tmp_path) as deployment,
+        deployment.looked_into(),
+        PrometheusServer(programs, targets) as prometheus,
+    ):
+        web = deployment.start_web(port, processes=2)
+        consumer = deployment.start_worker(
+            "--workers",
+            "2",
+            METRICS_PORT=str(counts_port),
+            PROMETHEUS_MULTIPROC_DIR=str(folder),
+        )
+
+        def told(query: str, value: float | None) -> None:
+            expected = {} if value is None else {(): value}
+            wait_until(lambda: prometheus.ask(query) == expected, seconds=30, what=query)
+
+        folders = {web: tmp_path / "metrics" / socket.gethostname(), consumer: folder}
+
+        def all_count() -> bool:
+            files = [
+                path / f"counter_{pid}.db"
+                for parent, path in folders.items()
+                for pid in children_of(parent.pid)
+            ]
+            return sum(file.exists() for file in files) == 4
+
+        for sent in (1, 2):
+            load(port)
+            told('sum(api_requests_total{endpoint="/sign-in", status="200"})', sent * REQUESTS)
+            told(
+                'sum(job_runs_total{job_type="test_echo", outcome="succeeded"})',
+                sent * JOBS,
+            )
+            told("sum(job_wait_seconds_count)", sent * (JOBS + 1))
+            told('sum(job_runs_total{job_type="test_fail", outcome="failed"})', sent)
+            told("sum(dlq_added_total)", sent)
+            # Of the database: told once, by the web server.
+            told('sum(dlq_jobs{status="open"})', sent)
+            told("sum(workers_alive)", 1)
+            told("count(workers_alive)", 1)
+            # Nothing is left of what was unfinished.
+            told("sum(queue_depth)", None)
+            if sent == 1:
+                wait_until(all_count, seconds=30, what="two processes of each count")
+                for parent in folders:
+                    os.kill(children_of(parent.pid)[0], signal.SIGKILL)
+        # What was scraped was never less later on, and no series is any one process's.
+        for family in ("api_requests_total", "job_runs_total", "job_wait_seconds_count"):
+            told(f"sum(resets({family}[5m]))", 0)
+        told('count({pid!=""})', None)
+
+
+def load(port: int) -> None:
+    """Send requests from several sides at once while jobs run, one of which dies."""
+    with transaction() as session:
+        for _ in range(JOBS):
+            service.enqueue(session, "test_echo", {"seconds": 0.05}, by=SYSTEM, now=now())
+        service.enqueue(session, "test_fail", {"error": "TypeError"}, by=SYSTEM, now=now())
+    with ThreadPoolExecutor(4) as sides:
+        url = f"http://{LOOPBACK}:{port}/sign-in"
+        for answer in sides.map(lambda _: httpx.get(url, timeout=60), range(REQUESTS)):
+            answer.raise_for_status()

@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 import pytest
 from flask import Flask
+from prometheus_client.registry import REGISTRY
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -114,6 +115,12 @@ def rows() -> list[tuple[str, str, str, bool, str, int]]:
         )
 
 
+def cache_requests(outcome: str) -> float:
+    return (
+        REGISTRY.get_sample_value("feature_flag_cache_requests_total", {"outcome": outcome}) or 0.0
+    )
+
+
 def total() -> int:
     return sum(row[-1] for row in rows())
 
@@ -123,11 +130,13 @@ def test_what_is_told_is_what_was_counted(counter: UsageCounter) -> None:
     for decision, times in ((WITHIN, 3), (BEYOND, 2), (variant, 4)):
         for _ in range(times):
             count(counter, "beta", "production", decision)
+    before = cache_requests("hit")
     assert counter.flush()
     count(counter, "beta", "production", BEYOND)
     count(counter, "beta", "staging", EVERYONE)
     assert counter.flush()
     assert counter.flush()
+    assert cache_requests("hit") - before == 11
     assert rows() == [
         ("beta", "production", "", False, "percentage", 3),
         ("beta", "production", "", True, "percentage", 3),

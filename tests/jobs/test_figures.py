@@ -9,7 +9,7 @@ from tests.conftest import ConsoleClient
 from webapp.actors import SYSTEM
 from webapp.clock import now as clock_now
 from webapp.db import transaction
-from webapp.jobs.figures import throughput, type_figures, type_health
+from webapp.jobs.figures import throughput, type_figures, type_records
 from webapp.jobs.histograms import bucket_of, counted
 from webapp.jobs.models import JobMetric
 from webapp.jobs.rollup import COUNTS, HOUR, MINUTE
@@ -48,7 +48,9 @@ def test_the_health_of_a_type_is_that_of_this_hour_and_23_before(
         metric(session, now - timedelta(hours=hours), seconds=HOUR, succeeded=3, failed=1, lost=1)
     metric(session, now, seconds=HOUR, type_name="quiet", deferred=1)
     metric(session, now, seconds=MINUTE, type_name="of minutes", succeeded=1)
-    (health,) = type_health(session, now=now + timedelta(minutes=59))
+    records = type_records(session, now=now + timedelta(minutes=59))
+    assert records.last == dict.fromkeys(("etl", "of minutes", "quiet"), now)
+    (health,) = records.day
     assert (health.type, health.succeeded, health.failed, health.runs) == ("etl", 9, 6, 15)
     assert health.success_rate == 60.0
     assert len(health.hours) == 24

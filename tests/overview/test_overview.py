@@ -1,7 +1,5 @@
 """How everything stands, in a word and on a page."""
 
-from typing import Any
-
 import pytest
 from flask import Flask
 
@@ -16,63 +14,8 @@ from webapp.flags.feeds import DatabaseFeed
 from webapp.flags.signals import RedisSignals
 from webapp.jobs import attempts
 from webapp.jobs.service import enqueue
-from webapp.overview.health import Level, Signs, assess
 from webapp.workers.service import beat
 from webapp.workers.values import WorkerIdentity
-
-WELL: dict[str, Any] = {
-    "workers_alive": 1,
-    "schedulers_alive": 1,
-    "open_breakers": 0,
-    "open_letters": 0,
-    "oldest_seconds": None,
-    "failing": [],
-    "flags_stale": False,
-    "signals_down": False,
-}
-
-
-@pytest.mark.parametrize(
-    ("sign", "level", "reason"),
-    [
-        ({}, Level.HEALTHY, None),
-        ({"workers_alive": 0}, Level.CRITICAL, "No worker is alive: jobs wait."),
-        (
-            {"schedulers_alive": 0},
-            Level.UNHEALTHY,
-            "No worker has a scheduler: schedules do not fire, and lost jobs stay lost.",
-        ),
-        ({"open_breakers": 1}, Level.DEGRADED, "1 breaker is open."),
-        ({"open_breakers": 2}, Level.DEGRADED, "2 breakers are open."),
-        ({"open_letters": 1200}, Level.DEGRADED, "1,200 dead letters are open."),
-        ({"oldest_seconds": 900.0}, Level.HEALTHY, None),
-        (
-            {"oldest_seconds": 901.0},
-            Level.UNHEALTHY,
-            "The oldest due job has waited for over 15 minutes.",
-        ),
-        ({"failing": ["etl"]}, Level.UNHEALTHY, "etl failed more often than not in 24 h."),
-        ({"flags_stale": True}, Level.DEGRADED, "Flags are decided on an old snapshot."),
-        (
-            {"signals_down": True},
-            Level.DEGRADED,
-            "Redis does not answer: changes of flags are seen a second later.",
-        ),
-    ],
-)
-def test_each_sign_has_its_level_and_its_sentence(
-    sign: dict[str, Any], level: Level, reason: str | None
-) -> None:
-    assessment = assess(Signs(**(WELL | sign)))
-    assert assessment.level == level
-    assert assessment.reasons == ((reason,) if reason else ())
-
-
-def test_the_worst_sign_gives_the_level_and_all_reasons_are_told() -> None:
-    signs = {"workers_alive": 0, "schedulers_alive": 0, "open_letters": 3}
-    assessment = assess(Signs(**(WELL | signs)))
-    assert assessment.level == Level.CRITICAL
-    assert len(assessment.reasons) == 2
 
 
 def test_an_empty_installation_says_what_is_missing(viewer: ConsoleClient) -> None:

@@ -244,7 +244,8 @@ def drifts() -> list[tuple[str, str, str | None, str]]:
 
 
 def drift_metric(kind: str) -> float:
-    return REGISTRY.get_sample_value("schema_drift_detected_total", {"kind": kind}) or 0.0
+    labels = {"source_name": "data", "kind": kind}
+    return REGISTRY.get_sample_value("schema_drift_detected_total", labels) or 0.0
 
 
 def write_columns(file: Path, names: str, number: int = 20) -> str:

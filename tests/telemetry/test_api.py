@@ -139,11 +139,12 @@ def test_gauges_tell_how_things_stand(client: FlaskClient) -> None:
     assert samples(client, "circuit_breaker_state")["source:source0",] == 0
     # It has been open for its time.
     assert samples(client, "circuit_breaker_state")["source:source1",] == 1
-    assert samples(client, "dlq_jobs") == {("open",): 1, ("resolved",): 0}
-    assert samples(client, "dlq_oldest_age_seconds")[()] >= 0
+    assert samples(client, "dlq_jobs") == {("etl", "open"): 1}
+    assert samples(client, "dlq_oldest_age_seconds")["etl",] >= 0
     depths = samples(client, "queue_depth")
     assert depths["default", "queued"] == 1
     assert sum(depths.values()) == 4
+    assert samples(client, "queue_oldest_age_seconds")["default",] >= 0
     assert samples(client, "workers_alive") == {(): 1}
     assert samples(client, "db_records_total") == {("csv",): 0}
     assert samples(client, "feature_flag_snapshot_age_seconds")[()] >= 0
@@ -164,6 +165,8 @@ def test_the_figures_of_sources_are_told_to_programs(viewer: FlaskClient) -> Non
         "unchanged": 0,
         "rejected": 1,
     }
+    assert source["last_run"]["drift"] == {"renamed": 1}
+    assert source["renames_to_decide"] == 1
     assert source["last_run"]["checkpoint"] == {"bytes_read": 0, "bytes_total": 1}
     assert source["rate_limit"]["limit"] == {"calls": 10, "seconds": 60}
     assert source["rate_limit"]["pause"]["reason"] == "429 Too Many Requests"

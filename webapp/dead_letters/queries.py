@@ -21,9 +21,11 @@ from sqlalchemy import (
     column,
     exists,
     func,
+    literal,
     or_,
     select,
     table,
+    union_all,
 )
 
 from webapp.db import BigId, DbSession
@@ -287,17 +289,49 @@ def letter_figures(session: DbSession, *, now: datetime) -> LetterFigures:
     )
 
 
-def oldest_open(session: DbSession) -> datetime | None:
-    """Return when the oldest open letter's job failed; the first 10,001 are looked at."""
+def open_by_type(*, now: datetime) -> Select[tuple[str, int]]:
+    """Return the statement that counts the newest 10,001 open letters by type."""
+    looked = _looked_at(LetterFilters(), now)
+    return select(looked.c.type, func.count()).group_by(looked.c.type)
+
+
+@dataclass(frozen=True, slots=True)
+class LettersOfType:
+    """How many letters of one type have a status, and when the first of those failed."""
+
+    type: str
+    status: Status
+    count: int
+    oldest: datetime
+
+
+def letters_by_type(session: DbSession) -> list[LettersOfType]:
+    """Count the letters by type and status: one statement.
+
+    The first 10,001 of each status are looked at, so the oldest is among them.
+    """
+    statuses = {
+        Status.OPEN: DeadLetter.resolved_at.is_(None),
+        Status.RESOLVED: DeadLetter.resolved_at.is_not(None),
+    }
+    rows = session.execute(union_all(*(_by_type(*item) for item in statuses.items())))
+    return [LettersOfType(row.type, Status(row.status), row.number, row.oldest) for row in rows]
+
+
+def _by_type(status: Status, condition: ColumnElement[bool]) -> Select[Any]:
     first = (
-        select(DeadLetter.failed_at)
-        .where(DeadLetter.resolved_at.is_(None))
+        select(DeadLetter.type, DeadLetter.failed_at)
+        .where(condition)
         .order_by(DeadLetter.id)
         .limit(COUNT_CAP + 1)
         .subquery()
     )
-    found: datetime | None = session.scalar(select(func.min(first.c.failed_at)))
-    return found
+    return select(
+        first.c.type,
+        literal(status.value).label("status"),
+        func.count().label("number"),
+        func.min(first.c.failed_at).label("oldest"),
+    ).group_by(first.c.type)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from webapp.flags.tables import FlagTables, Ready
 from webapp.flags.usage import UsageCounter
 from webapp.flags.values import NO_FLAGS, NOTHING, Decision, FlagSet, subject_id
 from webapp.logs import get_logger
+from webapp.metrics import FLAG_CACHE_REQUESTS
 
 log = get_logger(__name__)
 
@@ -260,6 +261,7 @@ class FlagStore:
         published = self._published_after(known.revision) if ahead else None
         found = self._fetch(published or known)
         if found is not known:
+            FLAG_CACHE_REQUESTS.labels("miss").inc()
             self._swap(found)
         is_wrong = signalled != found.revision or (ahead and published is None)
         if signalled is not None and is_wrong and mends:

@@ -26,7 +26,7 @@ from webapp.flags.evaluation import Ready
 from webapp.flags.sampling import SubjectSample, joined
 from webapp.flags.values import MAX_NAME, Decision
 from webapp.logs import get_logger
-from webapp.metrics import FLAG_EVALUATIONS
+from webapp.metrics import FLAG_CACHE_REQUESTS, FLAG_EVALUATIONS
 
 log = get_logger(__name__)
 
@@ -226,6 +226,7 @@ class UsageCounter:
 def _meter(told: UsageBatch) -> None:
     for key, number in told.counts.items():
         FLAG_EVALUATIONS.labels(key.flag, str(key.enabled).lower(), key.reason).inc(number)
+    FLAG_CACHE_REQUESTS.labels("hit").inc(sum(told.counts.values()))
 
 
 def _hour_of(when: datetime) -> datetime:

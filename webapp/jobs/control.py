@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import CompoundSelect, insert, literal, select, union_all, update
 from sqlalchemy.exc import IntegrityError
 
 from webapp.actors import Actor
@@ -149,6 +149,16 @@ def find_paused_queues(session: DbSession) -> dict[str, JobQueue]:
     """Return the queues that are paused, by name: one statement."""
     paused = select(JobQueue).where(JobQueue.paused_at.is_not(None))
     return {item.name: item for item in session.scalars(paused)}
+
+
+def paused() -> CompoundSelect[tuple[str, str]]:
+    """Return the statement that names what is paused: its kind, queue or type, and its name."""
+    return union_all(
+        select(literal("queue").label("kind"), JobQueue.name.label("name")).where(
+            JobQueue.paused_at.is_not(None)
+        ),
+        select(literal("type"), JobTypeSetting.type).where(JobTypeSetting.paused_at.is_not(None)),
+    )
 
 
 _RESUMED: Final[dict[str, Any]] = {"paused_at": None, "paused_by": None, "reason": None}

@@ -12,6 +12,7 @@ from webapp.audit.service import history
 from webapp.clock import now
 from webapp.db import db
 from webapp.errors import Conflict, FieldErrors, Invalid
+from webapp.health.service import read_types
 from webapp.jobs import control, queries
 from webapp.jobs.control import BOUNDS, PolicyDraft
 from webapp.jobs.models import JobTypeSetting
@@ -79,6 +80,7 @@ def types() -> Response:
         "jobs/_types.html",
         kinds=[(kind, steering.applied_to(kind)) for kind in job_types()],
         settings=control.find_settings(db.session),
+        verdicts=read_types(db.session, now=now()),
         queues=[(name, paused.get(name)) for name in sorted(names | paused.keys())],
     )
 

@@ -7,10 +7,11 @@ seconds old.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Row, Select, func, literal, select, union_all
 
-from webapp.db import DbSession
+from webapp.db import DbSession, UtcTime
 from webapp.jobs.histograms import Counts, percentile
 from webapp.jobs.models import JobMetric
 from webapp.jobs.rollup import COUNTS, HOUR, MINUTE, floor, sum_of
@@ -40,20 +41,79 @@ class TypeHealth:
         return 100 * self.succeeded / self.runs if self.runs else None
 
 
-def type_health(session: DbSession, *, now: datetime) -> list[TypeHealth]:
-    """Return the health of each type that ran in this hour and the 23 before it: one statement."""
+@dataclass(frozen=True, slots=True)
+class TypeRecords:
+    """How the attempts of all types went: ``day`` is of those that ran in it, by name.
+
+    ``hour`` is what ended well and badly in the last 60 minutes; ``last`` is the minute, or beyond
+    26 hours the hour, in which an attempt ended last.
+    """
+
+    day: Sequence[TypeHealth]
+    hour: Mapping[str, tuple[int, int]]
+    last: Mapping[str, datetime]
+
+
+def type_records(session: DbSession, *, now: datetime) -> TypeRecords:
+    """Return how each type went in this hour and the 23 before it: one statement."""
     starts = starts_of(now, HOUR, HOURS)
-    by_type: dict[str, dict[datetime, tuple[int, int]]] = {}
-    for row in session.execute(
+    bad = JobMetric.failed + JobMetric.lost
+    day = select(
+        literal(_DAY).label("part"),
+        JobMetric.type,
+        JobMetric.at,
+        JobMetric.succeeded,
+        bad.label("bad"),
+    ).where(JobMetric.seconds == HOUR, JobMetric.at >= starts[0])
+    hour = (
         select(
+            literal(_HOUR),
             JobMetric.type,
-            JobMetric.at,
-            JobMetric.succeeded,
-            (JobMetric.failed + JobMetric.lost).label("bad"),
-        ).where(JobMetric.seconds == HOUR, JobMetric.at >= starts[0])
-    ):
+            func.max(JobMetric.at),
+            func.sum(JobMetric.succeeded),
+            func.sum(bad),
+        )
+        .where(JobMetric.seconds == MINUTE, JobMetric.at >= starts_of(now, MINUTE, MINUTES)[0])
+        .group_by(JobMetric.type)
+    )
+    rows = session.execute(union_all(day, hour, _last_ends())).all()
+    found = {part: [row for row in rows if row.part == part] for part in (_DAY, _HOUR, _LAST)}
+    return TypeRecords(
+        day=_by_hour(found[_DAY], starts),
+        hour={row.type: (int(row.succeeded), int(row.bad)) for row in found[_HOUR]},
+        last={row.type: row.at for row in found[_LAST]},
+    )
+
+
+_DAY, _HOUR, _LAST = "day", "hour", "last"
+
+
+def _last_ends() -> Select[Any]:
+    """Select the newest span in which an attempt of each type ended.
+
+    Skips through the primary key from one type to the next, and to the end of each.
+    """
+    step = select(func.min(JobMetric.type).label("name")).cte("step", recursive=True)
+    following = select(func.min(JobMetric.type)).where(JobMetric.type > step.c.name)
+    step = step.union_all(select(following.scalar_subquery()).where(step.c.name.is_not(None)))
+    minute, hour = (
+        select(func.max(JobMetric.at))
+        .where(JobMetric.type == step.c.name, JobMetric.seconds == seconds)
+        .scalar_subquery()
+        for seconds in (MINUTE, HOUR)
+    )
+    # Minutes are kept for a day: where there is one, it lies in the newest hour.
+    newest = func.coalesce(minute, hour, type_=UtcTime)
+    return select(literal(_LAST), step.c.name, newest, literal(0), literal(0)).where(
+        step.c.name.is_not(None)
+    )
+
+
+def _by_hour(rows: Sequence[Row[Any]], starts: Sequence[datetime]) -> list[TypeHealth]:
+    by_type: dict[str, dict[datetime, tuple[int, int]]] = {}
+    for row in rows:
         if row.succeeded or row.bad:
-            by_type.setdefault(row.type, {})[row.at] = (row.succeeded, row.bad)
+            by_type.setdefault(row.type, {})[row.at] = (int(row.succeeded), int(row.bad))
     return [
         TypeHealth(
             type=name,

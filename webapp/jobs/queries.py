@@ -15,6 +15,9 @@ from webapp.jobs.models import Job, JobAttempt, JobDependency, JobLogLine
 from webapp.jobs.values import JobState
 from webapp.paging import COUNT_CAP, PAGE_SIZE, Cursor, Page, fetch_page
 
+#: Enough to find a type or queue that is left behind: what is due longer than it is told too.
+DUE_LOOKED_AT = 1_000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRow:
@@ -201,6 +204,40 @@ def queue_figures(session: DbSession, *, now: datetime) -> QueueFigures:
     ).one()
     age = max(0.0, (now - oldest).total_seconds()) if oldest else None
     return QueueFigures(waiting, running, retrying, age)
+
+
+@dataclass(frozen=True, slots=True)
+class DueJobs:
+    """Jobs of one type that are due in one queue: since when the first of them is."""
+
+    type: str
+    queue: str
+    since: datetime
+
+
+def due_jobs(session: DbSession, *, now: datetime) -> list[DueJobs]:
+    """Return what is due by type and queue, among the jobs that are due longest: one statement.
+
+    A thousand of each state are looked at; those of them that wait for others are left out.
+    """
+    oldest = (
+        select(
+            select(Job.type, Job.queue, Job.run_at, Job.held)
+            .where(Job.state == state, Job.run_at <= now)
+            .order_by(Job.run_at, Job.id)
+            .limit(DUE_LOOKED_AT)
+            .subquery()
+        )
+        for state in sorted(WAITING)
+    )
+    due = union_all(*oldest).subquery()
+    rows = session.execute(
+        select(due.c.type, due.c.queue, func.min(due.c.run_at).label("since"))
+        .where(due.c.held.is_(False))
+        .group_by(due.c.type, due.c.queue)
+        .order_by(due.c.type, due.c.queue)
+    )
+    return [DueJobs(row.type, row.queue, row.since) for row in rows]
 
 
 def _counted(state: JobState) -> ScalarSelect[int]:

@@ -159,6 +159,13 @@ def firings_of(session: DbSession, schedule: Schedule, limit: int) -> list[Firin
     return [_firing(firing, state) for firing, state in found]
 
 
+def count_schedules(session: DbSession) -> tuple[int, int]:
+    """Count the schedules that fire and those that are paused: one statement."""
+    enabled = func.count().filter(Schedule.enabled)
+    total, firing = session.execute(select(func.count(), enabled).select_from(Schedule)).one()
+    return firing, total - firing
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SchedulerFigures:
     """What waits to be fired now, and what became of the due times of the last day."""

@@ -10,6 +10,7 @@ from webapp.metrics import (
     ETL_RUN_DURATION,
     ETL_RUNS,
     SCHEMA_DRIFT,
+    name_label,
 )
 
 
@@ -47,7 +48,7 @@ def count_ends(ends: Sequence[End]) -> None:
         ETL_RUN_DURATION.labels(end.kind).observe(end.seconds)
 
 
-def count_drift(kinds: Sequence[str]) -> None:
-    """Count changes of fields that have been noted."""
-    for kind in kinds:
-        SCHEMA_DRIFT.labels(kind).inc()
+def count_drift(changes: Sequence[tuple[str, str]]) -> None:
+    """Count changes of fields that have been noted: the names of their sources, and their kinds."""
+    for source, kind in changes:
+        SCHEMA_DRIFT.labels(name_label(source), kind).inc()

@@ -138,4 +138,4 @@ def _note(
     )
     run.drift = dict(Counter(run.drift) + Counter(str(drift.kind) for drift in drifts))
     for drift in drifts:
-        gather_for_commit(session, count_drift, drift.kind)
+        gather_for_commit(session, count_drift, (source.name, str(drift.kind)))

@@ -38,7 +38,7 @@ def metrics() -> Response:
 @blueprint.get("/observability/metrics/json")
 @requires(Role.VIEWER)
 def figures() -> Response:
-    """Write the runs of sources, what they read, their rate limits, and the breakers."""
+    """Write the runs of sources, what they read and how it changed, rate limits and breakers."""
     response = json_answer(figures_as_json(db.session, now=now()))
     response.headers["Cache-Control"] = "no-store"
     return response

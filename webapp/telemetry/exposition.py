@@ -31,9 +31,10 @@ BREAKER_NUMBERS = {BreakerState.CLOSED: 0, BreakerState.HALF_OPEN: 1, BreakerSta
 #: Name, what it is, and its label, for each gauge that is asked for when somebody scrapes.
 GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "circuit_breaker_state": ("0 is closed, 1 half open, 2 open.", ("breaker",)),
-    "dlq_jobs": ("Dead letters; up to 10,001 of each are counted.", ("status",)),
-    "dlq_oldest_age_seconds": ("Age of the oldest open dead letter.", ()),
+    "dlq_jobs": ("Dead letters; up to 10,001 of a status are counted.", ("job_type", "status")),
+    "dlq_oldest_age_seconds": ("Age of the oldest open dead letter.", ("job_type",)),
     "queue_depth": ("Unfinished jobs; up to 10,001 of a state are counted.", ("queue", "state")),
+    "queue_oldest_age_seconds": ("Seconds that the oldest due job has waited.", ("queue",)),
     "workers_alive": ("Workers that showed life within a minute.", ()),
     "db_records_total": ("Records that are kept.", ("source_type",)),
     "feature_flag_snapshot_age_seconds": ("Seconds since this process's flags were confirmed.", ()),
@@ -67,22 +68,27 @@ def _values(standing: Standing) -> dict[str, list[tuple[tuple[str, ...], float]]
         "circuit_breaker_state": [
             ((label,), number) for label, number in _by_label(standing.breakers).items()
         ],
-        "dlq_jobs": [((status,), number) for status, number in standing.letters.items()],
+        "dlq_jobs": [((item.type, item.status), item.count) for item in standing.letters],
+        "dlq_oldest_age_seconds": _by_one(standing.oldest_letters),
         "queue_depth": [
             ((queue, state), number)
             for queue, states in standing.queues.items()
             for state, number in states.items()
         ],
-        "db_records_total": [((kind,), number) for kind, number in standing.records.items()],
+        "queue_oldest_age_seconds": _by_one(standing.oldest_due),
+        "db_records_total": _by_one(standing.records),
     }
     for name, value in (
-        ("dlq_oldest_age_seconds", standing.oldest_letter_seconds),
         ("workers_alive", standing.workers),
         ("feature_flag_snapshot_age_seconds", standing.flags_age),
     ):
         if value is not None:
             found[name] = [((), value)]
     return found
+
+
+def _by_one(values: Mapping[str, float]) -> list[tuple[tuple[str, ...], float]]:
+    return [((label,), value) for label, value in values.items()]
 
 
 def _by_label(breakers: Mapping[str, BreakerState]) -> dict[str, float]:

@@ -13,7 +13,7 @@ RUNS = 50
 
 
 def figures_as_json(session: DbSession, *, now: datetime) -> dict[str, Any]:
-    """Return runs, records, checkpoints and rate limits of sources, and the state of breakers."""
+    """Return runs, records, drift, checkpoints and rate limits of sources, and breakers' states."""
     sources = list_sources(session)
     limits = stats_of_sources(session, [view.source for view in sources], now=now)
     return {
@@ -23,6 +23,7 @@ def figures_as_json(session: DbSession, *, now: datetime) -> dict[str, Any]:
                 "name": view.source.name,
                 "kind": view.source.kind,
                 "records": view.source.record_count,
+                "renames_to_decide": view.held,
                 "last_run": _run(view.last_run, now) if view.last_run else None,
                 "rate_limit": stats_as_json(limits[view.source.name]),
             }
@@ -52,5 +53,6 @@ def _run(run: RunView, now: datetime) -> dict[str, Any]:
             "unchanged": run.unchanged,
             "rejected": run.rejected,
         },
+        "drift": run.drift,
         "checkpoint": {"bytes_read": run.bytes_read, "bytes_total": run.bytes_total},
     }

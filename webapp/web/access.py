@@ -104,7 +104,7 @@ def is_api_request() -> bool:
     """Tell whether the answer is for a program."""
     path = request.path
     return current_app.config.get(PROGRAMS_ONLY, False) or (
-        path.startswith(("/api/", "/v1/", "/ofrep/", "/metrics", "/observability/"))
+        path.startswith(("/api/", "/v1/", "/ofrep/", "/metrics", "/observability/", "/stats"))
         and path != API_PAGE
     )
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ScalarSelect, func, select
+from sqlalchemy import ColumnElement, ScalarSelect, Select, func, select
 
 from webapp.db import DbSession
 from webapp.errors import NotFound
@@ -108,6 +108,17 @@ def alive_count(*, now: datetime, scheduling: bool = False) -> ScalarSelect[int]
 
     ``scheduling`` counts those that have a scheduler.
     """
-    alive = (Worker.beat_at > now - GONE_AFTER, Worker.stopped_at.is_(None))
-    wanted = select(func.count()).select_from(Worker).where(*alive)
+    wanted = select(func.count()).select_from(Worker).where(*_alive(now))
     return (wanted.where(Worker.scheduler) if scheduling else wanted).scalar_subquery()
+
+
+def living(*, now: datetime) -> Select[tuple[list[str], bool]]:
+    """Return the statement that tells what the living consumers do: their queues, and the rest.
+
+    A consumer without queues takes jobs from all.
+    """
+    return select(Worker.queues, Worker.scheduler).where(*_alive(now))
+
+
+def _alive(now: datetime) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return Worker.beat_at > now - GONE_AFTER, Worker.stopped_at.is_(None)
