@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
+from prometheus_client.registry import REGISTRY
 from sqlalchemy.orm import Session
 
 from tests.flags.conftest import SwitchableDatabase
@@ -72,6 +73,23 @@ def test_a_change_is_seen_at_once_where_it_was_made(flag: str, now: datetime) ->
     assert not is_enabled(flag, "u")
     turn_on(now)
     assert is_enabled(flag, "u")
+
+
+def test_reads_of_flags_are_counted_and_looks_that_find_nothing_new_are_not(
+    app: Flask, flag: str, now: datetime
+) -> None:
+    def reads() -> float:
+        labels = {"outcome": "miss"}
+        return REGISTRY.get_sample_value("feature_flag_cache_requests_total", labels) or 0.0
+
+    store = app.extensions["flag_store"]
+    is_enabled(flag, "u")
+    before = reads()
+    turn_on(now)
+    assert store.refresh()
+    assert reads() == before + 1
+    assert store.refresh()
+    assert reads() == before + 1
 
 
 def test_a_change_that_is_rolled_back_is_not_seen(app: Flask, flag: str, now: datetime) -> None:
