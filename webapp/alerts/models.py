@@ -12,7 +12,7 @@ from webapp.reasons import MAX_REASON
 
 _IS_OPEN = "state IN ({})".format(", ".join(f"'{state}'" for state in sorted(OPEN)))
 #: People think that it fires, and are to be told once it does not.
-_IS_TOLD = "told"
+IS_TOLD = "told"
 
 
 class AlertRule(Base):
@@ -91,8 +91,8 @@ class Alert(Base):
         Index(
             "ix_alerts_told",
             "id",
-            sqlite_where=text(_IS_TOLD),
-            postgresql_where=text(_IS_TOLD),
+            sqlite_where=text(IS_TOLD),
+            postgresql_where=text(IS_TOLD),
         ),
     )
 
