@@ -161,6 +161,35 @@ def open_count(*, now: datetime) -> ScalarSelect[int]:
     return counted_up_to_cap(select(CircuitBreakerState).where(_refuses(now)))
 
 
+def breakers_of(
+    session: DbSession, callers: Collection[str], *, since: datetime
+) -> dict[str, list[str]]:
+    """Return the breakers that each of these callers has called through lately: one statement."""
+    rows = session.execute(
+        select(CircuitBreakerUse.caller, CircuitBreakerUse.name).where(
+            CircuitBreakerUse.caller.in_(sorted(callers)), CircuitBreakerUse.seen_at >= since
+        )
+    )
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        found[row.caller].append(row.name)
+    return found
+
+
+def changes_since(
+    session: DbSession, since: datetime, limit: int
+) -> list[tuple[str, datetime, str, str]]:
+    """Return when circuits went from which state to which, oldest first; the newest so many."""
+    event = CircuitBreakerEvent
+    rows = session.execute(
+        select(event.name, event.at, event.old_state, event.new_state)
+        .where(event.at >= since)
+        .order_by(event.at.desc(), event.id.desc())
+        .limit(limit)
+    ).tuples()
+    return list(rows)[::-1]
+
+
 def openings_between(
     session: DbSession, since: datetime, until: datetime, limit: int
 ) -> list[tuple[str, int]]:

@@ -37,6 +37,7 @@ GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "queue_oldest_age_seconds": ("Seconds that the oldest due job has waited.", ("queue",)),
     "workers_alive": ("Workers that showed life within a minute.", ()),
     "db_records_total": ("Records that are kept.", ("source_type",)),
+    "alerts_firing": ("Alerts that fire, acknowledged ones too.", ("severity",)),
     "feature_flag_snapshot_age_seconds": ("Seconds since this process's flags were confirmed.", ()),
 }
 
@@ -77,6 +78,7 @@ def _values(standing: Standing) -> dict[str, list[tuple[tuple[str, ...], float]]
         ],
         "queue_oldest_age_seconds": _by_one(standing.oldest_due),
         "db_records_total": _by_one(standing.records),
+        "alerts_firing": _by_one(standing.alerts),
     }
     for name, value in (
         ("workers_alive", standing.workers),

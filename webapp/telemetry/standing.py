@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Engine, select
 
+from webapp.alerts.queries import active_by_severity
 from webapp.breakers.service import states_by_name
 from webapp.breakers.values import BreakerState
 from webapp.db import DbSession, reading
@@ -40,10 +41,11 @@ class Standing:
     workers: int | None = None
     records: Mapping[str, int] = field(default_factory=dict)
     flags_age: float | None = None
+    alerts: Mapping[str, int] = field(default_factory=dict)
 
 
 def read_standing(session: DbSession, *, now: datetime) -> dict[str, Any]:
-    """Return what the database knows, in six statements."""
+    """Return what the database knows, in seven statements."""
     letters = letters_by_type(session)
     return {
         "breakers": states_by_name(session, now=now),
@@ -55,6 +57,7 @@ def read_standing(session: DbSession, *, now: datetime) -> dict[str, Any]:
         "oldest_due": _oldest_due(session, now),
         "workers": session.scalar(select(alive_count(now=now))) or 0,
         "records": records_by_kind(session),
+        "alerts": active_by_severity(session),
     }
 
 
