@@ -9,6 +9,9 @@ scripts/lint.sh
 mypy
 lint-imports --no-logo
 scripts/test-servers.sh
+# Tests start many processes: each reads our code compiled, also where Python was told to write no
+# such files.
+python -m compileall -q webapp tasks wsgi.py gunicorn.conf.py
 
 # loadgroup without reordering keeps the order that tests/servers.py gives: the groups come last.
 exec pytest --numprocesses "${TEST_PROCESSES:-auto}" --dist loadgroup --no-loadscope-reorder "$@"

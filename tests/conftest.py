@@ -4,6 +4,8 @@
 commits is removed after it; what it only flushes is rolled back.
 """
 
+import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import cache
@@ -16,7 +18,7 @@ import pytest
 from argon2 import PasswordHasher
 from flask import Flask
 from flask.testing import FlaskClient
-from hypothesis import settings as limits
+from hypothesis import settings as hypothesis_settings
 from itsdangerous import URLSafeTimedSerializer
 from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
@@ -40,20 +42,40 @@ from webapp.accounts.service import create_user
 from webapp.accounts.token_publishing import provide_publisher
 from webapp.actors import COMMAND
 from webapp.app import create_app
+from webapp.breakers.capability import breakers
+from webapp.breakers.registry import BreakerRegistry
+from webapp.breakers.registry import use_registry as use_breakers
 from webapp.clock import now as clock_now
 from webapp.db import db, will_write
 from webapp.jobs.broker import provide_broker
+from webapp.limits.capability import limits
+from webapp.limits.registry import LimitRegistry
+from webapp.limits.registry import use_registry as use_limits
 from webapp.roles import Role
 from webapp.settings import Settings
 
 isolate()
 # How long an example takes says how busy the machine is.
-limits.register_profile("untimed", deadline=None)
-limits.load_profile("untimed")
+hypothesis_settings.register_profile("untimed", deadline=None)
+hypothesis_settings.load_profile("untimed")
 
 PASSWORD = "correct horse battery"
 SECRET = "a secret that only tests know, and it is long enough"
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+
+# Of an application: whatever runs under these names exchanges something with other processes.
+THREADS = {
+    "breaker-sharing",
+    "breaker-signals",
+    "flag-signals",
+    "flag-usage",
+    "flag-usage-collector",
+    "flag-watcher",
+    "limit-sharing",
+    "token-publisher",
+    "token-watcher",
+}
+THREAD_SECONDS = 10.0
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -133,6 +155,18 @@ def real_hasher() -> Iterator[PasswordHasher]:
 
 
 @pytest.fixture(autouse=True)
+def no_threads_left() -> Iterator[None]:
+    """A test ends what it has started: threads that go on write where the next one looks."""
+    before = set(threading.enumerate())
+    yield
+    deadline = time.monotonic() + THREAD_SECONDS
+    left = [one for one in threading.enumerate() if one not in before and one.name in THREADS]
+    for thread in left:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    assert [thread.name for thread in left if thread.is_alive()] == []
+
+
+@pytest.fixture(autouse=True)
 def fresh_labels() -> None:
     """The names of guards that a process has a label for, as when it began."""
     metrics._names.clear()
@@ -205,17 +239,17 @@ def migrated_app(settings: Settings) -> Iterator[Flask]:
 @pytest.fixture
 def app(migrated_app: Flask) -> Iterator[Flask]:
     """The application on empty tables, with no flags in memory."""
+    for capability in (breakers, limits):
+        assert capability.setup is not None
+        # Guards as when a process begins, not as the tests before have left them.
+        capability.setup(migrated_app)
     yield migrated_app
     leave(migrated_app)
 
 
 def leave(migrated_app: Flask) -> None:
     """Remove what tests have left in the tables and in memory."""
-    store = migrated_app.extensions["flag_store"]
-    store.stop()
-    if store.usage is not None:
-        store.usage.stop()
-    migrated_app.extensions["token_book"].stop()
+    stop_threads(migrated_app)
     # What its workers have seen of pauses and policies.
     migrated_app.extensions.pop("steering", None)
     with migrated_app.app_context():
@@ -224,6 +258,14 @@ def leave(migrated_app: Flask) -> None:
 
 def end(app: Flask) -> None:
     """End the threads of an application of a test's own, and its connections."""
+    stop_threads(app)
+    if "sqlalchemy" in app.extensions:
+        with app.app_context():
+            db.engine.dispose()
+
+
+def stop_threads(app: Flask) -> None:
+    """End every thread that an application keeps: what one still tells, another test would meet."""
     store = app.extensions["flag_store"]
     store.stop()
     if store.usage is not None:
@@ -232,9 +274,8 @@ def end(app: Flask) -> None:
     if (publisher := app.extensions.get("token_publisher")) is not None:
         publisher.stop()
         provide_publisher(None)
-    if "sqlalchemy" in app.extensions:
-        with app.app_context():
-            db.engine.dispose()
+    use_breakers(BreakerRegistry())
+    use_limits(LimitRegistry())
 
 
 def clear_tables() -> None:

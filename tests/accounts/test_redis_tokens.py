@@ -11,7 +11,7 @@ from flask import Flask
 from redis import Redis
 
 from tasks.periodic import publish_tokens as beat
-from tests.conftest import make_settings
+from tests.conftest import end, make_settings
 from tests.processes import wait_until
 from tests.servers import RedisServer
 from webapp.accounts.database_tokens import DatabaseTokens
@@ -293,9 +293,7 @@ def test_an_application_with_redis_publishes_from_its_first_request(
         assert other.test_client().get("/health").status_code == 200
         wait_until(lambda: redis.exists(KEY) == 1, seconds=5, what="tokens are published")
     finally:
-        other.extensions["token_publisher"].stop()
-        other.extensions["token_book"].stop()
-        provide_publisher(None)
+        end(other)
     assert source.find(shown, now=clock_now())
 
 

@@ -9,7 +9,7 @@ from werkzeug.test import TestResponse
 from tests.architecture.markup import Element, elements_of
 from tests.architecture.population import populate
 from tests.architecture.test_statements import PAGES
-from tests.conftest import NOW, ConsoleClient, leave
+from tests.conftest import NOW, ConsoleClient, leave, stop_threads
 from webapp.db import db, will_write
 from webapp.roles import Role
 
@@ -52,7 +52,7 @@ EDITED = (
 
 
 @pytest.fixture(scope="module")
-def reader(migrated_app: Flask) -> Iterator[ConsoleClient]:
+def admin_of_all(migrated_app: Flask) -> Iterator[ConsoleClient]:
     """An admin who reads a populated console: nothing is written here, so one serves all tests."""
     with migrated_app.app_context(), will_write():
         populate(db.session(), range(7), now=NOW)
@@ -61,6 +61,13 @@ def reader(migrated_app: Flask) -> Iterator[ConsoleClient]:
     assert isinstance(client, ConsoleClient)
     yield client.sign_in(Role.ADMIN)
     leave(migrated_app)
+
+
+@pytest.fixture
+def reader(admin_of_all: ConsoleClient) -> Iterator[ConsoleClient]:
+    """The same; what the application has started ends with each test."""
+    yield admin_of_all
+    stop_threads(admin_of_all.application)
 
 
 def live_parts(html: str) -> Iterator[Element]:

@@ -18,13 +18,12 @@ from sqlalchemy import text
 from werkzeug.serving import BaseWSGIServer, make_server
 from werkzeug.test import Client, TestResponse
 
-from tests.conftest import make_settings
+from tests.conftest import end, make_settings
 from tests.flags.conftest import URL
 from tests.processes import wait_until
 from tests.servers import LOOPBACK, RedisServer, free_port
 from webapp import edge as edge_module
 from webapp.accounts.service import create_token, revoke_token
-from webapp.accounts.token_publishing import provide_publisher
 from webapp.actors import COMMAND
 from webapp.app import create_app
 from webapp.clock import now as clock_now
@@ -180,21 +179,7 @@ def consoles(app: Flask, tmp_path: Path, **environ: str) -> Iterator[Flask]:
     database = app.extensions["settings"].database_url
     web = create_app(make_settings(tmp_path / "web", DATABASE_URL=database, **environ))
     yield web
-    if (publisher := web.extensions["token_publisher"]) is not None:
-        publisher.stop()
-        provide_publisher(None)
     end(web)
-    with web.app_context():
-        db.engine.dispose()
-
-
-def end(process: Flask) -> None:
-    """End the threads of an application."""
-    store = process.extensions["flag_store"]
-    store.stop()
-    if store.usage is not None:
-        store.usage.stop()
-    process.extensions["token_book"].stop()
 
 
 @pytest.fixture(params=SOURCES)

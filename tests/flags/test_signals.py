@@ -15,13 +15,13 @@ import pytest
 import redis
 from flask import Flask
 
-from tests.conftest import make_settings
+from tests.conftest import end, make_settings
 from tests.flags.conftest import SwitchableDatabase
 from tests.processes import wait_until
 from tests.servers import RedisServer, find_redis, missing_server
 from webapp.actors import COMMAND
 from webapp.app import create_app
-from webapp.db import db, transaction
+from webapp.db import transaction
 from webapp.flags.documents import flag_set_as_document
 from webapp.flags.feeds import DatabaseFeed
 from webapp.flags.queries import read_revision
@@ -402,9 +402,7 @@ def other_app(tmp_path: Path) -> Iterator[Flask]:
     with app.app_context():
         flask_migrate.upgrade()
     yield app
-    app.extensions["flag_store"].stop()
-    with app.app_context():
-        db.engine.dispose()
+    end(app)
 
 
 @pytest.mark.parametrize("changes", [1, 2, 5])

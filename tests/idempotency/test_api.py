@@ -17,7 +17,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
 
-from tests.conftest import ConsoleClient
+from tests.conftest import ConsoleClient, end
 from webapp.accounts.service import create_token
 from webapp.actors import COMMAND
 from webapp.app import create_app
@@ -281,10 +281,7 @@ def build(settings: Settings, app: Flask) -> Iterator[Callable[..., Flask]]:
 
     yield another
     for other in made:
-        other.extensions["token_book"].stop()
-        other.extensions["flag_store"].stop()
-        with other.app_context():
-            db.engine.dispose()
+        end(other)
 
 
 def test_switched_off_a_key_means_nothing(

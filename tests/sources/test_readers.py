@@ -4,8 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, example, given
+from hypothesis import settings as limits
+from hypothesis import strategies as st
 
 from webapp.errors import Invalid
+from webapp.sources import readers
 from webapp.sources.readers import LINE_BYTES, MAX_COLUMNS, read_batch, start_of
 from webapp.sources.values import REJECTED_CHARACTERS, Batch, Rejection, Row
 
@@ -192,3 +196,30 @@ def test_columns_that_stand_twice_are_named_but_not_all_of_them(write: Write) ->
     file = write(b",".join([b"a,b,c,d,e,f,g"] * 2) + b"\n")
     with pytest.raises(Invalid, match=r"each column once: a, b, c, d, e\.$"):
         read_batch(file, start_of(file), 10)
+
+
+# What decides how a line is read, and a character of each length in bytes.
+PIECES = [b"a", b",", b'"', b"\n", b"\r", b"\r\n", b"\0", b" ", b"\xff", b"a,b\n", b'"a\nb",c\n']
+PIECES += [text.encode() for text in ("\x85", "\u2028", "\u00e9", "\u4e16", "\U0001f600")]
+
+
+@example(b'1,2\n3,"4\n5,6\n', 2, 64)
+@example(b"1,2\n\n\n3,4\n5\n6,7", 1, 8)
+@example(b"1,2\n3,\xff\n5,6\n", 3, 64)
+@given(
+    st.lists(st.sampled_from(PIECES), max_size=40).map(b"".join),
+    st.integers(1, 5),
+    st.integers(1, 64),
+)
+@limits(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_reading_ahead_finds_what_reading_row_by_row_does(
+    tmp_path: Path, data: bytes, size: int, block: int
+) -> None:
+    file = tmp_path / "data.csv"
+    file.write_bytes(b"a,b\n" + data)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(readers, "LEAST_BYTES", 1)
+        patch.setattr(readers, "BLOCK_BYTES", block)
+        ahead = read_all(file, size)
+        patch.setattr(readers._Reader, "plain_rows", lambda *_: [])
+        assert ahead == read_all(file, size)

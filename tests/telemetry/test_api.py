@@ -8,7 +8,7 @@ from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.architecture.population import populate
-from tests.conftest import ConsoleClient, make_settings
+from tests.conftest import ConsoleClient, end, make_settings
 from webapp.accounts.service import create_token
 from webapp.actors import COMMAND
 from webapp.app import create_app
@@ -97,7 +97,10 @@ def test_a_viewer_who_is_signed_in_may_read(viewer: FlaskClient) -> None:
 
 def test_a_setting_opens_them_to_everybody(tmp_path: Path) -> None:
     app = create_app(make_settings(tmp_path, METRICS_PUBLIC="true"))
-    answer = app.test_client().get("/metrics", environ_overrides=FAR)
+    try:
+        answer = app.test_client().get("/metrics", environ_overrides=FAR)
+    finally:
+        end(app)
     assert answer.status_code == 200
     # This one has a database without tables: what was counted is told all the same.
     assert "api_requests_total" in answer.text

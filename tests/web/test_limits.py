@@ -9,13 +9,13 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from tests.conftest import ConsoleClient
+from tests.conftest import ConsoleClient, end
 from tests.servers import RedisServer
 from webapp.accounts.service import create_token
 from webapp.actors import COMMAND
 from webapp.app import create_app
 from webapp.clock import now
-from webapp.db import db, transaction
+from webapp.db import transaction
 from webapp.roles import Role
 from webapp.settings import Settings
 
@@ -40,10 +40,7 @@ def build(settings: Settings, app: Flask) -> Iterator[Build]:
 
     yield another
     for other in made:
-        other.extensions["token_book"].stop()
-        other.extensions["flag_store"].stop()
-        with other.app_context():
-            db.engine.dispose()
+        end(other)
 
 
 class Program:

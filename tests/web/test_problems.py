@@ -6,7 +6,7 @@ import pytest
 from flask import Flask, Response
 from flask.testing import FlaskClient
 
-from tests.conftest import ConsoleClient, make_settings
+from tests.conftest import ConsoleClient, end, make_settings
 from webapp.app import create_app
 from webapp.roles import Role
 from webapp.web.access import requires
@@ -77,7 +77,10 @@ def test_an_internal_error_tells_nothing_of_its_inside(app: Flask, tmp_path: Any
     other.add_url_rule("/api/v1/own", "own", requires(Role.VIEWER)(fail))
     browser = other.test_client()
     assert isinstance(browser, ConsoleClient)
-    answer = browser.sign_in(Role.VIEWER).get("/api/v1/own")
+    try:
+        answer = browser.sign_in(Role.VIEWER).get("/api/v1/own")
+    finally:
+        end(other)
     assert (answer.status_code, answer.content_type) == (500, "application/problem+json")
     assert "secret" not in answer.text
     assert answer.headers["X-Request-ID"] in answer.get_json()["detail"]

@@ -12,7 +12,7 @@ from hypothesis import settings as limits
 from hypothesis import strategies as st
 from werkzeug.test import Client, TestResponse, create_environ
 
-from tests.conftest import end, make_settings
+from tests.conftest import end, make_settings, stop_threads
 from tests.flags.conftest import URL, make_token
 from webapp.app import create_app
 from webapp.db import transaction
@@ -34,7 +34,18 @@ Build = Callable[..., Flask]
 
 
 @pytest.fixture(scope="module")
-def build(migrated_app: Flask, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Build]:
+def built() -> Iterator[list[Flask]]:
+    """The applications of this module."""
+    apps: list[Flask] = []
+    yield apps
+    for app in apps:
+        end(app)
+
+
+@pytest.fixture(scope="module")
+def build_once(
+    migrated_app: Flask, tmp_path_factory: pytest.TempPathFactory, built: list[Flask]
+) -> Build:
     """Applications of other settings on the same database, one for each that is asked for."""
     folder = tmp_path_factory.mktemp("other")
     database = migrated_app.extensions["settings"].database_url
@@ -45,10 +56,15 @@ def build(migrated_app: Flask, tmp_path_factory: pytest.TempPathFactory) -> Iter
         built.append(app)
         return app
 
-    built: list[Flask] = []
-    yield make
+    return make
+
+
+@pytest.fixture
+def build(build_once: Build, built: list[Flask]) -> Iterator[Build]:
+    """The same; what they have started ends with each test."""
+    yield build_once
     for app in built:
-        end(app)
+        stop_threads(app)
 
 
 def asking(app: Flask, host: str = HOST) -> Ask:

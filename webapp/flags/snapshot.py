@@ -214,13 +214,15 @@ class FlagStore:
 
     def stop(self) -> None:
         """End the thread and forget the flags; the next evaluation would begin anew."""
-        self._wake.set()
+        wake = self._wake
         self._signals.stop()
         # Whoever reads flags at this moment ends first, else it would put them back.
         with self._refreshing:
             self._begin_process()
             self._latest = FlagTables(NO_FLAGS, self.environment, self.usage)
             self._confirmed_at = None
+        # Not before: the thread ends where it finds that another event has taken this one's place.
+        wake.set()
 
     def _begin(self) -> None:
         with self._starting:

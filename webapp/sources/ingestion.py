@@ -10,13 +10,23 @@ from datetime import datetime
 from typing import cast
 
 import orjson
-from sqlalchemy import Table, delete, func, insert, literal, select, text, update
+from sqlalchemy import (
+    Table,
+    TableValuedAlias,
+    delete,
+    func,
+    insert,
+    literal,
+    select,
+    text,
+    update,
+)
 
 from webapp.db import DbSession, Json, UtcTime, gather_for_commit
 from webapp.errors import NotFound
 from webapp.sources.counting import End, Read, count_ends, count_read
 from webapp.sources.drift import RENAME_CONFIDENCE, DriftState
-from webapp.sources.mapping import MappedRow, Standing, check_columns, compare, map_row
+from webapp.sources.mapping import MappedRow, check_columns, compare, map_row
 from webapp.sources.models import EtlRun, Record, RejectedRecord, SchemaDrift, Source
 from webapp.sources.observation import conclude, observe
 from webapp.sources.values import (
@@ -111,7 +121,9 @@ def ingest_batch(
     if batch.columns and not run.processed:
         # Later on a row without it is a row among others.
         check_columns(batch.columns, source.key_field, source.renames)
-    mapped = [map_row(row, source.key_field, source.mapping, source.renames) for row in batch.rows]
+    # Read once: whatever is asked of each row is asked a million times.
+    terms = source.key_field, source.mapping, source.renames
+    mapped = [map_row(row, *terms) for row in batch.rows]
     rows = [item for item in mapped if isinstance(item, MappedRow)]
     rejected = [*batch.rejected, *(item for item in mapped if isinstance(item, Rejection))]
     comparison = compare(rows, _standing(session, source.id, [row.key for row in rows]))
@@ -178,24 +190,25 @@ def _plan_afresh(session: DbSession) -> None:
         session.execute(text("SET LOCAL plan_cache_mode = force_custom_plan"))
 
 
-def _standing(session: DbSession, source_id: int, keys: Sequence[str]) -> dict[str, Standing]:
-    """Return which of these records stand, by key.
+def _standing(session: DbSession, source_id: int, keys: Sequence[str]) -> dict[str, str]:
+    """Return the content hashes of those of these records that stand, by key.
 
     One look into the unique index for each key, whatever the planner knows of the table: it is
     asked while the table grows, when its statistics are always old.
     """
-    unnest = _UNNESTS[session.get_bind().dialect.name]
-    given = unnest(literal(list(keys), Json)).table_valued("value", name="given")
+    given = _as_table(session, keys)
     records = _records.c
-    here = (records.source_id == source_id) & (records.key == given.c.value)
-    found = session.execute(
-        select(
-            given.c.value,
-            select(records.id).where(here).scalar_subquery(),
-            select(records.content_hash).where(here).scalar_subquery(),
-        )
+    hash_ = select(records.content_hash).where(
+        records.source_id == source_id, records.key == given.c.value
     )
-    return {key: Standing(id_, hash_) for key, id_, hash_ in found if id_ is not None}
+    found = session.execute(select(given.c.value, hash_.scalar_subquery())).all()
+    return {key: hash_ for key, hash_ in found if hash_ is not None}
+
+
+def _as_table(session: DbSession, keys: Sequence[str]) -> TableValuedAlias:
+    """Return keys as a table of one column, ``value``; one parameter, however many there are."""
+    unnest = _UNNESTS[session.get_bind().dialect.name]
+    return unnest(literal(list(keys), Json)).table_valued("value", name="given")
 
 
 def _write(session: DbSession, run: EtlRun, rows: Sequence[MappedRow], *, now: datetime) -> None:
@@ -215,12 +228,13 @@ def _write(session: DbSession, run: EtlRun, rows: Sequence[MappedRow], *, now: d
         at = {"source": run.source_id, "run": run.id, "now": now}
         connection.execute(_UPSERT_ARRAYS, given | at)
         return
-    stamp = UtcTime().bind_processor(connection.dialect)
+    stamp = UtcTime().dialect_impl(connection.dialect).bind_processor(connection.dialect)
     moment = now if stamp is None else stamp(now)
+    source_id, run_id = run.source_id, run.id
     connection.exec_driver_sql(
         _UPSERT_ROWS,
         [
-            (run.source_id, key, hash_, raw, other, moment, moment, run.id)
+            (source_id, key, hash_, raw, other, moment, moment, run_id)
             for key, hash_, raw, other in zip(keys, hashes, raws, mapped, strict=True)
         ],
     )
@@ -230,16 +244,17 @@ def _text(fields: Mapping[str, str]) -> str:
     return orjson.dumps(fields).decode()
 
 
-def _touch(session: DbSession, run: EtlRun, ids: Sequence[int], *, now: datetime) -> None:
+def _touch(session: DbSession, run: EtlRun, keys: Sequence[str], *, now: datetime) -> None:
     """Note that these records were seen again, unchanged.
 
     One statement that sends no content.  Without it nobody could tell a record that is still there
     from one that the source has dropped.
     """
-    if ids:
+    if keys:
+        given = _as_table(session, keys)
         session.execute(
             update(Record)
-            .where(Record.id.in_(ids))
+            .where(Record.source_id == run.source_id, Record.key.in_(select(given.c.value)))
             .values(last_seen_at=now, run_id=run.id)
             .execution_options(synchronize_session=False)
         )

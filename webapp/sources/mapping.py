@@ -33,26 +33,19 @@ class MappedRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """A record that stands already."""
-
-    id: int
-    content_hash: str
-
-
-@dataclass(frozen=True, slots=True)
 class Comparison:
     """What a batch means for the records that stand.
 
     The counts are those of writing its rows one by one, so they do not depend on where a batch
     is cut: of a key that stands twice in a batch the last row wins, and both are counted.
+    ``touch`` are the keys of records that are the same.
     """
 
     inserted: int
     updated: int
     unchanged: int
     write: Sequence[MappedRow]
-    touch: Sequence[int]
+    touch: Sequence[str]
 
 
 class KeyFieldMissing(Invalid):
@@ -155,18 +148,19 @@ def check_mapping(mapping: Mapping[str, str]) -> dict[str, str]:
     return dict(mapping)
 
 
-def compare(rows: Iterable[MappedRow], standing: Mapping[str, Standing]) -> Comparison:
-    """Compare rows with the records that stand, by key; ``touch`` names records by id."""
-    hashes = {key: record.content_hash for key, record in standing.items()}
+def compare(rows: Iterable[MappedRow], standing: Mapping[str, str]) -> Comparison:
+    """Compare rows with the content hashes of the records that stand, by key."""
+    hashes = dict(standing)
     write: dict[str, MappedRow] = {}
-    touch: dict[str, int] = {}
+    # In the order in which they were seen.
+    touch: dict[str, None] = {}
     inserted = updated = unchanged = 0
     for row in rows:
         before = hashes.get(row.key)
         if before == row.content_hash:
             unchanged += 1
             if row.key not in write:
-                touch[row.key] = standing[row.key].id
+                touch[row.key] = None
             continue
         if before is None:
             inserted += 1
@@ -175,4 +169,4 @@ def compare(rows: Iterable[MappedRow], standing: Mapping[str, Standing]) -> Comp
         hashes[row.key] = row.content_hash
         write[row.key] = row
         touch.pop(row.key, None)
-    return Comparison(inserted, updated, unchanged, list(write.values()), list(touch.values()))
+    return Comparison(inserted, updated, unchanged, list(write.values()), list(touch))

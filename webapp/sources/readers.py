@@ -6,9 +6,11 @@ It must not know where the file comes from, nor what becomes of a row.
 """
 
 import csv
+import io
 import os
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
@@ -20,6 +22,9 @@ BOM = b"\xef\xbb\xbf"
 LINE_BYTES = 1024 * 1024
 # A batch ends early here, so that a file of huge rows fits into memory too.
 BATCH_BYTES = 8 * 1024 * 1024
+# So much is read ahead of the rows that are plain. No line in it is too long.
+BLOCK_BYTES = 64 * 1024
+LEAST_BYTES = 256
 # Each row names every column anew, in memory and in the database.
 MAX_COLUMNS = 2000
 NAMED_IN_ERROR = 5
@@ -58,7 +63,10 @@ def read_rows(stream: BinaryIO, at: Checkpoint, limit: int) -> Batch:
     rows: list[Row] = []
     rejected: list[Rejection] = []
     last = False
-    while len(rows) + len(rejected) < limit and reader.offset < end_of_bytes:
+    while (room := limit - len(rows) - len(rejected)) > 0 and reader.offset < end_of_bytes:
+        if plain := reader.plain_rows(columns, room):
+            rows += plain
+            continue
         item = reader.next_row(columns)
         if item is None:
             last = True
@@ -105,6 +113,7 @@ class _Reader:
         self._stream = stream
         self.offset = len(BOM) if stream.read(len(BOM)) == BOM else 0
         self.line = 1
+        self._block = BLOCK_BYTES
         stream.seek(self.offset)
         # Those of the row that is being read.
         self._lines: list[bytes] = []
@@ -117,6 +126,50 @@ class _Reader:
         """Go to a place."""
         self._stream.seek(offset)
         self.offset, self.line = offset, line
+
+    def plain_rows(self, columns: tuple[str, ...], most: int) -> list[Row]:
+        """Return rows from here on, at most so many; none where the next one may be odd.
+
+        These are what :meth:`next_row` returns, in a third of the time.  What is not plainly a row
+        (text that cannot be read, too few fields, the end of what was read ahead) is left to it.
+        """
+        lines = self._lines_ahead()
+        rows: list[Row] = []
+        done = 0
+        ahead = csv.reader(lines, strict=True)
+        # An error is met again, and told, by whoever reads that row exactly.
+        with suppress(csv.Error):
+            for fields in ahead:
+                after = ahead.line_num
+                if len(fields) == len(columns):
+                    text = lines[done] if after == done + 1 else "".join(lines[done:after])
+                    rows.append(
+                        Row(self.line + done, dict(zip(columns, fields, strict=True)), text)
+                    )
+                elif fields:
+                    break
+                done = after
+                if len(rows) == most:
+                    break
+        # Among many odd rows, reading far ahead is for nothing.
+        plain = done == len(lines) or len(rows) == most
+        self._block = (
+            min(self._block * 4, BLOCK_BYTES) if plain else max(self._block // 4, LEAST_BYTES)
+        )
+        self.seek(self.offset + len("".join(lines[:done]).encode()), self.line + done)
+        return rows
+
+    def _lines_ahead(self) -> list[str]:
+        """Return the whole lines of the next block, up to the first that is not UTF-8."""
+        data = self._stream.read(self._block)
+        if len(data) == self._block:
+            data = data[: data.rfind(b"\n") + 1]
+        try:
+            text = data.decode()
+        except UnicodeDecodeError as error:
+            text = data[: data.rfind(b"\n", 0, error.start) + 1].decode()
+        # Only this splits lines where the exact way does.
+        return list(io.StringIO(text, newline="\n"))
 
     def next_row(self, columns: tuple[str, ...]) -> Row | Rejection | None:
         """Return the next row, or why it is none; None at the end."""

@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import Annotated, Any, Final, Generic, TypeVar
 
 from flask import Flask
-from pydantic import BaseModel, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from werkzeug.routing import IntegerConverter, Rule
 
 from webapp.db import MOST_ID
@@ -41,9 +41,13 @@ _QUALIFIED: Final = re.compile(r"webapp__(\w+?)__\w+?__(\w+)\Z")
 class Answer(BaseModel):
     """Base of every answer's type."""
 
+    model_config = ConfigDict(defer_build=True)
+
 
 class Query(BaseModel):
     """Base of what a query may hold: each field is a parameter, and none is required."""
+
+    model_config = ConfigDict(defer_build=True)
 
 
 class Problem(Answer):

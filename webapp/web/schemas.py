@@ -23,7 +23,7 @@ Model = TypeVar("Model", bound=BaseModel)
 class Schema(BaseModel):
     """Base of every request schema: strict types, unknown fields refused."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, defer_build=True)
 
 
 def _as_utc(moment: datetime) -> datetime:
