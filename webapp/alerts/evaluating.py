@@ -31,9 +31,9 @@ from webapp.alerts.values import (
     ACTIVE,
     MAX_WINDOW,
     OPEN,
+    AlertEvent,
     AlertState,
-    Comparison,
-    Event,
+    Direction,
     Metric,
     Reading,
     Severity,
@@ -61,7 +61,7 @@ class Change:
 
     alert_id: int
     key: str
-    event: Event | None
+    event: AlertEvent | None
     severity: Severity
     telling: Telling | None
 
@@ -142,7 +142,7 @@ def _cases(measured: Measured) -> dict[str, _Case]:
     cases: dict[str, _Case] = {}
     for rule in measured.rules:
         for reading in measured.of_rule(rule):
-            if holds(Comparison(rule.comparison), rule.threshold, rule.min_sample, reading):
+            if holds(Direction(rule.comparison), rule.threshold, rule.min_sample, reading):
                 case = cases.setdefault(reading.key, _Case(reading.metric, reading.label))
                 case.held.append(_held(rule))
                 case.rules[rule.name] = (rule, reading)
@@ -153,8 +153,8 @@ def _held(rule: AlertRule) -> Held:
     return Held(
         rule=rule.name,
         severity=Severity(rule.severity),
-        lasts=timedelta(seconds=rule.lasts),
-        cooldown=timedelta(seconds=rule.cooldown),
+        lasts=timedelta(seconds=rule.for_seconds),
+        cooldown=timedelta(seconds=rule.cooldown_seconds),
         channels=tuple(rule.channels),
     )
 
@@ -187,7 +187,9 @@ class _Judge:
         self._session = session
         self._measured = measured
         self._now = now
-        self._windows = {rule.name: timedelta(seconds=rule.window) for rule in measured.rules}
+        self._windows = {
+            rule.name: timedelta(seconds=rule.window_seconds) for rule in measured.rules
+        }
         self._cases = cases
         self._silences = self._read_silences()
 
@@ -240,10 +242,10 @@ class _Judge:
         alert.told, alert.told_at = after.told, after.told_at
         alert.told_severity = after.told_severity
         alert.told_channels = list(after.told_channels)
-        if decision.event in {Event.FIRED, Event.ROSE}:
+        if decision.event in {AlertEvent.FIRED, AlertEvent.ROSE}:
             alert.fired_at = alert.fired_at or self._now
             alert.acknowledged_at = alert.acknowledged_by = None
-        if decision.event in {Event.RESOLVED, Event.WENT_AWAY}:
+        if decision.event in {AlertEvent.RESOLVED, AlertEvent.WENT_AWAY}:
             alert.ended_at = self._now
 
     def _note(self, case: _Case, alert: Alert, decision: Decision) -> None:
@@ -253,7 +255,7 @@ class _Judge:
             AlertTransition(
                 alert_id=alert.id,
                 at=self._now,
-                event=decision.event or Event.TOLD,
+                event=decision.event or AlertEvent.TOLD,
                 state=alert.state,
                 severity=alert.severity,
                 rule=alert.rule,
@@ -351,7 +353,7 @@ def _notice(
         before=before,
         rule=alert.rule,
         value=value,
-        comparison=Comparison(alert.comparison),
+        comparison=Direction(alert.comparison),
         threshold=alert.threshold,
         sample=sample,
         since=alert.began_at,

@@ -27,9 +27,9 @@ from webapp.alerts.values import (
     MAX_WINDOW,
     METRICS,
     MINUTE,
+    AlertEvent,
     AlertState,
-    Comparison,
-    Event,
+    Direction,
     Metric,
     RuleDraft,
     Severity,
@@ -195,7 +195,7 @@ def _about_threshold(draft: RuleDraft) -> str | None:
     return None
 
 
-def _one_of(field: str, words: type[Metric] | type[Comparison] | type[Severity]) -> "_Complain":
+def _one_of(field: str, words: type[Metric] | type[Direction] | type[Severity]) -> "_Complain":
     def complain(draft: RuleDraft) -> str | None:
         return None if getattr(draft, field) in set(words) else f"One of {', '.join(words)}."
 
@@ -216,13 +216,13 @@ _COMPLAINTS: Final[Mapping[str, _Complain]] = {
     "name": _about_name,
     "metric": _one_of("metric", Metric),
     "scope": _about_scope,
-    "comparison": _one_of("comparison", Comparison),
+    "comparison": _one_of("comparison", Direction),
     "threshold": _about_threshold,
-    "window": _whole("window", MINUTE, MAX_WINDOW),
+    "window_seconds": _whole("window_seconds", MINUTE, MAX_WINDOW),
     "min_sample": _whole("min_sample", 1, MAX_SAMPLE),
     "severity": _one_of("severity", Severity),
-    "lasts": _whole("lasts", 0, MAX_FOR),
-    "cooldown": _whole("cooldown", MINUTE, MAX_COOLDOWN),
+    "for_seconds": _whole("for_seconds", 0, MAX_FOR),
+    "cooldown_seconds": _whole("cooldown_seconds", MINUTE, MAX_COOLDOWN),
     "channels": lambda draft: (
         f"At most {MAX_CHANNELS}." if len(draft.channels) > MAX_CHANNELS else None
     ),
@@ -267,7 +267,7 @@ def acknowledge(
         AlertTransition(
             alert_id=alert_id,
             at=now,
-            event=Event.ACKNOWLEDGED,
+            event=AlertEvent.ACKNOWLEDGED,
             state=AlertState.ACKNOWLEDGED,
             severity=alert.severity,
             rule=alert.rule,
