@@ -7,6 +7,7 @@ from enum import StrEnum
 OLDEST_SECONDS = 15 * 60
 FAILING_PERCENT = 50
 FEWEST_RUNS = 5
+ALERTS_NAMED = 3
 
 
 class Level(StrEnum):
@@ -22,7 +23,8 @@ class Level(StrEnum):
 class Signs:
     """What the word is made from; ``failing`` names the job types that mostly fail.
 
-    ``signals_down`` is where processes cannot tell each other of changed flags.
+    ``signals_down`` is where processes cannot tell each other of changed flags, ``alerts`` what
+    fires, the worst first, with the level that the worst stands for.
     """
 
     workers_alive: int
@@ -33,6 +35,8 @@ class Signs:
     failing: Sequence[str]
     flags_stale: bool
     signals_down: bool
+    alerts: Sequence[str] = ()
+    alert_level: Level = Level.HEALTHY
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +83,19 @@ def assess(signs: Signs) -> Assessment:
             signs.signals_down,
         ),
     ]
+    if signs.alerts:
+        found.append((signs.alert_level, _firing(signs.alerts), True))
     held = [(level, reason) for level, reason, holds in found if holds]
+    held.sort(key=lambda item: list(Level).index(item[0]), reverse=True)
     level = held[0][0] if held else Level.HEALTHY
     return Assessment(level, tuple(reason for _, reason in held))
+
+
+def _firing(titles: Sequence[str]) -> str:
+    more = len(titles) - ALERTS_NAMED
+    rest = f" and {more:,} more" if more > 0 else ""
+    named = "; ".join(titles[:ALERTS_NAMED])
+    return f"{'Alert' if len(titles) == 1 else 'Alerts'}: {named}{rest}."
 
 
 def _named(types: Sequence[str]) -> str:

@@ -6,6 +6,9 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import select
 
+from webapp.alerts.phrases import measured
+from webapp.alerts.queries import MOST_RULES, AlertView, active_alerts
+from webapp.alerts.values import Severity
 from webapp.audit.queries import recent_entries
 from webapp.audit.values import Entry
 from webapp.breakers import queries as breaker_queries
@@ -18,14 +21,22 @@ from webapp.overview.health import (
     FAILING_PERCENT,
     FEWEST_RUNS,
     Assessment,
+    Level,
     Signs,
     assess,
 )
 from webapp.sources.queries import RunView, recent_runs, success_rate
 from webapp.workers.queries import alive_count
 
+ALERTS_SHOWN = 8
 RUNS_SHOWN = 8
 CHANGES_SHOWN = 6
+LEVELS = {
+    Severity.INFO: Level.HEALTHY,
+    Severity.WARNING: Level.DEGRADED,
+    Severity.ERROR: Level.UNHEALTHY,
+    Severity.CRITICAL: Level.CRITICAL,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +44,8 @@ class Overview:
     """Everything that the page shows; percentages 0-100."""
 
     health: Assessment
+    alerts: Sequence[AlertView]
+    alerts_firing: int
     queue: QueueFigures
     types: Sequence[TypeHealth]
     workers_alive: int
@@ -55,7 +68,7 @@ class Overview:
 
 
 def get_overview(session: DbSession, *, now: datetime) -> Overview:
-    """Return the overview: seven statements, however much there is."""
+    """Return the overview: eight statements, however much there is."""
     types = type_health(session, now=now)
     queue = queue_figures(session, now=now)
     alive, scheduling, breakers = session.execute(
@@ -66,6 +79,7 @@ def get_overview(session: DbSession, *, now: datetime) -> Overview:
         )
     ).one()
     troubles = open_troubles(session, now=now)
+    alerts = active_alerts(session, MOST_RULES)
     flags = snapshot_status()
     signs = Signs(
         workers_alive=alive,
@@ -76,9 +90,13 @@ def get_overview(session: DbSession, *, now: datetime) -> Overview:
         failing=[item.type for item in types if _fails(item)],
         flags_stale=flags.stale,
         signals_down=flags.signals == "down",
+        alerts=[_named(alert) for alert in alerts if LEVELS[alert.severity] != Level.HEALTHY],
+        alert_level=LEVELS[alerts[0].severity] if alerts else Level.HEALTHY,
     )
     return Overview(
         health=assess(signs),
+        alerts=alerts[:ALERTS_SHOWN],
+        alerts_firing=len(alerts),
         queue=queue,
         types=types,
         workers_alive=alive,
@@ -88,6 +106,10 @@ def get_overview(session: DbSession, *, now: datetime) -> Overview:
         run_success_rate=success_rate(session, now - timedelta(days=1)),
         changes=recent_entries(session, CHANGES_SHOWN),
     )
+
+
+def _named(alert: AlertView) -> str:
+    return f"{alert.title} ({measured(alert.metric, alert.value, alert.sample)})"
 
 
 def _fails(health: TypeHealth) -> bool:
