@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import ScalarSelect, Select, func, or_, select
 
-from webapp.alerts.models import Alert, AlertHead, AlertRule, AlertSilence, AlertTransition
+from webapp.alerts.models import Alert, AlertRule, AlertSilence, AlertTransition
 from webapp.alerts.values import (
     ACTIVE,
     METRICS,
@@ -238,11 +238,6 @@ def count_by_state(session: DbSession) -> dict[AlertState, int]:
         counted_up_to_cap(select(Alert.id).where(Alert.state == name)) for name in AlertState
     )
     return dict(zip(AlertState, session.execute(select(*counted)).one(), strict=True))
-
-
-def evaluated_at(session: DbSession) -> datetime | None:
-    """Return the minute that was evaluated last, None where none ever was."""
-    return session.scalar(select(AlertHead.evaluated_at))
 
 
 def view_alert(alert: Alert) -> AlertView:

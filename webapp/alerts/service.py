@@ -14,7 +14,14 @@ from sqlalchemy import Delete, delete, select, update
 from sqlalchemy.exc import IntegrityError
 
 from webapp.actors import Actor
-from webapp.alerts.models import Alert, AlertReport, AlertRule, AlertSilence, AlertTransition
+from webapp.alerts.models import (
+    Alert,
+    AlertHead,
+    AlertReport,
+    AlertRule,
+    AlertSilence,
+    AlertTransition,
+)
 from webapp.alerts.values import (
     MAX_CHANNELS,
     MAX_COOLDOWN,
@@ -377,6 +384,11 @@ def find_silence(session: DbSession, silence_id: int) -> AlertSilence:
     if silence is None:
         raise NotFound(f"There is no silence {silence_id}.")
     return silence
+
+
+def last_evaluation(session: DbSession) -> datetime | None:
+    """Return the minute that was evaluated last, None where none ever was."""
+    return session.scalar(select(AlertHead.evaluated_at))
 
 
 def remove_old(session: DbSession, *, before: datetime, most: int) -> int:
