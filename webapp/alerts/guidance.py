@@ -20,8 +20,8 @@ class Guidance:
 
 GUIDANCE: Final[Mapping[Metric, Guidance]] = {
     Metric.JOB_FAILURE_RATE: Guidance(
-        "The share of the attempts of a job type that failed within the window, in percent. "
-        "One alert for each type.",
+        "The share of the attempts of a job type that failed for good or were lost within the "
+        "window, in percent. One alert for each type.",
         "Look at its newest failed job: the class of its error says whether the service that it "
         "calls is down, or the job itself is at fault. Pause the type while you look, so that no "
         "more of it fails; then retry its dead letters.",

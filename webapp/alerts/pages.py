@@ -18,7 +18,6 @@ from webapp.alerts.page_queries import (
 from webapp.alerts.queries import (
     STATE_GROUPS,
     AlertFilters,
-    evaluated_at,
     history_of,
     view_alert,
 )
@@ -59,7 +58,7 @@ def index() -> Response:
         "alerts/_table.html",
         filters=filters,
         found=found,
-        evaluated_at=evaluated_at(db.session),
+        evaluated_at=service.last_evaluation(db.session),
         silences=active_silences(db.session, now=moment),
         state_options=STATE_OPTIONS,
         severity_options=SEVERITY_OPTIONS,
