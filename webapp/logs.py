@@ -27,7 +27,7 @@ _SECRET_TEXT = re.compile(
             # A bearer token, and whatever a header of that name holds.
             r"(bearer\s+)[^\s\"',]+",
             r"(authorization:\s*(?!bearer\b)(?:\w+\s+)?)[^\s\"',]+",
-            r"(cookie:\s*)(?!\[masked])[^\r\n\"']+",
+            r"(cookie:[^\S\r\n]*+)(?!\[masked])[^\r\n\"']+",
             # The password between a URL's colon and its @.
             r"(://[^:/@\s]*:)[^/\s\"']+(?=@)",
             # What stands in quotes after such a name, as in JSON and in Python; no escaped quote.

@@ -26,6 +26,9 @@ SHOWN = (
     "/sources/source1",
     "/models/1",
     "/models/versions/1",
+    "/alerts/1",
+    "/alerts/2",
+    "/alerts/rules/rule0",
     "/account",
     "/settings/system",
 )
@@ -47,6 +50,9 @@ EDITED = (
     "/reports/new",
     "/channels/new",
     "/channels/channel0/edit",
+    "/alerts/rules/new",
+    "/alerts/rules/rule1/edit",
+    "/alerts/silences/new",
     "/patterns",
 )
 

@@ -7,10 +7,12 @@ from sqlalchemy.orm import Session
 
 from tests.jobs.test_figures import metric
 from webapp.actors import SYSTEM
+from webapp.alerts.models import Alert
+from webapp.alerts.values import AlertState, Direction, Metric, Severity
 from webapp.dead_letters.service import write
 from webapp.dead_letters.values import Cause, Reason
 from webapp.health.service import read_health, read_types
-from webapp.health.values import Ended, FiringAlert, IssueKind, Level, Severity, TypeVerdict
+from webapp.health.values import Ended, IssueKind, Level, TypeVerdict
 from webapp.jobs import control
 from webapp.jobs.queries import DUE_LOOKED_AT
 from webapp.jobs.rollup import HOUR
@@ -148,8 +150,30 @@ def test_the_whole_is_as_its_worst_part(session: Session, now: datetime) -> None
     assert kinds(verdict(session, now)) == [IssueKind.DEAD_LETTERS]
 
 
-def test_alerts_that_fire_are_handed_in(session: Session, now: datetime) -> None:
+def test_alerts_that_fire_count_beside_the_rest(session: Session, now: datetime) -> None:
     worker(session, now)
-    alerts = [FiringAlert("Too much", Severity.CRITICAL, now)]
-    assessment = read_health(session, now=now, alerts=alerts).assessment
-    assert (assessment.level, assessment.alerts) == (Level.CRITICAL, alerts)
+    for state, fired_at in ((AlertState.FIRING, now), (AlertState.RESOLVED, now - MINUTES)):
+        session.add(
+            Alert(
+                key=f"{Metric.BREAKER_OPEN}:shop",
+                metric=Metric.BREAKER_OPEN,
+                label="shop",
+                state=state,
+                severity=Severity.CRITICAL,
+                rule="breaker-open",
+                value=1.0,
+                comparison=Direction.ABOVE,
+                threshold=0.0,
+                holding={},
+                began_at=fired_at,
+                fired_at=fired_at,
+                told=False,
+                told_channels=[],
+            )
+        )
+    report = read_health(session, now=now)
+    (alert,) = report.assessment.alerts
+    assert (alert.severity, alert.since) == (Severity.CRITICAL, now)
+    assert "shop" in alert.name
+    assert report.assessment.level == Level.CRITICAL
+    assert [view.label for view in report.alerts] == ["shop"]

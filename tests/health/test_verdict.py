@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from webapp.alerts.values import Severity
 from webapp.health.values import (
     Assessment,
     Ended,
     FiringAlert,
     IssueKind,
     Level,
-    Severity,
     Signs,
     TypeEvidence,
     TypeVerdict,

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ScalarSelect, Select, func, select
+from sqlalchemy import ScalarSelect, Select, func, or_, select
 
 from webapp.alerts.models import Alert, AlertRule, AlertSilence, AlertTransition
 from webapp.alerts.values import (
@@ -22,7 +22,7 @@ from webapp.alerts.values import (
 )
 from webapp.channels.service import channels_of
 from webapp.db import DbSession
-from webapp.paging import PAGE_SIZE, Cursor, Page, Scan, counted_up_to_cap, fetch_page
+from webapp.paging import PAGE_SIZE, REACH, Cursor, Page, Scan, counted_up_to_cap, fetch_page
 
 HISTORY_PAGE = 50
 #: More rules than anybody can keep in mind.
@@ -159,12 +159,13 @@ class AlertFilters:
     """What narrows the list; an empty text asks for everything.
 
     ``state`` is one of :class:`AlertState`, or ``open`` or ``active`` for those that are; ``key``
-    tells all alerts of one thing.
+    tells all alerts of one thing, ``text`` is looked for in what they are about and their rules.
     """
 
     state: str = ""
     severity: str = ""
     key: str = ""
+    text: str = ""
 
     @property
     def any(self) -> bool:
@@ -179,13 +180,14 @@ STATE_GROUPS: Mapping[str, frozenset[AlertState]] = {"open": OPEN, "active": ACT
 def list_alerts(
     session: DbSession, filters: AlertFilters, cursor: Cursor, *, size: int = PAGE_SIZE
 ) -> Page[AlertView]:
-    """Return one page of the alerts that fit, the newest first: two statements."""
-    return fetch_page(
-        session, _fitting(filters), Scan(Alert.id), cursor, present=view_alert, size=size
-    )
+    """Return one page of the alerts that fit, the newest first: three statements at most."""
+    # No index carries a text.
+    scan = Scan(Alert.id, rows=REACH if filters.text else None)
+    return fetch_page(session, fitting(filters), scan, cursor, present=view_alert, size=size)
 
 
-def _fitting(filters: AlertFilters) -> Select[tuple[Alert]]:
+def fitting(filters: AlertFilters) -> Select[tuple[Alert]]:
+    """Return a statement that selects the alerts that fit."""
     wanted = select(Alert)
     if filters.state:
         states = STATE_GROUPS.get(filters.state, {filters.state})
@@ -194,6 +196,16 @@ def _fitting(filters: AlertFilters) -> Select[tuple[Alert]]:
         wanted = wanted.where(Alert.severity == filters.severity)
     if filters.key:
         wanted = wanted.where(Alert.key == filters.key)
+    if filters.text:
+        text = filters.text.casefold()
+        titled = [metric for metric, facts in METRICS.items() if text in facts.title.casefold()]
+        wanted = wanted.where(
+            or_(
+                Alert.key.icontains(filters.text, autoescape=True),
+                Alert.rule.icontains(filters.text, autoescape=True),
+                Alert.metric.in_(titled),
+            )
+        )
     return wanted
 
 

@@ -112,6 +112,20 @@ def change_rule(
     return rule
 
 
+def switch_rule(
+    session: DbSession, name: str, *, enabled: bool, by: Actor, now: datetime, reason: str
+) -> AlertRule:
+    """Have a rule judged, or no longer; whatever else it says stays, channels that are gone too."""
+    rule = find_rule(session, name)
+    reason = checked_reason(reason)
+    if rule.enabled == enabled:
+        raise Conflict(f"{name} is switched {'on' if enabled else 'off'} already.")
+    changes = {"enabled": Change(rule.enabled, enabled)}
+    write_version(session, rule, {"enabled": enabled}, by=by, now=now)
+    _audit(session, name, "alert_rule.updated", by=by, now=now, reason=reason, changes=changes)
+    return rule
+
+
 def remove_rule(
     session: DbSession,
     name: str,

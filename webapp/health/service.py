@@ -1,4 +1,4 @@
-"""Reads what health is judged by, in four statements, and has it judged.
+"""Reads what health is judged by, in five statements, and has it judged.
 
 Of jobs it asks the figures by minute and hour and the oldest that are due, however many there are.
 """
@@ -10,6 +10,8 @@ from typing import Any
 
 from sqlalchemy import Row, literal, select, true, union_all
 
+from webapp.alerts.phrases import measured
+from webapp.alerts.queries import MOST_RULES, AlertView, active_alerts
 from webapp.breakers.queries import open_count
 from webapp.db import DbSession
 from webapp.dead_letters.queries import open_by_type
@@ -25,18 +27,21 @@ from webapp.workers.queries import living
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthReport:
-    """The verdict on the whole, and the figures behind it; ``days`` is of types that ran."""
+    """The verdict on the whole, and the figures behind it.
+
+    ``days`` is of types that ran, ``alerts`` are those that fire, the worst first.
+    """
 
     assessment: Assessment
     signs: Signs
     days: Sequence[TypeHealth]
+    alerts: Sequence[AlertView]
 
 
-def read_health(
-    session: DbSession, *, now: datetime, alerts: Sequence[FiringAlert] = ()
-) -> HealthReport:
-    """Return how the whole stands; ``alerts`` are those that fire, which count beside the rest."""
+def read_health(session: DbSession, *, now: datetime) -> HealthReport:
+    """Return how the whole stands."""
     found = _read(session, now)
+    alerts = active_alerts(session, MOST_RULES)
     flags = snapshot_status()
     signs = Signs(
         workers_alive=found.crew.alive,
@@ -47,10 +52,17 @@ def read_health(
         signals_down=flags.signals == "down",
     )
     return HealthReport(
-        assessment=assess(signs, _judged(found, now), alerts),
+        assessment=assess(signs, _judged(found, now), [_firing(alert) for alert in alerts]),
         signs=signs,
         days=found.records.day,
+        alerts=alerts,
     )
+
+
+def _firing(alert: AlertView) -> FiringAlert:
+    figures = measured(alert.metric, alert.value, alert.sample)
+    since = alert.fired_at or alert.began_at
+    return FiringAlert(f"{alert.title} ({figures})", alert.severity, since)
 
 
 def read_types(session: DbSession, *, now: datetime) -> Mapping[str, TypeVerdict]:

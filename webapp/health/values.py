@@ -9,6 +9,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
+from webapp.alerts.values import Severity
+
 #: Attempts of which fewer ended say nothing of a share.
 FEWEST_RUNS: Final = 5
 #: Shares of attempts that failed, in percent: worth a look, and more often than not.
@@ -110,15 +112,6 @@ class TypeVerdict:
     def type(self) -> str:
         """Return the type's name."""
         return self.evidence.type
-
-
-class Severity(StrEnum):
-    """How bad it is that a rule of alerts holds."""
-
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
-    CRITICAL = "critical"
 
 
 #: What a firing alert makes of the whole.

@@ -6,6 +6,7 @@ The console, the JSON API and the list of types all say what is decided here, an
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from webapp.alerts.values import Severity
 from webapp.health.values import (
     FAILING_PERCENT,
     LATE_SECONDS,
@@ -19,7 +20,6 @@ from webapp.health.values import (
     Issue,
     IssueKind,
     Level,
-    Severity,
     Signs,
     TypeEvidence,
     TypeVerdict,

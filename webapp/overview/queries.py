@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from webapp.alerts.queries import AlertView
 from webapp.audit.queries import recent_entries
 from webapp.audit.values import Entry
 from webapp.db import DbSession
@@ -14,6 +15,7 @@ from webapp.jobs.figures import TypeHealth
 from webapp.jobs.queries import QueueFigures, queue_figures
 from webapp.sources.queries import RunView, recent_runs, success_rate
 
+ALERTS_SHOWN = 8
 RUNS_SHOWN = 8
 CHANGES_SHOWN = 6
 
@@ -23,6 +25,8 @@ class Overview:
     """Everything that the page shows; percentages 0-100."""
 
     health: Assessment
+    alerts: Sequence[AlertView]
+    alerts_firing: int
     queue: QueueFigures
     types: Sequence[TypeHealth]
     troubles: Troubles
@@ -43,10 +47,12 @@ class Overview:
 
 
 def get_overview(session: DbSession, *, now: datetime) -> Overview:
-    """Return the overview: nine statements, however much there is."""
+    """Return the overview: ten statements, however much there is."""
     health = read_health(session, now=now)
     return Overview(
         health=health.assessment,
+        alerts=health.alerts[:ALERTS_SHOWN],
+        alerts_firing=len(health.alerts),
         queue=queue_figures(session, now=now),
         types=health.days,
         troubles=open_troubles(session, now=now),

@@ -2,7 +2,8 @@
 
 from datetime import datetime
 
-from webapp.health.values import Level, Severity
+from webapp.alerts.values import Severity
+from webapp.health.values import Level
 from webapp.web.openapi import Answer
 
 
