@@ -1,15 +1,17 @@
-"""The ``flask`` commands that belong to no capability: ``doctor`` and ``seed``.
+"""The ``flask`` commands that belong to no capability: ``doctor``, ``backup`` and ``seed``.
 
 The others stand in ``<capability>/commands.py`` and are registered with their capability.
 """
 
 import os
 import textwrap
+from pathlib import Path
 
 import click
 from flask import Flask, current_app
 
 from webapp import clock
+from webapp.backup import back_up
 from webapp.db import db, transaction
 from webapp.doctor import Finding, describe_settings, examine
 from webapp.errors import DomainError
@@ -23,6 +25,7 @@ WIDTH = 100
 def register_commands(app: Flask) -> None:
     """Add our commands to ``flask``."""
     app.cli.add_command(doctor)
+    app.cli.add_command(backup)
     app.cli.add_command(seed_command)
 
 
@@ -49,6 +52,18 @@ def _tell(finding: Finding) -> None:
     click.echo(f"  {mark}  {finding.about}: {finding.state}")
     if finding.advice:
         click.echo(f"           {finding.advice}")
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+def backup(file: Path) -> None:
+    """Copy the SQLite database into FILE while everything goes on."""
+    settings: Settings = current_app.extensions["settings"]
+    try:
+        size = back_up(settings.database_url, file)
+    except DomainError as error:
+        raise click.ClickException(error.detail) from None
+    click.echo(f"{file}: {size:,} bytes, checked.")
 
 
 @click.command("seed")
