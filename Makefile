@@ -25,7 +25,7 @@ test: install-dev ## Run every check and every test, with real servers and a rea
 check: install-dev lint types contracts ## Run the checks and the fast tests
 	@$(BIN)/pytest -n 2 -m "not browser and not fault and not postgres and not redis"
 
-lint: install-dev ## Check style: Python, templates, shell
+lint: install-dev ## Check style: Python, templates, shell, image, compose files, workflows
 	@scripts/lint.sh
 
 format: install-dev ## Format Python and mend what can be mended

@@ -15,7 +15,8 @@ from sqlalchemy import Integer, func, select, text
 
 import webapp
 from webapp.db import DbSession
-from webapp.doctor import Finding, Setting, describe_settings, examine, without_secrets
+from webapp.doctor import Setting, describe_settings, examine, without_secrets
+from webapp.findings import Finding
 from webapp.flags.snapshot import FlagStore, SnapshotStatus
 from webapp.settings import Settings
 

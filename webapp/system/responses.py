@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from webapp.findings import Grade
 from webapp.system.queries import Origin
 from webapp.web.openapi import Answer
 
@@ -29,6 +30,7 @@ class SystemCheckResponse(Answer):
     about: str
     state: str
     good: bool
+    grade: Grade
     advice: str | None
 
 

@@ -35,6 +35,7 @@ def system_as_json(
                 "about": finding.about,
                 "state": finding.state,
                 "good": finding.good,
+                "grade": finding.grade,
                 "advice": finding.advice or None,
             }
             for finding in facts.findings
