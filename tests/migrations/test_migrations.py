@@ -13,7 +13,7 @@ from flask import Flask
 from sqlalchemy import func, inspect, select, table
 
 from tests.architecture.population import populate
-from tests.conftest import make_settings
+from tests.conftest import end, make_settings
 from webapp.accounts.models import UserSession
 from webapp.accounts.service import create_user
 from webapp.actors import COMMAND
@@ -47,7 +47,7 @@ def empty_app(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Flask]
     with app.app_context():
         yield app
         db.session.remove()
-        db.engine.dispose()
+    end(app)
     if remove:
         remove()
 
