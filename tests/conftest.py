@@ -156,7 +156,12 @@ def real_hasher() -> Iterator[PasswordHasher]:
 
 @pytest.fixture(autouse=True)
 def no_threads_left() -> Iterator[None]:
-    """A test ends what it has started: threads that go on write where the next one looks."""
+    """A test ends what it has started: threads that go on write where the next one looks.
+
+    Guards are each process's own, unless a test sets an application up.
+    """
+    use_breakers(BreakerRegistry())
+    use_limits(LimitRegistry())
     before = set(threading.enumerate())
     yield
     deadline = time.monotonic() + THREAD_SECONDS
