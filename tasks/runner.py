@@ -33,7 +33,7 @@ from tasks.steering import steering_of
 from tasks.tallies import tally
 from tasks.turns import Ended, Running, Turn
 from webapp import traces
-from webapp.breakers.callers import calling_as
+from webapp.breakers.callers import calling_as, job_caller
 from webapp.clock import now
 from webapp.db import reading, storable, transaction
 from webapp.dead_letters.service import resolve_by_success, write
@@ -154,7 +154,7 @@ def run_turn(app: Flask, claims: Sequence[Claim], *, stopping: Callable[[], bool
                     app.app_context(),
                     structlog.contextvars.bound_contextvars(**facts),
                     _span(running.claim, origins.get(running.claim.job_id)),
-                    calling_as(f"job {running.claim.type}"),
+                    calling_as(job_caller(running.claim.type)),
                 ):
                     _attempt(settings, turn, running)
                 if stopping():

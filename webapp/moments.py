@@ -1,4 +1,4 @@
-"""How a time is written for programs; ``webapp.web.filters`` writes it for people.  Pure."""
+"""How a time is written for programs; ``webapp.formats`` writes it for people.  Pure."""
 
 from datetime import UTC, datetime
 

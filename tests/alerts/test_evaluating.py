@@ -126,7 +126,7 @@ def test_a_type_that_fails_is_told_with_its_figures_and_its_end_too(
     (message,) = clock.told()
     assert message["title"] == "[warning] Failure rate of a job type: etl"
     assert message["body"].splitlines() == [
-        "50 % of 8; the rule warn holds above 20 %.",
+        "50 % of 8 failed; by the rule warn, which holds above 20 %.",
         "Since 2026-11-22 12:00 UTC.",
         "Key: job_failure_rate:etl",
     ]

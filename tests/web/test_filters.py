@@ -5,17 +5,8 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from markupsafe import Markup
 
-from webapp.web.filters import (
-    ago,
-    bytes_,
-    duration,
-    number,
-    percent,
-    plain,
-    relative,
-    traceback_lines,
-    utc,
-)
+from webapp.formats import bytes_, duration, number, percent, plain, utc
+from webapp.web.filters import ago, relative, traceback_lines
 
 NOW = datetime(2026, 11, 22, 5, 45, 10, tzinfo=UTC)
 

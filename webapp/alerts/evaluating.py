@@ -41,6 +41,7 @@ from webapp.alerts.values import (
     key_of,
 )
 from webapp.alerts.wording import Notice, digest_of, message_of
+from webapp.breakers.callers import job_caller
 from webapp.breakers.queries import breakers_of
 from webapp.channels.service import channels_of, incident_channels, notify
 from webapp.db import DbSession, insert_into
@@ -51,8 +52,6 @@ _HEAD: Final = 1
 _AHEAD: Final = timedelta(minutes=5)
 #: Who has not called through a breaker for so long is not explained by it.
 _USED_WITHIN: Final = timedelta(days=7)
-#: What breakers call the jobs of a type.
-_CALLER: Final = "job "
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +261,7 @@ class _Judge:
             return False
         windows = [self._windows[item.rule] for item in case.held]
         since = self._now - max(windows, default=timedelta())
-        breakers = self._breakers.get(_CALLER + case.label, [])
+        breakers = self._breakers.get(job_caller(case.label), [])
         return explained(breakers, self._outages, since=since)
 
     def _read_silences(self) -> list[Silence]:
@@ -291,7 +290,7 @@ class _Judge:
     @cached_property
     def _breakers(self) -> Mapping[str, list[str]]:
         callers = [
-            _CALLER + case.label
+            job_caller(case.label)
             for case in self._cases.values()
             if case.metric == Metric.JOB_FAILURE_RATE
         ]

@@ -18,6 +18,7 @@ from webapp.alerts.queries import (
     view_silence,
 )
 from webapp.alerts.values import ACTIVE, AlertEvent, Metric, Severity
+from webapp.breakers.callers import job_caller
 from webapp.breakers.queries import breakers_of
 from webapp.db import DbSession
 from webapp.paging import PAGE_SIZE, REACH, Cursor, Page, Scan, counted_up_to_cap, fetch_page
@@ -93,7 +94,7 @@ def breakers_behind(session: DbSession, alert: AlertView, *, now: datetime) -> l
     """Return the breakers that a failing job type calls through; none for other alerts."""
     if alert.metric != Metric.JOB_FAILURE_RATE:
         return []
-    caller = f"job {alert.label}"
+    caller = job_caller(alert.label)
     return sorted(breakers_of(session, [caller], since=now - _WITHIN).get(caller, []))
 
 

@@ -1,9 +1,9 @@
-"""How what was measured, and what a rule asks for, read on a page: with units and nouns."""
+"""How what was measured, and what a rule asks for, read to people: with units and nouns.  Pure."""
 
 from typing import Final
 
 from webapp.alerts.values import METRICS, Direction, Metric, Unit
-from webapp.web.filters import duration, number, percent
+from webapp.formats import duration, number, percent
 
 # (of nothing, of one, of several); what stands for {} is the number.
 _COUNTS: Final = {

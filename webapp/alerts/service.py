@@ -284,35 +284,30 @@ def acknowledge(
         whose = f" by {alert.acknowledged_by}" if alert.state == AlertState.ACKNOWLEDGED else ""
         raise Conflict(f"Alert {alert_id} is {alert.state}{whose}, not firing.")
     alert = find_alert(session, alert_id)
-    session.add(
-        AlertTransition(
-            alert_id=alert_id,
-            at=now,
-            event=AlertEvent.ACKNOWLEDGED,
-            state=AlertState.ACKNOWLEDGED,
-            severity=alert.severity,
-            rule=alert.rule,
-            value=alert.value,
-            comparison=alert.comparison,
-            threshold=alert.threshold,
-            sample=alert.sample,
-            channels=[],
-            actor=by.name,
-            note=note or None,
-        )
-    )
-    record(
-        session,
-        by=by,
-        at=now,
-        action="alert.acknowledged",
-        subject="alert",
-        name=str(alert_id),
-        reason=note,
-        changes={"state": Change(AlertState.FIRING, AlertState.ACKNOWLEDGED)},
-    )
+    session.add(_acknowledged(alert, by=by, now=now, note=note))
+    changes = {"state": Change(AlertState.FIRING, AlertState.ACKNOWLEDGED)}
+    name, action = str(alert_id), "alert.acknowledged"
+    _audit(session, name, action, by=by, now=now, reason=note, changes=changes)
     session.flush()
     return alert
+
+
+def _acknowledged(alert: Alert, *, by: Actor, now: datetime, note: str) -> AlertTransition:
+    return AlertTransition(
+        alert_id=alert.id,
+        at=now,
+        event=AlertEvent.ACKNOWLEDGED,
+        state=AlertState.ACKNOWLEDGED,
+        severity=alert.severity,
+        rule=alert.rule,
+        value=alert.value,
+        comparison=alert.comparison,
+        threshold=alert.threshold,
+        sample=alert.sample,
+        channels=[],
+        actor=by.name,
+        note=note or None,
+    )
 
 
 def create_silence(
@@ -347,8 +342,14 @@ def create_silence(
         for field in ("rule", "label", "ends_at")
         if getattr(draft, field)
     }
-    _audit_silence(
-        session, silence, "created", by=by, now=now, reason=draft.reason, changes=changes
+    _audit(
+        session,
+        str(silence.id),
+        "alert_silence.created",
+        by=by,
+        now=now,
+        reason=draft.reason,
+        changes=changes,
     )
     return silence
 
@@ -374,7 +375,8 @@ def end_silence(
         raise Conflict(f"Silence {silence_id} has ended already.")
     silence = find_silence(session, silence_id)
     changes = {"ends_at": Change(before, now)}
-    _audit_silence(session, silence, "ended", by=by, now=now, reason=reason, changes=changes)
+    name, action = str(silence_id), "alert_silence.ended"
+    _audit(session, name, action, by=by, now=now, reason=reason, changes=changes)
     return silence
 
 
@@ -429,30 +431,8 @@ def _audit(  # noqa: PLR0913 - all but the first three are named at the call
         by=by,
         at=now,
         action=action,
-        subject="alert_rule",
+        subject=action.partition(".")[0],
         name=name,
-        reason=reason,
-        changes=changes,
-    )
-
-
-def _audit_silence(  # noqa: PLR0913 - all but the first three are named at the call
-    session: DbSession,
-    silence: AlertSilence,
-    what: str,
-    *,
-    by: Actor,
-    now: datetime,
-    reason: str,
-    changes: Mapping[str, Change],
-) -> None:
-    record(
-        session,
-        by=by,
-        at=now,
-        action=f"alert_silence.{what}",
-        subject="alert_silence",
-        name=str(silence.id),
         reason=reason,
         changes=changes,
     )

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from webapp.alerts.values import METRICS, Direction, Metric, Severity, Telling, Unit
+from webapp.alerts.phrases import limit, measured
+from webapp.alerts.values import Direction, Metric, Severity, Telling
 from webapp.channels.values import MAX_BODY, MAX_TITLE, Message, MessageKind
 
 _KINDS: Final = {
@@ -20,8 +21,6 @@ _HEADS: Final = {
     Telling.STILL: "[{severity}, still] {title}",
     Telling.RESOLVED: "[over] {title}",
 }
-_MINUTE: Final = 60
-_LONG: Final = 180
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,25 +93,13 @@ def _head(notice: Notice) -> str:
 
 
 def _facts(notice: Notice) -> tuple[str, ...]:
-    unit = METRICS[notice.metric].unit
-    sample = f" of {notice.sample:,}" if notice.sample is not None else ""
-    value = "No value" if notice.value is None else figure(unit, notice.value) + sample
-    limit = figure(unit, notice.threshold)
+    found = measured(notice.metric, notice.value, notice.sample)
+    edge = limit(notice.metric, notice.comparison, notice.threshold)
+    holds = f", which holds {edge}" if edge else ""
     return (
-        f"{value}; the rule {notice.rule} holds {notice.comparison.value} {limit}.",
+        f"{found[0].upper()}{found[1:]}; by the rule {notice.rule}{holds}.",
         f"Since {notice.since:%Y-%m-%d %H:%M} UTC.",
     )
-
-
-def figure(unit: Unit, value: float) -> str:
-    """Write a number with its unit: ``62.5 %``, ``20 min``, ``1,204``."""
-    if unit == Unit.SECONDS and value >= _LONG:
-        return f"{_number(value / _MINUTE)} min"
-    return _number(value) + {Unit.PERCENT: " %", Unit.SECONDS: " s", Unit.COUNT: ""}[unit]
-
-
-def _number(value: float) -> str:
-    return f"{value:,.1f}".removesuffix(".0")
 
 
 def _kind(notices: Sequence[Notice]) -> MessageKind:

@@ -7,7 +7,7 @@ from typing import Any, Final
 from webapp.flags.explanation import Explanation, Step, StepName, StepOutcome
 from webapp.flags.values import Condition
 from webapp.flags.wording import condition_in_words, override_text, some_of
-from webapp.web.filters import plain, utc
+from webapp.formats import plain, utc
 
 Inputs = Mapping[str, Any]
 
