@@ -40,8 +40,9 @@ GUIDANCE: Final[Mapping[Metric, Guidance]] = {
     ),
     Metric.WORKERS_ALIVE: Guidance(
         "How many workers have given a sign of life lately.",
-        "No job runs and no schedule fires. Start a worker, or look at why it ended: its log, and "
-        "the memory and disk of its host. What it ran is put back once its lease is over.",
+        "While none is alive no job runs and no schedule fires. Start a worker, or look at why it "
+        "ended: its log, and the memory and disk of its host. What it ran is put back once its "
+        "lease is over.",
     ),
     Metric.OLDEST_QUEUED_SECONDS: Guidance(
         "For how long the oldest job that is due has waited.",
