@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from flask import Flask
+from flask import Flask, current_app
 from sqlalchemy import Engine, create_engine
 
 from webapp import clock
@@ -109,7 +109,8 @@ def create_edge(settings: Settings) -> Flask:
     app.config[PROGRAMS_ONLY] = True
     app.extensions |= {"settings": settings, "flag_store": store, "token_book": book}
     app.extensions["authenticator"] = authenticate
-    provide_store(store, lambda: store)
+    # Of several applications in one process, as in tests, each keeps its own.
+    provide_store(store, lambda: current_app.extensions["flag_store"])
     register_requests(app)
     register_problems(app)
     register_transport(app, settings)

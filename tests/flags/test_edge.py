@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from flask import Flask, Response, current_app
+from flask import Flask, Response
 from sqlalchemy import text
 from werkzeug.serving import BaseWSGIServer, make_server
 from werkzeug.test import Client, TestResponse
@@ -29,7 +29,6 @@ from webapp.app import create_app
 from webapp.clock import now as clock_now
 from webapp.db import db, transaction
 from webapp.edge import create_edge
-from webapp.flags import snapshot
 from webapp.flags.service import create_flag
 from webapp.flags.shared import Trace, create_segment
 from webapp.flags.values import (
@@ -245,15 +244,9 @@ def make_edge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeE
     def make(**environ: str) -> Flask:
         edge = create_edge(make_settings(tmp_path / "edge", **environ))
         made.append(edge)
-        # An edge has its process for itself; here each application keeps its own store.
-        monkeypatch.setattr(snapshot, "only", None)
-        monkeypatch.setattr(snapshot, "_find_present", lambda: current_app.extensions["flag_store"])
         return edge
 
     monkeypatch.setattr(edge_module, "_engine", kept_engine)
-    # As they are now, for the tests after this one.
-    monkeypatch.setattr(snapshot, "only", snapshot.only)
-    monkeypatch.setattr(snapshot, "_find_present", snapshot._find_present)
     yield make
     for edge in made:
         end(edge)
