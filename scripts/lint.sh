@@ -14,7 +14,7 @@ djlint --quiet --lint templates
 vulture
 # What ruff has rules for too (S) is judged there, in place; low findings are all of that kind.
 bandit --quiet --recursive --severity-level medium webapp tasks
-shellcheck scripts/*.sh .ci/run
+shellcheck scripts/*.sh deploy/systemd/switchyard .ci/run
 
 hadolint Dockerfile
 compose() {

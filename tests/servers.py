@@ -72,6 +72,16 @@ def find_postgres() -> Path | None:
     return in_wheel.parent if in_wheel else None
 
 
+def find_postgres_program(name: str) -> Path | None:
+    """A program that comes with the server, such as `pg_dump`: it must not be older than that."""
+    programs = find_postgres()
+    if programs is None:
+        return None
+    # What stands on the PATH may be a link to one program of the folder.
+    folders = (programs, (programs / "postgres").resolve().parent)
+    return next((folder / name for folder in folders if (folder / name).exists()), None)
+
+
 def find_nginx() -> Path | None:
     """An nginx on the PATH, or where Debian keeps what only administrators start."""
     return _on_path("nginx") or next(

@@ -22,8 +22,8 @@ MAKE = re.compile(r"(?:^|[\s;&|])make ([a-z][a-z-]*)", re.MULTILINE)
 FLASK = re.compile(r"(?:^|[\s;&|/(])flask ([a-z][a-z -]*)", re.MULTILINE)
 VARIABLE = re.compile(r"\b([A-Z][A-Z_]{2,})=")
 SETTING_ROW = re.compile(r"^\| `([A-Z_]+)` \|", re.MULTILINE)
-# The shell's own.
-SHELL_VARIABLES = {"PATH", "TOKEN"}
+# The shell's own, and those of Docker and of Python.
+SHELL_VARIABLES = {"PATH", "TOKEN", "COMPOSE_FILE", "SSL_CERT_FILE"}
 
 
 def shown(path: Path) -> str:

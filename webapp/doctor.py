@@ -186,19 +186,19 @@ def _redis(url: str) -> Finding:
 def _https(settings: Settings) -> Finding:
     if settings.https and not settings.trusted_hops:
         return Finding(
-            "https",
-            "demanded, and no proxy is believed that it was used: every request is redirected",
+            "transport",
+            "HTTPS is demanded, and no proxy may say that it was used: every request is redirected",
             "Set TRUSTED_PROXIES to the number of proxies in front, mostly 1.",
         )
     if settings.https:
-        return Finding("https", "demanded")
+        return Finding("transport", "HTTPS is demanded")
     if settings.is_production:
         return warning(
-            "https",
+            "transport",
             "passwords and tokens may come over plain HTTP",
             "Set FORCE_HTTPS=true behind a proxy that ends TLS.",
         )
-    return Finding("https", "not demanded")
+    return Finding("transport", "HTTPS is not demanded")
 
 
 def _names(settings: Settings) -> Finding:

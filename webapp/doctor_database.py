@@ -110,7 +110,7 @@ def _use(connection: Connection, settings: Settings) -> Iterator[Finding]:
     since = now() - ALIVE_WITHIN
     counted = connection.execute(COUNTED, {"since": since}).one()
     if counted.admins:
-        yield Finding("accounts", f"{counted.admins} may do everything")
+        yield Finding("accounts", f"{counted.admins} admin{'s' * (counted.admins > 1)}")
     else:
         yield warning("accounts", "no admin", "Run: flask users create NAME --role admin")
     if settings.queue_backend != "immediate":

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import flask_migrate
 import pytest
-from sqlalchemy import MetaData, create_engine
 
 from tests.architecture.population import populate
 from tests.conftest import NOW, end, make_settings
+from tests.rows import rows_of
 from webapp.app import create_app
 from webapp.backup import back_up
 from webapp.db import db, transaction
@@ -132,16 +132,3 @@ def test_a_restored_database_has_every_row_of_every_table(tmp_path: Path) -> Non
     assert {table.name for table in db.metadata.sorted_tables} <= {
         name for name, rows in after.items() if rows
     }
-
-
-def rows_of(url: str) -> dict[str, list[str]]:
-    """Every row of every table, in one order."""
-    engine, tables = create_engine(url), MetaData()
-    with engine.connect() as connection:
-        tables.reflect(connection)
-        found = {
-            name: sorted(map(repr, connection.execute(table.select())))
-            for name, table in tables.tables.items()
-        }
-    engine.dispose()
-    return found

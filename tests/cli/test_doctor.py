@@ -86,7 +86,7 @@ PARTS = [
     "accounts",
     "workers",
     "queue",
-    "https",
+    "transport",
     "addresses",
 ]
 
@@ -159,9 +159,9 @@ PRODUCTION = {"ENVIRONMENT": "production"}
 @pytest.mark.parametrize(
     ("environ", "part", "told"),
     [
-        ({"FORCE_HTTPS": "true"}, "https", (Grade.PROBLEM, "every request is redirected")),
-        (PROXY, "https", (Grade.GOOD, "demanded")),
-        (PRODUCTION, "https", (Grade.WARNING, "plain HTTP")),
+        ({"FORCE_HTTPS": "true"}, "transport", (Grade.PROBLEM, "every request is redirected")),
+        (PROXY, "transport", (Grade.GOOD, "demanded")),
+        (PRODUCTION, "transport", (Grade.WARNING, "plain HTTP")),
         (PRODUCTION, "addresses", (Grade.WARNING, "no links")),
         (
             PRODUCTION | {"ALLOWED_HOSTS": "*"},

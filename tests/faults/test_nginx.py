@@ -5,32 +5,24 @@ Each test asks from an address of its own: what one address may ask is bounded.
 
 import html
 import re
-import shutil
 import socket
 import ssl
-import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import httpx
 import pytest
 
-from tests.processes import ROOT, Deployment, deployed
+from tests.processes import Deployment, deployed
 from tests.servers import LOOPBACK, NginxServer, find_nginx, free_port, missing_server
-from webapp.accounts.service import create_token, create_user
-from webapp.actors import COMMAND
-from webapp.clock import now
-from webapp.db import transaction
-from webapp.roles import Role
+from tests.sites import HOST, PASSWORD, make_admin, prepare, shipped
 from webapp.web.security import HEADERS, STRICT_TRANSPORT
 
 pytestmark = pytest.mark.fault
 
-HOST: Final = "localhost"
-PASSWORD: Final = "correct horse battery"
 PROBLEM: Final = "application/problem+json"
 ALL_HEADERS: Final = HEADERS | dict([STRICT_TRANSPORT])
 
@@ -79,7 +71,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
     def configure(folder: Path, port: int) -> str:
         prepare(folder)
-        return shipped(folder, port, plain_port=plain_port, console_port=console_port)
+        return shipped(folder, port, plain_port=plain_port, consoles=[str(console_port)])
 
     with deployed(
         tmp_path_factory.mktemp("console"),
@@ -94,39 +86,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         deployment.start_web(console_port)
         with NginxServer(program, configure) as nginx:
             yield Site(deployment, nginx, plain_port, token)
-
-
-def make_admin(deployment: Deployment) -> str:
-    """Make an account, and return a token that may as much."""
-    with deployment.looked_into(), transaction() as session:
-        facts: dict[str, Any] = {"role": Role.ADMIN, "by": COMMAND, "now": now()}
-        create_user(session, "ada", password=PASSWORD, **facts)
-        return create_token(session, "deploy", **facts).text
-
-
-def prepare(folder: Path) -> None:
-    """Put into the server's folder what the configuration names: certificate, files, logs."""
-    if not (folder / "certs").exists():
-        script = ROOT / "scripts" / "generate-ssl-certs.sh"
-        subprocess.run([script, HOST, folder / "certs"], check=True, capture_output=True)
-        shutil.copytree(ROOT / "static", folder / "site" / "static")
-
-
-def shipped(folder: Path, port: int, *, plain_port: int, console_port: int) -> str:
-    """Return the configuration that is shipped, with our paths and ports for its own."""
-    text = (ROOT / "deploy" / "nginx" / "nginx.conf").read_text()
-    for theirs, ours in {
-        "listen 80 ": f"listen {LOOPBACK}:{plain_port} ",
-        "listen 443 ": f"listen {LOOPBACK}:{port} ",
-        "web:8000": f"{LOOPBACK}:{console_port}",
-        "/etc/nginx/certs/": f"{folder}/certs/",
-        "/srv/switchyard": f"{folder}/site",
-        "/var/log/nginx/": f"{folder}/",
-        "/tmp/nginx": f"{folder}/nginx",  # noqa: S108 - what is replaced
-    }.items():
-        assert theirs in text
-        text = text.replace(theirs, ours)
-    return text
 
 
 def by_application(answer: HTTPResponse | httpx.Response) -> bool:
