@@ -8,6 +8,7 @@ from webapp.channels.service import open_channel
 from webapp.channels.values import (
     JOB_TYPE,
     MAX_BODY,
+    MAX_KEY,
     MAX_LINK,
     MAX_NAME,
     MAX_TITLE,
@@ -32,6 +33,7 @@ class NotificationArguments(JobArguments):
     body: str = Field(min_length=1, max_length=MAX_BODY, description="The message")
     kind: MessageKind = Field(default=MessageKind.INFO, description="What it is about")
     link: str = Field(default="", max_length=MAX_LINK, description="Where people read on")
+    key: str = Field(default="", max_length=MAX_KEY, description="The incident that it is of")
     test: bool = Field(default=False, description="Goes also where the channel is switched off")
 
     @field_validator("link")
@@ -67,6 +69,7 @@ def tell_channel(context: JobContext, arguments: NotificationArguments) -> Resul
         body=storable(arguments.body),
         kind=arguments.kind,
         link=storable(arguments.link),
+        key=storable(arguments.key),
     )
     guard(f"channel:{channel.name}").call(send, channel.url, message)
     return {"sent": True}

@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from flask import Flask
 from huey.consumer import Scheduler
 
+from tasks.alerts import evaluate_alerts
 from tasks.application import application
 from tasks.callback import tell_ends
 from tasks.figures import roll_up_figures
@@ -95,6 +96,7 @@ class BeatScheduler(Scheduler):
             self._keep_up,
             tell_ends,
             self._roll_up,
+            self._evaluate_alerts,
             publish_tokens,
             collect_usage,
         )
@@ -205,6 +207,9 @@ class BeatScheduler(Scheduler):
 
     def _roll_up(self, app: Flask) -> None:
         roll_up_figures(app, self._shared_now())
+
+    def _evaluate_alerts(self, app: Flask) -> None:
+        evaluate_alerts(app, self._shared_now())
 
     def _shared_now(self) -> datetime:
         """Return the time by the database's clock: what is due is not for one machine to say."""

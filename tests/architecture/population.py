@@ -6,6 +6,15 @@ from sqlalchemy.orm import Session
 
 from webapp.accounts.models import ApiToken, SignInThrottle, User, UserSession
 from webapp.actors import COMMAND
+from webapp.alerts.models import (
+    Alert,
+    AlertHead,
+    AlertReport,
+    AlertRule,
+    AlertSilence,
+    AlertTransition,
+)
+from webapp.alerts.values import AlertState, Severity
 from webapp.audit.service import record
 from webapp.audit.values import Change
 from webapp.breakers.models import (
@@ -85,6 +94,7 @@ def populate(session: Session, numbers: range, *, now: datetime) -> None:
         _add_limit(session, number, moment)
         _add_channel(session, number, moment)
         _add_report(session, number, job, moment)
+        _add_alert(session, number, moment)
         _add_worker(session, number, moment)
         _add_credentials(session, number, moment)
     session.flush()
@@ -451,6 +461,75 @@ def _add_report(session: Session, number: int, job: Job, now: datetime) -> None:
         size=number if written else None,
     )
     session.add(report)
+
+
+def _add_alert(session: Session, number: int, now: datetime) -> None:
+    """Add a rule, an alert that it made, one of each state, and what is around them."""
+    state = list(AlertState)[number % len(AlertState)]
+    ended = state in {AlertState.RESOLVED, AlertState.INACTIVE}
+    rule = AlertRule(
+        name=f"rule{number}",
+        metric="job_failure_rate",
+        scope=f"etl{number}",
+        comparison="above",
+        threshold=20.0,
+        window=3600,
+        min_sample=5,
+        severity="warning",
+        lasts=0,
+        cooldown=1800,
+        channels=[f"channel{number}", "gone"],
+        enabled=number % 3 != 0,
+        version=1,
+        created_at=now,
+        created_by="ada",
+        updated_at=now,
+        updated_by="ada",
+    )
+    facts = {
+        "severity": list(Severity)[number % len(Severity)],
+        "rule": rule.name,
+        "value": 62.5,
+        "comparison": "above",
+        "threshold": 20.0,
+        "sample": 8,
+        "state": state,
+        "muted": "silenced" if number % 5 == 0 else None,
+    }
+    alert = Alert(
+        # A number is given once, and pages are named by it.
+        id=number + 1,
+        key=f"job_failure_rate:etl{number}",
+        metric=rule.metric,
+        label=rule.scope,
+        holding={} if ended else {rule.name: now.isoformat()},
+        began_at=now,
+        fired_at=now if state in {"firing", "acknowledged", "resolved"} else None,
+        acknowledged_at=now if state == AlertState.ACKNOWLEDGED else None,
+        acknowledged_by="ada" if state == AlertState.ACKNOWLEDGED else None,
+        ended_at=now if ended else None,
+        told=False,
+        told_channels=[],
+        **facts,
+    )
+    session.add_all((rule, alert))
+    session.flush()
+    transition = AlertTransition(
+        alert_id=alert.id, at=now, event="fired", channels=[], actor="switchyard", **facts
+    )
+    silence = AlertSilence(
+        rule=rule.name,
+        label="",
+        reason="Their maintenance",
+        ends_at=now + timedelta(hours=number + 1),
+        created_at=now,
+        created_by="ada",
+    )
+    report = AlertReport(
+        metric="rollout_rolled_back", label=f"flag.number{number}", at=now, facts={"to": 5}
+    )
+    head = AlertHead(id=number + 1, evaluated_at=now)
+    session.add_all((transition, silence, report, head))
 
 
 def _add_worker(session: Session, number: int, now: datetime) -> None:

@@ -161,6 +161,34 @@ def open_count(*, now: datetime) -> ScalarSelect[int]:
     return counted_up_to_cap(select(CircuitBreakerState).where(_refuses(now)))
 
 
+def breakers_of(
+    session: DbSession, callers: Collection[str], *, since: datetime
+) -> dict[str, list[str]]:
+    """Return the breakers that each of these callers has called through lately: one statement."""
+    rows = session.execute(
+        select(CircuitBreakerUse.caller, CircuitBreakerUse.name).where(
+            CircuitBreakerUse.caller.in_(sorted(callers)), CircuitBreakerUse.seen_at >= since
+        )
+    )
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        found[row.caller].append(row.name)
+    return found
+
+
+def changes_since(
+    session: DbSession, since: datetime, limit: int
+) -> list[tuple[str, datetime, str]]:
+    """Return what circuits went over to and when, oldest first; the newest so many."""
+    rows = session.execute(
+        select(CircuitBreakerEvent.name, CircuitBreakerEvent.at, CircuitBreakerEvent.new_state)
+        .where(CircuitBreakerEvent.at >= since)
+        .order_by(CircuitBreakerEvent.at.desc(), CircuitBreakerEvent.id.desc())
+        .limit(limit)
+    ).tuples()
+    return list(rows)[::-1]
+
+
 def openings_between(
     session: DbSession, since: datetime, until: datetime, limit: int
 ) -> list[tuple[str, int]]:

@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from webapp.channels.values import MAX_URL, Message, MessageKind, Place
+from webapp.channels.values import INCIDENT_SERVICES, MAX_URL, Message, MessageKind, Place
 from webapp.errors import Invalid, Unavailable
 from webapp.outbound.addresses import is_allowed, unfit_host
 from webapp.outbound.clients import allowed_hosts
@@ -90,11 +90,24 @@ def inspect(url: str) -> Place:
 def send(url: str, message: Message) -> None:
     """Send one message, once; :class:`Refused` or :class:`NotSent` where it was not taken."""
     service = _service_at(url)
+    _name_incident(service, url, message)
     body = f"{message.body}\n\n{message.link}" if message.link else message.body
     with confined(_trusted) as bounds, _told() as told:
         sent = service.notify(body=body, title=message.title, notify_type=_TYPES[message.kind])
     if not sent:
         raise bounds.refused or _failure(str(service.service_name), told)
+
+
+def _name_incident(service: Any, url: str, message: Message) -> None:
+    """Have a service that keeps incidents know which one this is about, and when it is over.
+
+    What the address itself says of it stays.
+    """
+    place = INCIDENT_SERVICES.get(_scheme_of(url))
+    if place is None or not message.key or getattr(service, place, None):
+        return
+    setattr(service, place, message.key)
+    service.action = "map"
 
 
 def _service_at(url: str) -> Any:

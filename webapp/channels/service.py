@@ -17,7 +17,14 @@ from webapp.audit.values import Change
 from webapp.channels.models import Channel
 from webapp.channels.sealing import seal, unseal
 from webapp.channels.sending import inspect
-from webapp.channels.values import JOB_TYPE, MAX_NAME, ChannelDraft, Message, Place
+from webapp.channels.values import (
+    INCIDENT_SERVICES,
+    JOB_TYPE,
+    MAX_NAME,
+    ChannelDraft,
+    Message,
+    Place,
+)
 from webapp.db import DbSession
 from webapp.errors import Conflict, Invalid, NotFound
 from webapp.jobs.service import enqueue
@@ -187,6 +194,12 @@ def channels_of(session: DbSession, names: Sequence[str]) -> dict[str, bool]:
     return {name: known[name] for name in names if name in known}
 
 
+def incident_channels(session: DbSession, names: Sequence[str]) -> set[str]:
+    """Return those of these channels whose service keeps an incident for each key."""
+    rows = session.execute(select(Channel.name, Channel.place).where(Channel.name.in_(names)))
+    return {row.name for row in rows if row.place.partition("://")[0] in INCIDENT_SERVICES}
+
+
 def channel_names(session: DbSession) -> list[str]:
     """Return the names of the channels that are switched on."""
     wanted = select(Channel.name).where(Channel.enabled).order_by(Channel.name)
@@ -215,6 +228,7 @@ def _arguments(name: str, message: Message) -> dict[str, object]:
         "body": message.body,
         "kind": message.kind.value,
         "link": message.link,
+        **({"key": message.key} if message.key else {}),
     }
 
 

@@ -8,7 +8,10 @@ MAX_URL = 2000
 MAX_TITLE = 200
 MAX_BODY = 4000
 MAX_LINK = 2000
+MAX_KEY = 300
 
+#: Services that keep an incident for each key, and where their addresses have it.
+INCIDENT_SERVICES = {"pagerduty": "dedup", "opsgenie": "alias"}
 #: The type of the jobs that send.
 JOB_TYPE = "notification"
 
@@ -24,12 +27,17 @@ class MessageKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """What people are told; ``link`` is where they read on."""
+    """What people are told; ``link`` is where they read on.
+
+    Services that keep incidents take messages of one ``key`` for the same one, and ``success`` for
+    its end.
+    """
 
     title: str
     body: str
     kind: MessageKind = MessageKind.INFO
     link: str = ""
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

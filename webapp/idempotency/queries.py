@@ -93,6 +93,22 @@ def key_figures(session: DbSession) -> KeyFigures:
     return KeyFigures(*row)
 
 
+def replays_since(session: DbSession, since: datetime) -> tuple[int, int]:
+    """Count the keys claimed since a time and the replays of them: one statement.
+
+    The newest 10,000 keys are looked at.
+    """
+    newest = (
+        select(IdempotencyKey.claimed_at, IdempotencyKey.replays)
+        .order_by(IdempotencyKey.id.desc())
+        .limit(COUNT_CAP)
+        .subquery()
+    )
+    counted = select(func.count(), func.coalesce(func.sum(newest.c.replays), 0))
+    row = session.execute(counted.where(newest.c.claimed_at >= since)).one()
+    return int(row[0]), int(row[1])
+
+
 def _row(key: IdempotencyKey, now: datetime) -> KeyRow:
     kind, _, name = key.principal.partition(":")
     return KeyRow(

@@ -159,3 +159,49 @@ def starts_of(now: datetime, seconds: int, number: int) -> list[datetime]:
     """Return the beginnings of the last spans of so many seconds, the present one last."""
     present = floor(now, seconds)
     return [present - timedelta(seconds=seconds * back) for back in reversed(range(number))]
+
+
+def outcomes_since(
+    session: DbSession, since: datetime, *, seconds: int = MINUTE
+) -> dict[str, tuple[int, int]]:
+    """Count what ended well and badly of each type since a time: one statement.
+
+    By the minutes or hours that lie behind it, and the one in which it lies.
+    """
+    rows = session.execute(
+        select(
+            JobMetric.type,
+            func.sum(JobMetric.succeeded),
+            func.sum(JobMetric.failed + JobMetric.lost),
+        )
+        .where(JobMetric.seconds == seconds, JobMetric.at >= floor(since, seconds))
+        .group_by(JobMetric.type)
+    )
+    return {name: (int(good), int(bad)) for name, good, bad in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What ended well and badly of one type in the minute or hour from ``at``."""
+
+    type: str
+    at: datetime
+    good: int
+    bad: int
+
+
+def ended_since(
+    session: DbSession, since: datetime, *, seconds: int, type_name: str, limit: int
+) -> list[Ended]:
+    """Return what ended in each minute or hour since a time, oldest first: one statement.
+
+    Of all types, or of one; the newest so many rows.
+    """
+    bad = JobMetric.failed + JobMetric.lost
+    wanted = select(JobMetric.type, JobMetric.at, JobMetric.succeeded, bad).where(
+        JobMetric.seconds == seconds, JobMetric.at >= floor(since, seconds)
+    )
+    if type_name:
+        wanted = wanted.where(JobMetric.type == type_name)
+    rows = session.execute(wanted.order_by(JobMetric.at.desc()).limit(limit)).tuples()
+    return [Ended(*row) for row in rows][::-1]

@@ -192,6 +192,13 @@ def scheduler_figures(session: DbSession, *, now: datetime) -> SchedulerFigures:
     )
 
 
+def overdue(session: DbSession, limit: int, *, now: datetime) -> list[tuple[str, datetime]]:
+    """Return which schedules are due and since when, the longest first: one statement."""
+    wanted = select(Schedule.name, Schedule.next_run_at).where(Schedule.next_run_at <= now)
+    rows = session.execute(wanted.order_by(Schedule.next_run_at, Schedule.id).limit(limit))
+    return [(name, due_at) for name, due_at in rows if due_at is not None]
+
+
 def _newest_firings() -> Select[Any]:
     newer = aliased(ScheduleFiring)
     newest = select(func.max(newer.id)).where(newer.schedule_id == Schedule.id).scalar_subquery()
