@@ -75,6 +75,11 @@ SCHEMA_DRIFT = Counter(
 FLAG_EVALUATIONS = Counter(
     "feature_flag_evaluations", "Decisions of flags.", ("flag", "enabled", "reason")
 )
+ROLLOUT_STEPS = Counter("feature_flag_rollout_steps", "Steps of plans that were due and taken.")
+#: Action is halt or roll_back.
+GUARD_TRIPS = Counter(
+    "feature_flag_guard_trips", "Rollouts that guards have stopped, by what they did.", ("action",)
+)
 
 #: Ends of guarded calls: outcome is success, failure or neutral.
 BREAKER_CALLS = Counter(

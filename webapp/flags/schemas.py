@@ -18,19 +18,27 @@ from webapp.flags.values import (
     FlagChanges,
     FlagDraft,
     GroupDraft,
+    GuardAction,
+    GuardMetric,
     Operator,
     Override,
+    PlanStep,
     Prerequisite,
+    RolloutGuard,
     Rule,
     SegmentDraft,
     Variant,
     text_of,
 )
-from webapp.web.schemas import ReasonText, Schema
+from webapp.web.schemas import Moment, ReasonText, Schema
 
 MAX_BULK: Final = 1_000
 MAX_IMPORT: Final = 5_000
+MAX_ERRORS: Final = 1_000_000
 FORMAT: Final = "switchyard.feature-flags/1"
+
+# Fields whose items are objects.
+_OBJECTS: Final = frozenset({"rules", "variants", "prerequisites", "rollout_plan", "guards"})
 
 Id = Annotated[str, Field(max_length=255)]
 
@@ -96,6 +104,41 @@ class PrerequisiteBody(Schema):
         return Prerequisite(flag=self.flag, enabled=self.enabled)
 
 
+class PlanStepBody(Schema):
+    """A step of a plan: from a moment on, this share."""
+
+    at: Moment
+    percentage: float
+
+    def as_value(self) -> PlanStep:
+        """Return the step, its time to the second."""
+        return PlanStep(at=self.at.replace(microsecond=0), percentage=self.percentage)
+
+
+class GuardBody(Schema):
+    """A guard of a flag; what its metric has no use for is null."""
+
+    name: str
+    metric: GuardMetric
+    scope: str = ""
+    threshold: float | None = None
+    window: int | None = None
+    min_sample: int | None = None
+    action: GuardAction = GuardAction.ROLL_BACK
+
+    def as_value(self) -> RolloutGuard:
+        """Return the guard."""
+        return RolloutGuard(
+            **{item.name: getattr(self, item.name) for item in fields(RolloutGuard)}
+        )
+
+
+class ErrorsReport(Schema):
+    """The body of ``POST /feature-flags/{name}/errors``."""
+
+    count: Annotated[int, Field(ge=1, le=MAX_ERRORS)] = 1
+
+
 class _Settings(Schema):
     """The fields that make and change a flag alike."""
 
@@ -115,12 +158,14 @@ class _Settings(Schema):
     group: str | None = None
     tags: tuple[str, ...] = ()
     metadata: dict[str, Any] = Field(default_factory=dict)
+    rollout_plan: tuple[PlanStepBody, ...] = ()
+    guards: tuple[GuardBody, ...] = ()
 
     def settings(self) -> dict[str, Any]:
         """Return the fields that the body gave, by name."""
         known = {item.name for item in fields(FlagChanges)}
         given = {name: getattr(self, name) for name in known & self.model_fields_set}
-        for name in given.keys() & {"rules", "variants", "prerequisites"}:
+        for name in given.keys() & _OBJECTS:
             given[name] = tuple(item.as_value() for item in given[name])
         return given
 
@@ -324,7 +369,22 @@ def flag_as_json(flag: FeatureFlag) -> Mapping[str, Any]:
     """Write a flag as the API answers it; times are RFC 3339."""
     draft = draft_of(flag)
     body: dict[str, Any] = {item.name: getattr(draft, item.name) for item in fields(draft)}
-    return body | {"archived_at": flag.archived_at} | _history_of(flag)
+    standing = {"rollout": rollout_as_json(flag), "archived_at": flag.archived_at}
+    return body | standing | _history_of(flag)
+
+
+def rollout_as_json(flag: FeatureFlag) -> Mapping[str, Any]:
+    """Write how a flag stands in its plan, since when, by whom and why."""
+    rollout = flag.rollout()
+    step = rollout.next_step
+    return {
+        "state": rollout.state,
+        "since": rollout.since,
+        "by": flag.rollout_by,
+        "reason": flag.rollout_reason,
+        "next_percentage": step.percentage if step else None,
+        "next_at": rollout.next_at,
+    }
 
 
 def segment_as_json(segment: FlagSegment, flags: Sequence[str]) -> Mapping[str, Any]:

@@ -45,6 +45,22 @@ def moment_typed(text: str) -> datetime | None:
     return when.replace(tzinfo=UTC) if when.tzinfo is None else when
 
 
+def moment_needed(text: str) -> datetime | None:
+    """Read a time that must be there, to the second."""
+    when = moment_typed(text)
+    if when is None:
+        raise ValueError("A date and a time.")
+    return when.replace(microsecond=0)
+
+
+def number_typed(text: str) -> float | None:
+    """Read a number."""
+    try:
+        return float(text.strip().removesuffix("%"))
+    except ValueError:
+        raise ValueError("Must be a number.") from None
+
+
 def json_of(text: str) -> Any:
     """Read JSON; nothing is null."""
     if not text.strip():
