@@ -98,7 +98,7 @@ class RolloutView:
     by: str | None
     reason: str | None
     guards: int
-    harmed: int
+    guard_state: GuardState
     trip: str
 
     @property
@@ -106,11 +106,6 @@ class RolloutView:
         """Return how many steps are taken."""
         present = self.rollout.present
         return 0 if present is None else present + 1
-
-    @property
-    def by_guard(self) -> bool:
-        """Tell whether a guard has stopped it."""
-        return bool(self.trip)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,9 +161,17 @@ def _rollout_view(rows: Sequence[Any]) -> RolloutView:
         by=flag.rollout_by,
         reason=flag.rollout_reason,
         guards=int(flag.guards),
-        harmed=sum(row.state == GuardState.HARM for row in rows),
+        guard_state=_worst([row.state for row in rows if row.state], idle=not rollout.partial),
         trip="; ".join(trips) if stopped else "",
     )
+
+
+def _worst(states: Sequence[str], *, idle: bool) -> GuardState:
+    """Return one word for several guards: what asks for somebody first."""
+    if idle:
+        return GuardState.IDLE
+    order = (GuardState.HARM, GuardState.COLLECTING, GuardState.CALM)
+    return next((state for state in order if state in states), GuardState.COLLECTING)
 
 
 def _place(view: RolloutView) -> tuple[int, float, str]:

@@ -52,6 +52,14 @@ class Rollout:
         return step.at if step is not None and self.state is RolloutState.RUNNING else None
 
     @property
+    def left(self) -> timedelta:
+        """Return the time that the next step of a plan that was stopped still had."""
+        step = self.next_step
+        if step is None or self.since is None:
+            return timedelta()
+        return max(timedelta(), step.at - self.since)
+
+    @property
     def partial(self) -> bool:
         """Tell whether the flag is on for some by its share, and not for all."""
         return self.enabled and NOBODY < self.percentage < EVERYBODY
@@ -125,8 +133,7 @@ def resume(rollout: Rollout, *, now: datetime) -> Rollout:
     _refuse_switched_off(rollout)
     plan, step = rollout.plan, rollout.next_step
     if step is not None:
-        left = max(timedelta(), step.at - (rollout.since or now))
-        plan = _put_off(plan, step, now + left - step.at)
+        plan = _put_off(plan, step, now + rollout.left - step.at)
     return replace(rollout, plan=plan, state=started(plan, rollout.percentage), since=now)
 
 

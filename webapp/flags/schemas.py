@@ -7,9 +7,12 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AwareDatetime, Field
 
 from webapp.audit.values import Entry
+from webapp.flags.comparison import Side
 from webapp.flags.explanation import Explanation
 from webapp.flags.figures import Usage
+from webapp.flags.harm import figures_from
 from webapp.flags.models import FeatureFlag, FlagGroup, FlagSegment
+from webapp.flags.progress import GuardView
 from webapp.flags.service import draft_of
 from webapp.flags.transfer import Export, Imported, WantedFlag
 from webapp.flags.values import (
@@ -137,6 +140,13 @@ class ErrorsReport(Schema):
     """The body of ``POST /feature-flags/{name}/errors``."""
 
     count: Annotated[int, Field(ge=1, le=MAX_ERRORS)] = 1
+
+
+class RolloutMove(Schema):
+    """The body of what is done to a plan."""
+
+    reason: ReasonText = ""
+    version: int | None = None
 
 
 class _Settings(Schema):
@@ -384,6 +394,47 @@ def rollout_as_json(flag: FeatureFlag) -> Mapping[str, Any]:
         "reason": flag.rollout_reason,
         "next_percentage": step.percentage if step else None,
         "next_at": rollout.next_at,
+    }
+
+
+def guard_as_json(view: GuardView) -> Mapping[str, Any]:
+    """Write a guard, what it sees, and the evidence with which it tripped last."""
+    figures = view.figures
+    return asdict(view.guard) | {
+        "when": view.when,
+        "state": view.state,
+        "since": view.since,
+        "checked_at": view.checked_at,
+        "limit": view.threshold,
+        "value": figures.value if figures else None,
+        "sample": figures.sample if figures else None,
+        "on": _side_as_json(figures.on if figures else None),
+        "off": _side_as_json(figures.off if figures else None),
+        "seen": view.seen,
+        "tripped_at": view.tripped_at,
+        "trip": trip_as_json(view.trip),
+    }
+
+
+def _side_as_json(side: Side | None) -> Mapping[str, Any] | None:
+    if side is None:
+        return None
+    return {"failed": side.failed, "attempts": side.attempts, "failure_rate": side.rate}
+
+
+def trip_as_json(trip: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """Write the evidence of a trip."""
+    if trip is None:
+        return None
+    figures = figures_from(trip)
+    kept = ("action", "from", "to", "since", "metric", "scope", "text")
+    return {name: trip[name] for name in kept} | {
+        "limit": trip["threshold"],
+        "value": figures.value,
+        "sample": figures.sample,
+        "on": _side_as_json(figures.on),
+        "off": _side_as_json(figures.off),
+        "note": figures.note,
     }
 
 

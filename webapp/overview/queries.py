@@ -11,6 +11,7 @@ from webapp.audit.values import Entry
 from webapp.breakers import queries as breaker_queries
 from webapp.db import DbSession
 from webapp.dead_letters.queries import Troubles, open_troubles
+from webapp.flags.progress import Rollouts, rollouts_under_way
 from webapp.flags.service import snapshot_status
 from webapp.jobs.figures import TypeHealth, type_health
 from webapp.jobs.queries import QueueFigures, queue_figures
@@ -41,6 +42,7 @@ class Overview:
     runs: Sequence[RunView]
     run_success_rate: float | None
     changes: Sequence[Entry]
+    rollouts: Rollouts
 
     @property
     def success_rate(self) -> float | None:
@@ -55,7 +57,7 @@ class Overview:
 
 
 def get_overview(session: DbSession, *, now: datetime) -> Overview:
-    """Return the overview: seven statements, however much there is."""
+    """Return the overview: eight statements, however much there is."""
     types = type_health(session, now=now)
     queue = queue_figures(session, now=now)
     alive, scheduling, breakers = session.execute(
@@ -87,6 +89,7 @@ def get_overview(session: DbSession, *, now: datetime) -> Overview:
         runs=recent_runs(session, RUNS_SHOWN),
         run_success_rate=success_rate(session, now - timedelta(days=1)),
         changes=recent_entries(session, CHANGES_SHOWN),
+        rollouts=rollouts_under_way(session),
     )
 
 
