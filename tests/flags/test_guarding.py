@@ -297,11 +297,14 @@ def test_a_comparison_catches_up_after_a_time_without_checks(
     session: Session, make: Make, now: datetime
 ) -> None:
     make(COMPARISON)
-    for minutes in (1, 15, 29):
+    for minutes in (100, 115, 128):
         attempts(session, now + minutes * MINUTE, "on", good=1)
+    seen = []
     for minute in range(4):
-        looked(session, now + (30 + minute) * MINUTE)
-    assert row(session, COMPARISON).figures["on"] == [0, 3]
+        looked(session, now + (130 + minute) * MINUTE)
+        seen.append(row(session, COMPARISON).figures["on"])
+    # Ten minutes of attempts at a time; the hour before them, in which nothing ended, is no work.
+    assert seen == [[0, 1], [0, 2], [0, 3], [0, 3]]
 
 
 def test_more_failures_with_the_flag_on_trip_and_the_audit_has_the_evidence(

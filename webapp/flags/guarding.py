@@ -59,7 +59,13 @@ from webapp.flags.values import (
     RolloutState,
 )
 from webapp.jobs.rollup import MINUTE, floor
-from webapp.jobs.signs import FlaggedEnds, MinuteOfType, first_ends_with_flags, minutes_since
+from webapp.jobs.signs import (
+    FlaggedEnds,
+    MinuteOfType,
+    first_end_since,
+    first_ends_with_flags,
+    minutes_since,
+)
 from webapp.logs import mask_text
 from webapp.moments import rfc3339
 from webapp.reasons import MAX_REASON
@@ -141,7 +147,7 @@ def measure(session: DbSession, *, now: datetime) -> Measured:
     """
     rows = _guarded(session)
     watched = _watched(session, rows)
-    until = {item.key: _readable(item, now) for item in watched}
+    until = _readable(session, watched, now)
     seen = {item.key: item.seen for item in watched} | _compared(session, watched, until)
     figures = _counted(session, watched, now=now)
     figures |= {key: figures_of(seen[key]) for key in until if key not in figures}
@@ -184,10 +190,19 @@ def _watched(session: DbSession, rows: Sequence[Any]) -> list[Watched]:
     return watched
 
 
-def _readable(item: Watched, now: datetime) -> datetime:
-    """Return up to when attempts can be read for a guard: never back, and not too many."""
-    latest = min(now - SETTLED_AFTER, item.read_until + MOST_READ)
-    return max(item.read_until, latest)
+def _readable(session: DbSession, watched: Sequence[Watched], now: datetime) -> dict[Key, datetime]:
+    """Return up to when attempts are read for each guard: never back, and not too many at once.
+
+    A time in which nothing ended is passed over at once, however long it was.
+    """
+    latest = now - SETTLED_AFTER
+    behind = [item.read_until for item in watched if item.read_until < latest - MOST_READ]
+    first = first_end_since(session, min(behind)) if behind else None
+    until = {}
+    for item in watched:
+        begins = max(item.read_until, first or latest) if behind else item.read_until
+        until[item.key] = max(item.read_until, min(latest, begins + MOST_READ))
+    return until
 
 
 def _compared(

@@ -41,6 +41,11 @@ def minutes_since(
     return [MinuteOfType(*row) for row in session.execute(wanted).tuples()]
 
 
+def first_end_since(session: DbSession, since: datetime) -> datetime | None:
+    """Return when the first attempt ended at a time or later: one look into an index."""
+    return session.scalar(select(func.min(JobAttempt.ended_at)).where(JobAttempt.ended_at >= since))
+
+
 @dataclass(frozen=True, slots=True)
 class FlaggedEnds:
     """How many first attempts of a type ended so that flags had answered so."""
