@@ -162,7 +162,18 @@ def _add_guard(session: Session, number: int, flag: FlagDraft, now: datetime) ->
         figures=figures_as_document(figures_of(seen)),
         checked_at=now,
         tripped_at=now,
-        trip={"text": "Jobs failed.", "from": 50, "to": 0, "action": "roll_back"},
+        trip={
+            "guard": flag.guards[0].name,
+            "metric": "job_comparison",
+            "scope": "etl",
+            "threshold": 500,
+            "action": "roll_back",
+            "from": 50,
+            "to": 0,
+            "since": "2026-11-22T11:00:00Z",
+            "text": "etl: 3 of 20 (15.0 %) failed with the flag on",
+        }
+        | figures_as_document(figures_of(seen)),
     )
     error = FeatureFlagError(flag=flag.name, minute=now.replace(second=0), count=number + 1)
     session.add_all((guard, error, FeatureFlagGuardHead(id=number + 1, checked_at=now)))

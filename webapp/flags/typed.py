@@ -46,11 +46,14 @@ def moment_typed(text: str) -> datetime | None:
 
 
 def moment_needed(text: str) -> datetime | None:
-    """Read a time that must be there, to the second."""
+    """Read a time that must be there, in UTC and to the second."""
     when = moment_typed(text)
     if when is None:
         raise ValueError("A date and a time.")
-    return when.replace(microsecond=0)
+    try:
+        return when.astimezone(UTC).replace(microsecond=0)
+    except OverflowError:
+        raise ValueError("Lies outside the years 1 to 9999 in UTC.") from None
 
 
 def number_typed(text: str) -> float | None:
