@@ -356,7 +356,7 @@ def test_a_guard_that_halts_keeps_the_share_and_does_so_once(
     assert (flag.percentage, flag.rollout_state) == (25, RolloutState.HALTED)
     assert len(session.scalars(select(AlertReport)).all()) == 1
     assert [view.trip for view in rollouts_under_way(session).shown] == [
-        "101 errors reported in 10 min, 100 may"
+        "101 errors reported in 10 min, 100 allowed"
     ]
 
 

@@ -154,7 +154,7 @@ def test_a_trip_is_told_on_the_page_and_the_overview_with_its_evidence(
     assert "1 under way" in viewer.get("/").text
     trip(app, start)
     page, overview = viewer.get(URL).text, viewer.get("/").text
-    evidence = "101 errors reported in 10 min, 100 may"
+    evidence = "101 errors reported in 10 min, 100 allowed"
     assert f'from 25 % to 5 %: <span class="facts__fact">{evidence}.' in page
     assert "by guard: errors: " + evidence in page
     assert evidence in overview

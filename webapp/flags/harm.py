@@ -86,27 +86,27 @@ def figures_in_words(guard: RolloutGuard, figures: Figures, *, alpha: float) -> 
     """Write what was seen, beside what a guard's threshold is."""
     match guard.metric:
         case GuardMetric.BREAKER_OPEN:
-            opened = f"{guard.scope} opened" if figures.value else f"{guard.scope} has not opened"
+            verb = "opened" if figures.value else "has not opened"
+            opened = f"breaker {guard.scope} {verb}"
             return f"{opened}: {figures.note}" if figures.note else opened
         case GuardMetric.JOB_FAILURE_RATE:
             return (
                 f"{figures.value:.1f} % of {figures.sample or 0:,} attempts of {guard.scope} "
-                f"failed in {span(guard.window)}, {guard.threshold:g} % may"
+                f"failed in {span(guard.window)}, {guard.threshold:g} % allowed"
             )
         case GuardMetric.JOB_COMPARISON:
             return (
                 f"{guard.scope}: {_side(figures.on)} failed with the flag on, "
-                f"{_side(figures.off)} with it off; {_times(figures.value)} as likely with harm "
-                f"as without, {_times(1 / alpha)} tell"
+                f"{_side(figures.off)} with it off: {_times(figures.value)} as likely with harm "
+                f"as without, {1 / alpha:,.0f} times trip it"
             )
         case GuardMetric.DEAD_LETTERS:
             return (
                 f"{figures.value:,.0f} jobs {_of(guard)}died in {span(guard.window)}, "
-                f"{guard.threshold:,.0f} may"
+                f"{guard.threshold:,.0f} allowed"
             )
-    return (
-        f"{figures.value:,.0f} errors reported in {span(guard.window)}, {guard.threshold:,.0f} may"
-    )
+    reported = f"{figures.value:,.0f} errors reported in {span(guard.window)}"
+    return f"{reported}, {guard.threshold:,.0f} allowed"
 
 
 def _side(side: Side | None) -> str:
@@ -116,7 +116,7 @@ def _side(side: Side | None) -> str:
 
 
 def _times(number: float) -> str:
-    return f"{number:,.0f} times" if number >= 10 else f"{number:.2g} times"  # noqa: PLR2004
+    return f"{number:,.0f} times" if number >= 10 else f"{number:.2f} times"  # noqa: PLR2004
 
 
 def span(seconds: float | None) -> str:
