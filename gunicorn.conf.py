@@ -74,8 +74,12 @@ def child_exit(server: object, worker: Any) -> None:
     merge_ended(Path(metrics_folder))
 
 
-def post_worker_init(worker: object) -> None:
-    """Take what stays for ever out of the garbage collector's sight: its full rounds are pauses."""
-    del worker
+def post_worker_init(worker: Any) -> None:
+    """Watch over alerts where no worker does.  What stays for ever the garbage collector need not
+    see: its full rounds are pauses.
+    """
+    from tasks.watching import begin_watch  # noqa: PLC0415 - the path is set up by now
+
+    begin_watch(worker.wsgi)
     gc.collect()
     gc.freeze()

@@ -15,6 +15,7 @@ from pydantic import Field
 from sqlalchemy.orm import Session
 
 from webapp.actors import SYSTEM
+from webapp.alerts.service import remove_old as remove_old_alerts
 from webapp.breakers.removal import remove_events, remove_unused
 from webapp.clock import now
 from webapp.db import transaction
@@ -50,6 +51,9 @@ class CleanupArguments(JobArguments):
     breaker_days: int | None = Field(
         default=None, ge=1, le=36_500, description="Days that the history of breakers is kept"
     )
+    alert_days: int | None = Field(
+        default=None, ge=1, le=36_500, description="Days that alerts that have ended are kept"
+    )
     report_days: int | None = Field(
         default=None, ge=1, le=36_500, description="Days that reports are kept"
     )
@@ -63,6 +67,7 @@ class Limits:
     dead_letters: datetime
     flag_usage: datetime
     breakers: datetime
+    alerts: datetime
     reports: datetime
     leftovers: datetime
     reports_folder: Path
@@ -121,6 +126,7 @@ def _limits(settings: Settings, arguments: CleanupArguments, moment: datetime) -
         dead_letters=before(arguments.dead_letter_days, settings.dead_letter_retention_days),
         flag_usage=before(arguments.flag_usage_days, settings.flag_usage_retention_days),
         breakers=before(arguments.breaker_days, settings.breaker_retention_days),
+        alerts=before(arguments.alert_days, settings.alert_retention_days),
         reports=before(arguments.report_days, settings.report_retention_days),
         leftovers=moment - LEFTOVER_AGE,
         reports_folder=settings.reports_dir,
@@ -164,6 +170,12 @@ def _breakers(session: Session, progress: Progress, limits: Limits) -> bool:
     number = remove_unused(session, before=limits.breakers, most=AT_ONCE)
     progress.removed["breakers"] += number
     return number < AT_ONCE
+
+
+def _alerts(session: Session, progress: Progress, limits: Limits) -> bool:
+    number = remove_old_alerts(session, before=limits.alerts, most=AT_ONCE)
+    progress.removed["alerts"] += number
+    return number == 0
 
 
 def _reports(session: Session, progress: Progress, limits: Limits) -> bool:
@@ -215,6 +227,7 @@ PARTS: dict[str, Callable[[Session, Progress, Limits], bool]] = {
     "flag_usage": _flag_usage,
     "breaker_events": _breaker_events,
     "breakers": _breakers,
+    "alerts": _alerts,
     "reports": _reports,
     "idempotency_keys": _idempotency_keys,
     "stray_report_files": _stray_files,

@@ -6,6 +6,7 @@ from flask import Flask
 from flask_migrate import Migrate
 
 from webapp.accounts.capability import accounts
+from webapp.alerts.capability import alerts
 from webapp.audit.capability import audit
 from webapp.breakers.capability import breakers
 from webapp.channels.capability import channels
@@ -65,6 +66,7 @@ CAPABILITIES = (
     sources,
     predictions,
     reports,
+    alerts,
     channels,
     audit,
     accounts,

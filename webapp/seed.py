@@ -6,6 +6,7 @@ that somebody removed comes back beside what they made.
 
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -13,7 +14,10 @@ from sqlalchemy import exists, select
 
 from webapp.accounts.service import create_user
 from webapp.actors import SYSTEM
+from webapp.alerts.service import create_rule
+from webapp.alerts.values import Metric, RuleDraft, Severity
 from webapp.db import DbSession, db
+from webapp.errors import Conflict
 from webapp.flags.service import create_flag
 from webapp.flags.values import (
     Condition,
@@ -112,6 +116,10 @@ SCHEDULES = (
         name="operations-weekly", type="report_generation", cron="0 6 * * 1", arguments={}
     ),
 )
+#: Fires as soon as a worker has begun, and tells nobody.
+DEMO_RULE = RuleDraft(
+    name="example-workers", metric=Metric.WORKERS_ALIVE, threshold=0, severity=Severity.INFO
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +139,7 @@ def seed(
     """Fill what is empty; returns the admin where one had to be made.
 
     ``ADMIN_USERNAME`` and ``ADMIN_PASSWORD`` name them; without a password one is made up.  With
-    ``demo`` there are sources that this console serves itself, at ``PORT``.
+    ``demo`` there are sources that this console serves itself, at ``PORT``, and an alert.
     """
     admin = _first_admin(session, environ, now) if _is_empty(session, "users") else None
     if _is_empty(session, "feature_flags"):
@@ -147,6 +155,10 @@ def seed(
     if _is_empty(session, "schedules"):
         for schedule in SCHEDULES:
             create_schedule(session, schedule, by=SYSTEM, now=now, reason=REASON)
+    # Rules there always are; nobody has judged by them yet.
+    if demo and _is_empty(session, "alert_head"):
+        with suppress(Conflict):
+            create_rule(session, DEMO_RULE, by=SYSTEM, now=now, reason=REASON)
     return admin
 
 

@@ -159,6 +159,9 @@ class Settings:
     flag_usage_retention_days: int = _setting(
         "FF_USAGE_RETENTION_DAYS", "days for which cleanup keeps the usage of flags by hour", 400
     )
+    alert_retention_days: int = _setting(
+        "ALERT_RETENTION_DAYS", "days for which cleanup keeps alerts that have ended", 180
+    )
     breaker_retention_days: int = _setting(
         "BREAKER_RETENTION_DAYS",
         "days for which cleanup keeps the history of breakers and unused ones",

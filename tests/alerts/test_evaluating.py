@@ -15,9 +15,9 @@ from webapp.alerts.measuring import measure
 from webapp.alerts.models import Alert, AlertRule, AlertTransition
 from webapp.alerts.reporting import report
 from webapp.alerts.values import (
+    AlertEvent,
     AlertState,
-    Comparison,
-    Event,
+    Direction,
     Metric,
     Mute,
     Severity,
@@ -145,7 +145,7 @@ def test_a_type_that_fails_is_told_with_its_figures_and_its_end_too(
     assert message["title"] == "[over] Failure rate of a job type: etl"
     assert message["kind"] == "success"
     assert "8.3 % of 48" in message["body"]
-    assert events(session) == [Event.FIRED, Event.RESOLVED]
+    assert events(session) == [AlertEvent.FIRED, AlertEvent.RESOLVED]
     assert only_alert(session).ended_at == clock.now - MINUTE
 
 
@@ -174,7 +174,7 @@ def test_two_rules_of_one_thing_are_one_alert_that_gets_worse(
     }
     alert = only_alert(session)
     assert (alert.severity, alert.rule) == (Severity.ERROR, "bad")
-    assert events(session) == [Event.FIRED, Event.ROSE]
+    assert events(session) == [AlertEvent.FIRED, AlertEvent.ROSE]
 
 
 def test_a_scope_narrows_a_rule_to_one_thing(
@@ -190,7 +190,7 @@ def test_a_scope_narrows_a_rule_to_one_thing(
 def test_a_window_of_days_looks_at_hours(
     session: Session, clock: Clock, make: MakeRule, runs: AddRuns
 ) -> None:
-    make(window=2 * 86_400)
+    make(window_seconds=2 * 86_400)
     runs(0, 9, minutes=40 * 60, seconds=3600)
     clock.tick()
     assert only_alert(session).sample == 9
@@ -239,10 +239,10 @@ def test_no_worker_is_an_alert_until_one_beats(
 ) -> None:
     make(
         metric=Metric.WORKERS_ALIVE,
-        comparison=Comparison.BELOW,
+        comparison=Direction.BELOW,
         threshold=1,
         severity=Severity.CRITICAL,
-        lasts=120,
+        for_seconds=120,
     )
     worker = WorkerIdentity("host:1:a", "here", "host", 1, "process", 2, "1")
     beat(session, worker, now=clock.now)
@@ -257,7 +257,7 @@ def test_no_worker_is_an_alert_until_one_beats(
     beat(session, worker, now=clock.now)
     clock.tick()
     assert only_alert(session).state == AlertState.RESOLVED
-    assert events(session) == [Event.PENDING, Event.FIRED, Event.RESOLVED]
+    assert events(session) == [AlertEvent.PENDING, AlertEvent.FIRED, AlertEvent.RESOLVED]
 
 
 def test_a_job_that_waits_for_too_long_is_an_alert(
@@ -276,7 +276,7 @@ def test_a_job_that_waits_for_too_long_is_an_alert(
 def test_what_others_report_fires_for_as_long_as_it_is_counted(
     session: Session, clock: Clock, make: MakeRule, metric: Metric
 ) -> None:
-    make(metric=metric, threshold=0, window=300, severity=Severity.ERROR)
+    make(metric=metric, threshold=0, window_seconds=300, severity=Severity.ERROR)
     report(session, metric, "new.checkout", now=clock.now, facts={"password": "x", "to": 5})
     clock.tick()
     alert = only_alert(session)
@@ -402,7 +402,7 @@ def test_a_digest_of_very_many_says_how_many_it_leaves_out(
 def test_an_acknowledged_alert_is_told_no_more_until_its_end(
     session: Session, clock: Clock, make: MakeRule, channel: MakeChannel, runs: AddRuns
 ) -> None:
-    make(channels=[channel("ops")], cooldown=60)
+    make(channels=[channel("ops")], cooldown_seconds=60)
     runs(0, 9)
     assert len(clock.told()) == 1
     assert len(clock.told()) == 1
@@ -415,10 +415,10 @@ def test_an_acknowledged_alert_is_told_no_more_until_its_end(
     assert [item["title"] for item in clock.told()] == ["[over] Failure rate of a job type: etl"]
     rows = session.scalars(select(AlertTransition).order_by(AlertTransition.id)).all()
     assert [(row.event, row.telling, row.actor) for row in rows] == [
-        (Event.FIRED, Telling.FIRED, "switchyard"),
-        (Event.TOLD, Telling.STILL, "switchyard"),
-        (Event.ACKNOWLEDGED, None, "anna"),
-        (Event.RESOLVED, Telling.RESOLVED, "switchyard"),
+        (AlertEvent.FIRED, Telling.FIRED, "switchyard"),
+        (AlertEvent.TOLD, Telling.STILL, "switchyard"),
+        (AlertEvent.ACKNOWLEDGED, None, "anna"),
+        (AlertEvent.RESOLVED, Telling.RESOLVED, "switchyard"),
     ]
     assert rows[-1].value is None
 
@@ -434,7 +434,7 @@ def test_a_silenced_alert_is_told_once_the_silence_has_ended(
     assert told == [0, 0, 0, 1, 0]
     row = session.scalars(select(AlertTransition).order_by(AlertTransition.id)).first()
     assert row is not None
-    assert (row.event, row.state, row.muted) == (Event.FIRED, AlertState.FIRING, Mute.SILENCED)
+    assert (row.event, row.state, row.muted) == (AlertEvent.FIRED, AlertState.FIRING, Mute.SILENCED)
 
 
 @pytest.mark.parametrize("how", ["removed", "disabled"])
@@ -529,4 +529,4 @@ def test_history_is_removed_when_it_has_been_kept_for_long_enough(
     assert service.remove_old(session, before=clock.now - 2 * MINUTE, most=10) == 0
     assert service.remove_old(session, before=clock.now + 2 * MINUTE, most=10) == 3
     assert only_alert(session).label == "report"
-    assert events(session) == [Event.FIRED]
+    assert events(session) == [AlertEvent.FIRED]

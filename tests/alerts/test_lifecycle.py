@@ -21,9 +21,9 @@ from webapp.alerts.lifecycle import (
 )
 from webapp.alerts.values import (
     ACTIVE,
+    AlertEvent,
     AlertState,
-    Comparison,
-    Event,
+    Direction,
     Metric,
     Mute,
     Reading,
@@ -46,7 +46,7 @@ class Story:
     now: datetime = START
     mute: Mute | None = None
     told: list[tuple[int, Telling, Severity | None, tuple[str, ...]]] = field(default_factory=list)
-    events: list[Event] = field(default_factory=list)
+    events: list[AlertEvent] = field(default_factory=list)
 
     def look(self, *held: Held, minutes: int = 1) -> Decision:
         """Decide once, and go on by so many minutes."""
@@ -80,7 +80,7 @@ def test_it_is_told_once_when_it_fires_and_once_when_it_is_over(story: Story) ->
         (1, Telling.FIRED, Severity.WARNING, ("ops",)),
         (3, Telling.RESOLVED, Severity.WARNING, ("ops",)),
     ]
-    assert story.events == [Event.FIRED, Event.RESOLVED]
+    assert story.events == [AlertEvent.FIRED, AlertEvent.RESOLVED]
 
 
 def test_it_is_told_again_after_each_cooldown_while_it_lasts(story: Story) -> None:
@@ -99,7 +99,7 @@ def test_what_goes_away_while_it_waits_is_told_to_nobody(story: Story) -> None:
     for held in ((SLOW,), (SLOW,), (), (SLOW,)):
         story.look(*held)
     assert story.told == []
-    assert story.events == [Event.PENDING, Event.WENT_AWAY, Event.PENDING]
+    assert story.events == [AlertEvent.PENDING, AlertEvent.WENT_AWAY, AlertEvent.PENDING]
     assert story.standing.holding == {"slow": START + 3 * MINUTE}
 
 
@@ -110,7 +110,7 @@ def test_a_rise_passes_the_cooldown_and_a_fall_is_not_told(story: Story) -> None
         (0, Telling.FIRED, Severity.WARNING, ("ops",)),
         (1, Telling.ROSE, Severity.ERROR, ("ops", "pager")),
     ]
-    assert story.events == [Event.FIRED, Event.ROSE, Event.FELL, Event.ROSE]
+    assert story.events == [AlertEvent.FIRED, AlertEvent.ROSE, AlertEvent.FELL, AlertEvent.ROSE]
 
 
 def test_whoever_was_told_of_the_rise_is_told_of_the_end(story: Story) -> None:
@@ -147,7 +147,7 @@ def test_what_flaps_does_not_page_each_minute(story: Story) -> None:
         (60, Telling.FIRED),
         (61, Telling.RESOLVED),
     ]
-    assert story.events == [Event.FIRED, Event.RESOLVED] * 31
+    assert story.events == [AlertEvent.FIRED, AlertEvent.RESOLVED] * 31
 
 
 def test_what_is_silenced_changes_its_state_and_is_told_when_the_silence_is_over(
@@ -209,19 +209,19 @@ def test_a_clock_that_was_ahead_keeps_nobody_from_being_told(story: Story) -> No
 @pytest.mark.parametrize(
     ("comparison", "value", "sample", "held"),
     [
-        (Comparison.ABOVE, 20.0, 5, False),
-        (Comparison.ABOVE, 20.1, 5, True),
-        (Comparison.ABOVE, 100.0, 4, False),
-        (Comparison.ABOVE, None, 9, False),
-        (Comparison.ABOVE, 20.1, None, True),
-        (Comparison.BELOW, 20.0, 5, False),
-        (Comparison.BELOW, 19.9, 5, True),
-        (Comparison.BELOW, 0.0, 4, False),
-        (Comparison.BELOW, None, None, False),
+        (Direction.ABOVE, 20.0, 5, False),
+        (Direction.ABOVE, 20.1, 5, True),
+        (Direction.ABOVE, 100.0, 4, False),
+        (Direction.ABOVE, None, 9, False),
+        (Direction.ABOVE, 20.1, None, True),
+        (Direction.BELOW, 20.0, 5, False),
+        (Direction.BELOW, 19.9, 5, True),
+        (Direction.BELOW, 0.0, 4, False),
+        (Direction.BELOW, None, None, False),
     ],
 )
 def test_a_rule_holds_beyond_its_threshold_and_for_enough(
-    comparison: Comparison, value: float | None, sample: int | None, held: bool
+    comparison: Direction, value: float | None, sample: int | None, held: bool
 ) -> None:
     reading = Reading(metric=Metric.JOB_FAILURE_RATE, value=value, sample=sample)
     assert holds(comparison, 20.0, 5, reading) is held

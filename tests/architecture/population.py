@@ -523,11 +523,11 @@ def _add_alert(session: Session, number: int, now: datetime) -> None:
         scope=f"etl{number}",
         comparison="above",
         threshold=20.0,
-        window=3600,
+        window_seconds=3600,
         min_sample=5,
         severity="warning",
-        lasts=0,
-        cooldown=1800,
+        for_seconds=0,
+        cooldown_seconds=1800,
         channels=[f"channel{number}", "gone"],
         enabled=number % 3 != 0,
         version=1,
@@ -568,6 +568,7 @@ def _add_alert(session: Session, number: int, now: datetime) -> None:
         alert_id=alert.id, at=now, event="fired", channels=[], actor="switchyard", **facts
     )
     silence = AlertSilence(
+        id=number + 1,
         rule=rule.name,
         label="",
         reason="Their maintenance",

@@ -39,6 +39,7 @@ EVALUATION_ROUTES = {
 # All that a viewer may write is their own account; a question with a body is a POST too.
 VIEWER_WRITES = {
     ("POST", "/api/v1/feature-flags/<name>/explain"),
+    ("POST", "/api/v1/alert-rules/preview"),
     ("POST", "/account/password"),
     ("POST", "/account/sessions/<handle>/end"),
     ("POST", "/account/sign-out-everywhere"),

@@ -13,6 +13,7 @@ from sqlalchemy import func, select
 from webapp.accounts.passwords import password_matches
 from webapp.accounts.queries import find_user
 from webapp.actors import COMMAND
+from webapp.alerts.service import find_rule
 from webapp.audit.queries import recent_entries
 from webapp.clock import now
 from webapp.db import db, reading, transaction
@@ -108,6 +109,7 @@ def test_with_the_demo_there_are_sources_that_the_console_serves_itself(
     with app.app_context(), reading() as session:
         table = db.metadata.tables["sources"]
         places = set(session.scalars(select(table.c.location)))
+        assert find_rule(session, "example-workers").channels == []
     assert places == {
         "package:airportsdata/airports.csv",
         "http://127.0.0.1:8123/demo/areas",

@@ -1,6 +1,8 @@
 """The snapshot: seen at once here, soon elsewhere and after a fork, kept without a database."""
 
 import os
+import queue
+import socket
 import subprocess
 import sys
 import time
@@ -11,11 +13,13 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from tests.flags.conftest import SwitchableDatabase
 from webapp.actors import COMMAND
-from webapp.db import db, transaction, will_write
+from webapp.alerts.models import AlertReport
+from webapp.db import db, reading, transaction, will_write
 from webapp.flags import is_enabled
 from webapp.flags.feeds import DatabaseFeed
 from webapp.flags.service import change_flag, create_flag, snapshot_status
@@ -150,6 +154,34 @@ def test_a_process_that_never_saw_the_database_says_so_and_learns_later(
         assert store.refresh()
         assert store.status().loaded
         assert not store.status().stale
+
+
+def test_flags_that_were_stale_are_told_of_once_they_are_fresh(app: Flask, flag: str) -> None:
+    database, told = SwitchableDatabase(app), queue.Queue[float]()
+    store = FlagStore(
+        DatabaseFeed(database.open_session),
+        environment="production",
+        poll_seconds=0.01,
+        trust_seconds=0.2,
+    )
+    store.note_stale = told.put
+    store.current()
+    database.away = True
+    while not store.status().stale:
+        time.sleep(0.01)
+    database.away = False
+    assert told.get(timeout=10) > 0
+    store.stop()
+
+
+def test_an_alert_can_count_that_flags_were_stale(app: Flask, flag: str) -> None:
+    with app.app_context():
+        app.extensions["flag_store"]._tell_stale(-1.0)
+        app.extensions["flag_store"]._tell_stale(12.34)
+        with reading() as session:
+            (row,) = session.scalars(select(AlertReport))
+    assert (row.metric, row.label) == ("flags_stale", socket.gethostname())
+    assert row.facts == {"process": os.getpid(), "seconds": 12.3}
 
 
 def test_an_unchanged_revision_keeps_the_snapshot(app: Flask, flag: str, now: datetime) -> None:

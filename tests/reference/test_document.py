@@ -44,6 +44,7 @@ NAMED = {
     "/api/v1/sources/<name>/rejected": "source0",
     "/api/v1/sources/<name>/runs": "source0",
     "/api/v1/channels/<name>": "channel0",
+    "/api/v1/alert-rules/<name>": "rule0",
 }
 
 
@@ -147,6 +148,8 @@ def test_what_writes_takes_the_key_and_what_makes_may_require_it(
         "channels_create",
         "channels_test",
         "reports_create",
+        "alerts_create_rule",
+        "alerts_create_silence",
         "predictions_train",
         "predictions_predict",
     }

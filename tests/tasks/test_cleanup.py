@@ -2,16 +2,18 @@
 
 import os
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 from flask import Flask
 from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from tasks.work import run
 from webapp.actors import COMMAND, SYSTEM
+from webapp.alerts.models import Alert
 from webapp.breakers.models import CircuitBreakerEvent, CircuitBreakerState
 from webapp.clock import now
 from webapp.db import Base, reading, transaction
@@ -40,11 +42,12 @@ CAUSE = Cause(
 @pytest.fixture(autouse=True)
 def old_things(app: Flask) -> Iterator[None]:
     """A hundred days ago: 25 jobs, two of them with a letter, one of those open; a batch, usage,
-    a breaker and an event of it.
+    a breaker and an event of it.  Longer ago: an alert.
     """
     past = now() - timedelta(days=100)
     with app.app_context():
         with transaction() as session:
+            add_old_alert(session, now() - timedelta(days=200))
             for number in range(25):
                 job = Job(
                     type="test_echo",
@@ -100,6 +103,25 @@ def old_things(app: Flask) -> Iterator[None]:
         yield
 
 
+def add_old_alert(session: Session, past: datetime) -> None:
+    alert = Alert(
+        key="workers_alive",
+        metric="workers_alive",
+        label="",
+        state="resolved",
+        severity="critical",
+        rule="no-worker",
+        comparison="below",
+        threshold=1.0,
+        holding={},
+        began_at=past,
+        ended_at=past,
+        told=False,
+        told_channels=[],
+    )
+    session.add(alert)
+
+
 COUNT_USAGE = select(func.count()).select_from(FeatureFlagEvaluation)
 
 
@@ -138,12 +160,13 @@ def test_the_result_tells_how_many_of_each_went(app: Flask) -> None:
         "flag_usage": 3,
         "breaker_events": 1,
         "breakers": 1,
+        "alerts": 1,
         "reports": 0,
     }
     # The open letter and its job, and the clean-up itself.
     assert (number_of(Job), number_of(DeadLetter), number_of(JobBatch)) == (2, 1, 0)
     assert number_of(FeatureFlagEvaluation) == 1
-    assert done.progress_done == 31
+    assert done.progress_done == 32
 
 
 def test_a_second_run_finds_nothing(app: Flask) -> None:
@@ -156,12 +179,20 @@ def test_a_second_run_finds_nothing(app: Flask) -> None:
         "flag_usage": 0,
         "breaker_events": 0,
         "breakers": 0,
+        "alerts": 0,
         "reports": 0,
     }
 
 
 def test_arguments_win_over_the_settings(app: Flask) -> None:
-    kept = clean(app, job_days=200, dead_letter_days=200, flag_usage_days=550, breaker_days=200)
+    kept = clean(
+        app,
+        job_days=200,
+        dead_letter_days=200,
+        flag_usage_days=550,
+        breaker_days=200,
+        alert_days=300,
+    )
     assert result_of(kept) == {
         "dead_letters": 0,
         "jobs": 0,
@@ -169,6 +200,7 @@ def test_arguments_win_over_the_settings(app: Flask) -> None:
         "flag_usage": 1,
         "breaker_events": 0,
         "breakers": 0,
+        "alerts": 0,
         "reports": 0,
     }
 
@@ -252,6 +284,7 @@ def test_a_run_that_is_interrupted_goes_on_and_counts_everything_once(
         "flag_usage": 3,
         "breaker_events": 1,
         "breakers": 1,
+        "alerts": 1,
         "reports": 0,
     }
     assert before - number_of(Job) == 24

@@ -1,6 +1,7 @@
 """The ``notification`` job against real receivers: what arrives, and what becomes of the rest."""
 
 import json
+from dataclasses import replace
 from email import message_from_bytes
 from email.message import Message as Mail
 from email.policy import default
@@ -93,6 +94,26 @@ def test_slack_gets_what_its_web_hook_takes(
     assert HELLO.title in told
     assert LINK in told
     assert "#alerts" in told
+
+
+@pytest.mark.parametrize(("options", "key"), [("", "breaker_open:billing"), ("?dedup=own", "own")])
+def test_pagerduty_opens_and_closes_the_incident_of_a_key(
+    app: Flask, receiver: Server, monkeypatch: pytest.MonkeyPatch, options: str, key: str
+) -> None:
+    from apprise.plugins import pagerduty  # noqa: PLC0415 - loaded where it is needed
+
+    region = pagerduty.PagerDutyRegion.US
+    monkeypatch.setitem(pagerduty.PAGERDUTY_API_LOOKUP, region, receiver.url + "v2/enqueue")
+    receiver.answers = [answer("202 Accepted")]
+    make_channel("pager", f"pagerduty://INTKEY0123456789@APIKEY0123456789{options}")
+    for kind in (MessageKind.ERROR, MessageKind.SUCCESS):
+        told = replace(HELLO, kind=kind, key="breaker_open:billing")
+        (job,) = send(app, "pager", message=told)
+        assert job.state == JobState.SUCCEEDED, job.error
+    events = [json.loads(request.body) for request in receiver.received]
+    assert [event["dedup_key"] for event in events] == [key] * 2
+    actions = [event["event_action"] for event in events]
+    assert actions == ["trigger", "trigger" if options else "resolve"]
 
 
 def test_pagerduty_gets_an_event_of_the_right_severity(

@@ -146,6 +146,8 @@ def test_gauges_tell_how_things_stand(client: FlaskClient) -> None:
     assert sum(depths.values()) == 4
     assert samples(client, "workers_alive") == {(): 1}
     assert samples(client, "db_records_total") == {("csv",): 0}
+    firing = samples(client, "alerts_firing")
+    assert firing == {("info",): 0, ("warning",): 1, ("error",): 2, ("critical",): 0}
     assert samples(client, "feature_flag_snapshot_age_seconds")[()] >= 0
 
 

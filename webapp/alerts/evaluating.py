@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Final
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import func, or_, select, text, union_all, update
 
 from webapp.actors import SYSTEM
 from webapp.alerts.lifecycle import (
@@ -25,15 +25,15 @@ from webapp.alerts.lifecycle import (
     muting_of,
 )
 from webapp.alerts.measuring import Measured
-from webapp.alerts.models import Alert, AlertHead, AlertRule, AlertSilence, AlertTransition
+from webapp.alerts.models import IS_TOLD, Alert, AlertHead, AlertRule, AlertSilence, AlertTransition
 from webapp.alerts.queries import title_of
 from webapp.alerts.values import (
     ACTIVE,
     MAX_WINDOW,
     OPEN,
+    AlertEvent,
     AlertState,
-    Comparison,
-    Event,
+    Direction,
     Metric,
     Reading,
     Severity,
@@ -61,7 +61,7 @@ class Change:
 
     alert_id: int
     key: str
-    event: Event | None
+    event: AlertEvent | None
     severity: Severity
     telling: Telling | None
 
@@ -74,6 +74,16 @@ class Evaluation:
     changes: Sequence[Change]
     jobs: Sequence[int]
     missing_channels: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """What became of one alert; people were told of ``before`` as its severity last."""
+
+    case: "_Case"
+    alert: Alert
+    decision: Decision
+    before: Severity | None
 
 
 @dataclass(slots=True)
@@ -105,18 +115,20 @@ def evaluate(
     for alert in standing.values():
         cases.setdefault(alert.key, _Case(Metric(alert.metric), alert.label))
     judge = _Judge(session, measured, cases, now=now)
-    changes: list[Change] = []
-    notices: list[tuple[Notice, Sequence[str]]] = []
     # Breakers first: what they explain is judged by what became of them.
-    for key in sorted(cases, key=lambda key: (cases[key].metric != Metric.BREAKER_OPEN, key)):
-        done = judge.judge(cases[key], standing.get(key))
-        if done is None:
-            continue
-        alert, decision, before = done
-        changes.append(_change(alert, decision))
-        if decision.telling is not None:
-            notice = _notice(alert, decision, before, measured, console_url)
-            notices.append((notice, decision.channels))
+    keys = sorted(cases, key=lambda key: (cases[key].metric != Metric.BREAKER_OPEN, key))
+    judged = [
+        done for key in keys if (done := judge.judge(cases[key], standing.get(key))) is not None
+    ]
+    # Those that are new have their numbers from here on.
+    session.flush()
+    session.add_all(_line(item, measured, now=now) for item in judged)
+    changes = [_change(item.alert, item.decision) for item in judged]
+    notices = [
+        (_notice(item, measured, console_url), item.decision.channels)
+        for item in judged
+        if item.decision.telling is not None
+    ]
     jobs, missing = _tell(session, notices, now=now, console_url=console_url)
     return Evaluation(minute, changes, jobs, missing)
 
@@ -142,7 +154,7 @@ def _cases(measured: Measured) -> dict[str, _Case]:
     cases: dict[str, _Case] = {}
     for rule in measured.rules:
         for reading in measured.of_rule(rule):
-            if holds(Comparison(rule.comparison), rule.threshold, rule.min_sample, reading):
+            if holds(Direction(rule.comparison), rule.threshold, rule.min_sample, reading):
                 case = cases.setdefault(reading.key, _Case(reading.metric, reading.label))
                 case.held.append(_held(rule))
                 case.rules[rule.name] = (rule, reading)
@@ -153,19 +165,24 @@ def _held(rule: AlertRule) -> Held:
     return Held(
         rule=rule.name,
         severity=Severity(rule.severity),
-        lasts=timedelta(seconds=rule.lasts),
-        cooldown=timedelta(seconds=rule.cooldown),
+        lasts=timedelta(seconds=rule.for_seconds),
+        cooldown=timedelta(seconds=rule.cooldown_seconds),
         channels=tuple(rule.channels),
     )
 
 
 def _standing(session: DbSession, keys: Iterable[str]) -> dict[str, Alert]:
     """Return the newest alert of each of these keys, and of those that may have to change."""
-    newest = select(func.max(Alert.id)).where(Alert.key.in_(sorted(keys))).group_by(Alert.key)
+    # Each part by an index of its own, however long the history is.
+    wanted = union_all(
+        select(func.max(Alert.id)).where(Alert.key.in_(sorted(keys))).group_by(Alert.key),
+        select(Alert.id).where(Alert.state.in_(sorted(OPEN))),
+        select(Alert.id).where(text(IS_TOLD)),
+    )
     # Locked, since somebody may acknowledge one at this moment.
     rows = session.scalars(
         select(Alert)
-        .where(or_(Alert.state.in_(sorted(OPEN)), Alert.told, Alert.id.in_(newest)))
+        .where(Alert.id.in_(wanted))
         .order_by(Alert.id)
         .with_for_update()
         .execution_options(populate_existing=True)
@@ -187,25 +204,21 @@ class _Judge:
         self._session = session
         self._measured = measured
         self._now = now
-        self._windows = {rule.name: timedelta(seconds=rule.window) for rule in measured.rules}
+        self._windows = {
+            rule.name: timedelta(seconds=rule.window_seconds) for rule in measured.rules
+        }
         self._cases = cases
         self._silences = self._read_silences()
 
-    def judge(
-        self, case: _Case, alert: Alert | None
-    ) -> tuple[Alert, Decision, Severity | None] | None:
-        """Decide about one alert and write it; None where nothing happened to it.
-
-        Returns as well the severity that people were told before.
-        """
+    def judge(self, case: _Case, alert: Alert | None) -> _Judged | None:
+        """Decide about one alert and write it; None where nothing happened to it."""
         before = standing_of(alert)
         muting = muting_of(case.label, self._silences, inhibited=self._is_inhibited(case))
         decision = decide(before, case.held, muting=muting, now=self._now)
         row = self._write(case, alert, decision)
         if row is None or (decision.event is None and decision.telling is None):
             return None
-        self._note(case, row, decision)
-        return row, decision, before.told_severity
+        return _Judged(case, row, decision, before.told_severity)
 
     def _write(self, case: _Case, alert: Alert | None, decision: Decision) -> Alert | None:
         after = decision.after
@@ -213,7 +226,6 @@ class _Judge:
             if alert is not None:
                 # Whoever was told of it is told of the new one from now on.
                 alert.told = False
-                self._session.flush()
             alert = Alert(
                 key=key_of(case.metric, case.label),
                 metric=case.metric,
@@ -228,7 +240,6 @@ class _Judge:
             alert.value, alert.sample = reading.value, reading.sample
             alert.comparison, alert.threshold = rule.comparison, rule.threshold
         self._write_standing(alert, decision)
-        self._session.flush()
         return alert
 
     def _write_standing(self, alert: Alert, decision: Decision) -> None:
@@ -240,33 +251,11 @@ class _Judge:
         alert.told, alert.told_at = after.told, after.told_at
         alert.told_severity = after.told_severity
         alert.told_channels = list(after.told_channels)
-        if decision.event in {Event.FIRED, Event.ROSE}:
+        if decision.event in {AlertEvent.FIRED, AlertEvent.ROSE}:
             alert.fired_at = alert.fired_at or self._now
             alert.acknowledged_at = alert.acknowledged_by = None
-        if decision.event in {Event.RESOLVED, Event.WENT_AWAY}:
+        if decision.event in {AlertEvent.RESOLVED, AlertEvent.WENT_AWAY}:
             alert.ended_at = self._now
-
-    def _note(self, case: _Case, alert: Alert, decision: Decision) -> None:
-        held = case.rules.get(alert.rule)
-        reading = held[1] if held else self._measured.of_alert(case.metric, case.label)
-        self._session.add(
-            AlertTransition(
-                alert_id=alert.id,
-                at=self._now,
-                event=decision.event or Event.TOLD,
-                state=alert.state,
-                severity=alert.severity,
-                rule=alert.rule,
-                value=reading.value,
-                comparison=alert.comparison,
-                threshold=alert.threshold,
-                sample=reading.sample,
-                telling=decision.telling,
-                channels=list(decision.channels),
-                muted=decision.mute,
-                actor=SYSTEM.name,
-            )
-        )
 
     def _is_inhibited(self, case: _Case) -> bool:
         if case.metric != Metric.JOB_FAILURE_RATE or not self._outages:
@@ -325,33 +314,51 @@ def standing_of(alert: Alert | None) -> Standing:
     )
 
 
+def _line(judged: _Judged, measured: Measured, *, now: datetime) -> AlertTransition:
+    """Return what the history says of it."""
+    case, alert, decision = judged.case, judged.alert, judged.decision
+    held = case.rules.get(alert.rule)
+    reading = held[1] if held else measured.of_alert(case.metric, case.label)
+    return AlertTransition(
+        alert_id=alert.id,
+        at=now,
+        event=decision.event or AlertEvent.TOLD,
+        state=alert.state,
+        severity=alert.severity,
+        rule=alert.rule,
+        value=reading.value,
+        comparison=alert.comparison,
+        threshold=alert.threshold,
+        sample=reading.sample,
+        telling=decision.telling,
+        channels=list(decision.channels),
+        muted=decision.mute,
+        actor=SYSTEM.name,
+    )
+
+
 def _change(alert: Alert, decision: Decision) -> Change:
     severity = Severity(alert.severity)
     return Change(alert.id, alert.key, decision.event, severity, decision.telling)
 
 
-def _notice(
-    alert: Alert,
-    decision: Decision,
-    before: Severity | None,
-    measured: Measured,
-    console_url: str,
-) -> Notice:
-    assert decision.telling is not None  # else there is nothing to tell  # noqa: S101
+def _notice(judged: _Judged, measured: Measured, console_url: str) -> Notice:
+    alert, telling = judged.alert, judged.decision.telling
+    assert telling is not None  # else there is nothing to tell  # noqa: S101
     metric, value, sample = Metric(alert.metric), alert.value, alert.sample
-    if decision.telling == Telling.RESOLVED:
+    if telling == Telling.RESOLVED:
         reading = measured.of_alert(metric, alert.label)
         value, sample = reading.value, reading.sample
     return Notice(
         key=alert.key,
         title=title_of(metric, alert.label),
-        telling=decision.telling,
+        telling=telling,
         metric=metric,
         severity=Severity(alert.severity),
-        before=before,
+        before=judged.before,
         rule=alert.rule,
         value=value,
-        comparison=Comparison(alert.comparison),
+        comparison=Direction(alert.comparison),
         threshold=alert.threshold,
         sample=sample,
         since=alert.began_at,

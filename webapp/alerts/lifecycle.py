@@ -24,9 +24,9 @@ from datetime import datetime, timedelta
 from webapp.alerts.values import (
     ACTIVE,
     OPEN,
+    AlertEvent,
     AlertState,
-    Comparison,
-    Event,
+    Direction,
     Mute,
     Reading,
     Severity,
@@ -75,18 +75,18 @@ class Decision:
     """
 
     after: Standing
-    event: Event | None = None
+    event: AlertEvent | None = None
     telling: Telling | None = None
     channels: tuple[str, ...] = ()
     mute: Mute | None = None
     begins: bool = False
 
 
-def holds(comparison: Comparison, threshold: float, least: int, reading: Reading) -> bool:
+def holds(comparison: Direction, threshold: float, least: int, reading: Reading) -> bool:
     """Tell whether a rule holds for what was measured; of too few it says nothing."""
     if reading.value is None or (reading.sample is not None and reading.sample < least):
         return False
-    if comparison == Comparison.BELOW:
+    if comparison == Direction.BELOW:
         return reading.value < threshold
     return reading.value > threshold
 
@@ -100,7 +100,7 @@ def decide(before: Standing, held: Sequence[Held], *, muting: Muting, now: datet
     if worst is not None:
         after, event = _fire(before, worst)
     elif before.state in ACTIVE:
-        after, event = replace(before, state=AlertState.RESOLVED), Event.RESOLVED
+        after, event = replace(before, state=AlertState.RESOLVED), AlertEvent.RESOLVED
     else:
         after, event = _wait(before, _worst(held))
     after = replace(after, holding=holding)
@@ -121,24 +121,24 @@ def _worst(held: Sequence[Held]) -> Held | None:
     return min(held, key=lambda item: (-item.severity.rank, item.rule), default=None)
 
 
-def _fire(before: Standing, worst: Held) -> tuple[Standing, Event | None]:
+def _fire(before: Standing, worst: Held) -> tuple[Standing, AlertEvent | None]:
     after = replace(before, severity=worst.severity, rule=worst.rule)
     if before.state not in ACTIVE or before.severity is None:
-        return replace(after, state=AlertState.FIRING), Event.FIRED
+        return replace(after, state=AlertState.FIRING), AlertEvent.FIRED
     if worst.severity.rank > before.severity.rank:
         # Whoever acknowledged it did not know that it would get worse.
-        return replace(after, state=AlertState.FIRING), Event.ROSE
-    return after, Event.FELL if worst.severity != before.severity else None
+        return replace(after, state=AlertState.FIRING), AlertEvent.ROSE
+    return after, AlertEvent.FELL if worst.severity != before.severity else None
 
 
-def _wait(before: Standing, worst: Held | None) -> tuple[Standing, Event | None]:
+def _wait(before: Standing, worst: Held | None) -> tuple[Standing, AlertEvent | None]:
     """Decide about an alert that does not fire: it is pending while a rule holds."""
     if worst is None:
         if before.state != AlertState.PENDING:
             return before, None
-        return replace(before, state=AlertState.INACTIVE), Event.WENT_AWAY
+        return replace(before, state=AlertState.INACTIVE), AlertEvent.WENT_AWAY
     after = replace(before, state=AlertState.PENDING, severity=worst.severity, rule=worst.rule)
-    return after, None if before.state == AlertState.PENDING else Event.PENDING
+    return after, None if before.state == AlertState.PENDING else AlertEvent.PENDING
 
 
 def _tell(decision: Decision, worst: Held | None, ripe: Sequence[Held], now: datetime) -> Decision:

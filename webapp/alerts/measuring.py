@@ -38,7 +38,7 @@ class Measured:
 
     def of_rule(self, rule: AlertRule) -> Iterable[Reading]:
         """Return what a rule is about; one that names its scope is about that alone."""
-        found = self.readings.get(_place(rule.metric, rule.window), ())
+        found = self.readings.get(_place(rule.metric, rule.window_seconds), ())
         return (item for item in found if rule.scope in {"", item.label})
 
     def of_alert(self, metric: Metric, label: str) -> Reading:
@@ -57,7 +57,7 @@ def measure(session: DbSession, *, now: datetime) -> Measured:
     """Measure what the enabled rules are about."""
     wanted = select(AlertRule).where(AlertRule.enabled).order_by(AlertRule.name)
     rules = session.scalars(wanted).all()
-    places = dict.fromkeys(_place(rule.metric, rule.window) for rule in rules)
+    places = dict.fromkeys(_place(rule.metric, rule.window_seconds) for rule in rules)
     return Measured(rules, {place: read(session, *place, now=now) for place in places})
 
 

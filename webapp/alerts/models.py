@@ -12,11 +12,11 @@ from webapp.reasons import MAX_REASON
 
 _IS_OPEN = "state IN ({})".format(", ".join(f"'{state}'" for state in sorted(OPEN)))
 #: People think that it fires, and are to be told once it does not.
-_IS_TOLD = "told"
+IS_TOLD = "told"
 
 
 class AlertRule(Base):
-    """When an alert fires, how bad that is, and who is told; times in seconds."""
+    """When an alert fires, how bad that is, and who is told."""
 
     __tablename__ = "alert_rules"
 
@@ -26,11 +26,11 @@ class AlertRule(Base):
     scope: Mapped[str] = mapped_column(String(255))
     comparison: Mapped[str] = mapped_column(String(16))
     threshold: Mapped[float] = mapped_column(Float)
-    window: Mapped[int] = mapped_column("window_seconds")
+    window_seconds: Mapped[int]
     min_sample: Mapped[int]
     severity: Mapped[str] = mapped_column(String(16))
-    lasts: Mapped[int] = mapped_column("for_seconds")
-    cooldown: Mapped[int] = mapped_column("cooldown_seconds")
+    for_seconds: Mapped[int]
+    cooldown_seconds: Mapped[int]
     channels: Mapped[list[str]] = mapped_column(Json)
     enabled: Mapped[bool]
     # Rises with each change that somebody makes.
@@ -91,8 +91,8 @@ class Alert(Base):
         Index(
             "ix_alerts_told",
             "id",
-            sqlite_where=text(_IS_TOLD),
-            postgresql_where=text(_IS_TOLD),
+            sqlite_where=text(IS_TOLD),
+            postgresql_where=text(IS_TOLD),
         ),
     )
 

@@ -6,14 +6,14 @@ from datetime import datetime
 
 from sqlalchemy import ScalarSelect, Select, func, select
 
-from webapp.alerts.models import Alert, AlertHead, AlertRule, AlertSilence, AlertTransition
+from webapp.alerts.models import Alert, AlertRule, AlertSilence, AlertTransition
 from webapp.alerts.values import (
     ACTIVE,
     METRICS,
     OPEN,
+    AlertEvent,
     AlertState,
-    Comparison,
-    Event,
+    Direction,
     Metric,
     MetricFacts,
     Mute,
@@ -44,7 +44,7 @@ class AlertView:
     severity: Severity
     rule: str
     value: float | None
-    comparison: Comparison
+    comparison: Direction
     threshold: float
     sample: int | None
     began_at: datetime
@@ -90,12 +90,12 @@ class TransitionView:
 
     id: int
     at: datetime
-    event: Event
+    event: AlertEvent
     state: AlertState
     severity: Severity
     rule: str
     value: float | None
-    comparison: Comparison
+    comparison: Direction
     threshold: float
     sample: int | None
     telling: Telling | None
@@ -107,7 +107,7 @@ class TransitionView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleView:
-    """One rule; times in seconds.
+    """One rule.
 
     ``missing_channels`` are those of its channels that there are no longer, ``firing`` how many
     alerts fire by it.
@@ -116,13 +116,13 @@ class RuleView:
     name: str
     metric: Metric
     scope: str
-    comparison: Comparison
+    comparison: Direction
     threshold: float
-    window: int
+    window_seconds: int
     min_sample: int
     severity: Severity
-    lasts: int
-    cooldown: int
+    for_seconds: int
+    cooldown_seconds: int
     channels: Sequence[str]
     missing_channels: Sequence[str]
     enabled: bool
@@ -228,11 +228,6 @@ def count_by_state(session: DbSession) -> dict[AlertState, int]:
     return dict(zip(AlertState, session.execute(select(*counted)).one(), strict=True))
 
 
-def evaluated_at(session: DbSession) -> datetime | None:
-    """Return the minute that was evaluated last, None where none ever was."""
-    return session.scalar(select(AlertHead.evaluated_at))
-
-
 def view_alert(alert: Alert) -> AlertView:
     """Return an alert as it is shown."""
     return AlertView(
@@ -244,7 +239,7 @@ def view_alert(alert: Alert) -> AlertView:
         severity=Severity(alert.severity),
         rule=alert.rule,
         value=alert.value,
-        comparison=Comparison(alert.comparison),
+        comparison=Direction(alert.comparison),
         threshold=alert.threshold,
         sample=alert.sample,
         began_at=alert.began_at,
@@ -273,12 +268,12 @@ def _transition(row: AlertTransition) -> TransitionView:
     return TransitionView(
         id=row.id,
         at=row.at,
-        event=Event(row.event),
+        event=AlertEvent(row.event),
         state=AlertState(row.state),
         severity=Severity(row.severity),
         rule=row.rule,
         value=row.value,
-        comparison=Comparison(row.comparison),
+        comparison=Direction(row.comparison),
         threshold=row.threshold,
         sample=row.sample,
         telling=Telling(row.telling) if row.telling else None,
@@ -318,13 +313,13 @@ def _rules(session: DbSession, rows: Sequence[AlertRule]) -> list[RuleView]:
             name=row.name,
             metric=Metric(row.metric),
             scope=row.scope,
-            comparison=Comparison(row.comparison),
+            comparison=Direction(row.comparison),
             threshold=row.threshold,
-            window=row.window,
+            window_seconds=row.window_seconds,
             min_sample=row.min_sample,
             severity=Severity(row.severity),
-            lasts=row.lasts,
-            cooldown=row.cooldown,
+            for_seconds=row.for_seconds,
+            cooldown_seconds=row.cooldown_seconds,
             channels=row.channels,
             missing_channels=[name for name in row.channels if name not in known],
             enabled=row.enabled,

@@ -14,7 +14,14 @@ from sqlalchemy import Delete, delete, select, update
 from sqlalchemy.exc import IntegrityError
 
 from webapp.actors import Actor
-from webapp.alerts.models import Alert, AlertReport, AlertRule, AlertSilence, AlertTransition
+from webapp.alerts.models import (
+    Alert,
+    AlertHead,
+    AlertReport,
+    AlertRule,
+    AlertSilence,
+    AlertTransition,
+)
 from webapp.alerts.values import (
     MAX_CHANNELS,
     MAX_COOLDOWN,
@@ -27,9 +34,9 @@ from webapp.alerts.values import (
     MAX_WINDOW,
     METRICS,
     MINUTE,
+    AlertEvent,
     AlertState,
-    Comparison,
-    Event,
+    Direction,
     Metric,
     RuleDraft,
     Severity,
@@ -195,7 +202,7 @@ def _about_threshold(draft: RuleDraft) -> str | None:
     return None
 
 
-def _one_of(field: str, words: type[Metric] | type[Comparison] | type[Severity]) -> "_Complain":
+def _one_of(field: str, words: type[Metric] | type[Direction] | type[Severity]) -> "_Complain":
     def complain(draft: RuleDraft) -> str | None:
         return None if getattr(draft, field) in set(words) else f"One of {', '.join(words)}."
 
@@ -216,13 +223,13 @@ _COMPLAINTS: Final[Mapping[str, _Complain]] = {
     "name": _about_name,
     "metric": _one_of("metric", Metric),
     "scope": _about_scope,
-    "comparison": _one_of("comparison", Comparison),
+    "comparison": _one_of("comparison", Direction),
     "threshold": _about_threshold,
-    "window": _whole("window", MINUTE, MAX_WINDOW),
+    "window_seconds": _whole("window_seconds", MINUTE, MAX_WINDOW),
     "min_sample": _whole("min_sample", 1, MAX_SAMPLE),
     "severity": _one_of("severity", Severity),
-    "lasts": _whole("lasts", 0, MAX_FOR),
-    "cooldown": _whole("cooldown", MINUTE, MAX_COOLDOWN),
+    "for_seconds": _whole("for_seconds", 0, MAX_FOR),
+    "cooldown_seconds": _whole("cooldown_seconds", MINUTE, MAX_COOLDOWN),
     "channels": lambda draft: (
         f"At most {MAX_CHANNELS}." if len(draft.channels) > MAX_CHANNELS else None
     ),
@@ -267,7 +274,7 @@ def acknowledge(
         AlertTransition(
             alert_id=alert_id,
             at=now,
-            event=Event.ACKNOWLEDGED,
+            event=AlertEvent.ACKNOWLEDGED,
             state=AlertState.ACKNOWLEDGED,
             severity=alert.severity,
             rule=alert.rule,
@@ -363,6 +370,11 @@ def find_silence(session: DbSession, silence_id: int) -> AlertSilence:
     if silence is None:
         raise NotFound(f"There is no silence {silence_id}.")
     return silence
+
+
+def last_evaluation(session: DbSession) -> datetime | None:
+    """Return the minute that was evaluated last, None where none ever was."""
+    return session.scalar(select(AlertHead.evaluated_at))
 
 
 def remove_old(session: DbSession, *, before: datetime, most: int) -> int:

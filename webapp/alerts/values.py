@@ -50,7 +50,7 @@ class Unit(StrEnum):
     COUNT = "count"
 
 
-class Comparison(StrEnum):
+class Direction(StrEnum):
     """How a measured value is compared with the threshold of a rule."""
 
     ABOVE = "above"
@@ -87,7 +87,7 @@ ACTIVE: Final = frozenset({AlertState.FIRING, AlertState.ACKNOWLEDGED})
 OPEN: Final = ACTIVE | {AlertState.PENDING}
 
 
-class Event(StrEnum):
+class AlertEvent(StrEnum):
     """What happened to an alert, as its history tells it."""
 
     PENDING = "pending"
@@ -195,10 +195,10 @@ REPORTED: Final = frozenset({Metric.FLAGS_STALE, Metric.ROLLOUT_ROLLED_BACK})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleDraft:
-    """All that somebody writes of a rule; times in seconds.
+    """All that somebody writes of a rule.
 
-    An empty ``scope`` stands for every label of the metric, each an alert of its own.  ``lasts`` is
-    for how long it has to hold before the alert fires.
+    An empty ``scope`` stands for every label of the metric, each an alert of its own.  The rule has
+    to hold for ``for_seconds`` before the alert fires.
     """
 
     name: str
@@ -206,11 +206,11 @@ class RuleDraft:
     threshold: float
     severity: str
     scope: str = ""
-    comparison: str = Comparison.ABOVE
-    window: int = DEFAULT_WINDOW
+    comparison: str = Direction.ABOVE
+    window_seconds: int = DEFAULT_WINDOW
     min_sample: int = LEAST_SAMPLE
-    lasts: int = 0
-    cooldown: int = DEFAULT_COOLDOWN
+    for_seconds: int = 0
+    cooldown_seconds: int = DEFAULT_COOLDOWN
     channels: Sequence[str] = ()
     enabled: bool = True
 
@@ -283,7 +283,7 @@ SHIPPED: Final = (
     RuleDraft(
         name="no-worker",
         metric=Metric.WORKERS_ALIVE,
-        comparison=Comparison.BELOW,
+        comparison=Direction.BELOW,
         threshold=1,
         severity=Severity.CRITICAL,
     ),
@@ -298,7 +298,7 @@ SHIPPED: Final = (
         metric=Metric.FLAGS_STALE,
         threshold=0,
         severity=Severity.ERROR,
-        window=300,
+        window_seconds=300,
     ),
     RuleDraft(
         name="rollout-rolled-back",

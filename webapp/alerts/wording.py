@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from webapp.alerts.values import METRICS, Comparison, Metric, Severity, Telling, Unit
+from webapp.alerts.values import METRICS, Direction, Metric, Severity, Telling, Unit
 from webapp.channels.values import MAX_BODY, MAX_TITLE, Message, MessageKind
 
 _KINDS: Final = {
@@ -39,7 +39,7 @@ class Notice:
     before: Severity | None
     rule: str
     value: float | None
-    comparison: Comparison
+    comparison: Direction
     threshold: float
     sample: int | None
     since: datetime

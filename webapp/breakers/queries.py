@@ -178,12 +178,13 @@ def breakers_of(
 
 def changes_since(
     session: DbSession, since: datetime, limit: int
-) -> list[tuple[str, datetime, str]]:
-    """Return what circuits went over to and when, oldest first; the newest so many."""
+) -> list[tuple[str, datetime, str, str]]:
+    """Return when circuits went from which state to which, oldest first; the newest so many."""
+    event = CircuitBreakerEvent
     rows = session.execute(
-        select(CircuitBreakerEvent.name, CircuitBreakerEvent.at, CircuitBreakerEvent.new_state)
-        .where(CircuitBreakerEvent.at >= since)
-        .order_by(CircuitBreakerEvent.at.desc(), CircuitBreakerEvent.id.desc())
+        select(event.name, event.at, event.old_state, event.new_state)
+        .where(event.at >= since)
+        .order_by(event.at.desc(), event.id.desc())
         .limit(limit)
     ).tuples()
     return list(rows)[::-1]

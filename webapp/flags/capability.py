@@ -1,5 +1,7 @@
 """What this capability hands to the application."""
 
+import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -7,7 +9,10 @@ from typing import Final
 from flask import Flask, current_app
 from sqlalchemy.orm import Session
 
-from webapp.db import reading
+from webapp.alerts.reporting import report
+from webapp.alerts.values import Metric
+from webapp.clock import now
+from webapp.db import reading, transaction
 from webapp.flags import (
     action_pages,
     api,
@@ -51,6 +56,16 @@ def register_flag_store(app: Flask) -> None:
         with app.app_context(), reading() as session:
             yield session
 
+    def note_stale(seconds: float) -> None:
+        with app.app_context(), transaction() as session:
+            report(
+                session,
+                Metric.FLAGS_STALE,
+                socket.gethostname(),
+                now=now(),
+                facts={"process": os.getpid(), "seconds": round(seconds, 1)},
+            )
+
     store = FlagStore(
         DatabaseFeed(open_session),
         environment=settings.flag_environment,
@@ -59,6 +74,7 @@ def register_flag_store(app: Flask) -> None:
         usage=UsageCounter(DatabaseSink(settings.database_url)) if settings.flag_metrics else None,
         signals=RedisSignals(settings.redis_url) if settings.redis_url else None,
     )
+    store.note_stale = note_stale
     app.extensions[EXTENSION] = store
     if settings.redis_url:
         app.extensions["usage_collector"] = UsageCollector(

@@ -59,7 +59,8 @@ class FlagStore:
 
     ``poll_seconds`` lie between two looks at the revision; what the feed has not confirmed for
     ``trust_seconds`` is stale.  ``usage`` is told of every evaluation, None where nobody counts.
-    ``signals`` tell of changes elsewhere before the next look.
+    ``signals`` tell of changes elsewhere before the next look.  ``note_stale`` is told for how many
+    seconds flags were stale, once they are not any longer.
 
     Evaluation looks into :attr:`ready` first, which is empty until somebody has asked in this
     process: :meth:`current` then begins everything.
@@ -76,6 +77,7 @@ class FlagStore:
         signals: Signals | None = None,
     ) -> None:
         self.environment = environment
+        self.note_stale: Callable[[float], None] | None = None
         self.usage = usage
         self._feed = feed
         self._signals = signals or NoSignals()
@@ -241,6 +243,8 @@ class FlagStore:
                 self._begun, self.ready = True, self._latest.ready
 
     def _watch(self, wake: threading.Event) -> None:
+        # What a parent confirmed before a fork says nothing of this process.
+        began = time.monotonic()
         while True:
             told = wake.wait(self._poll_seconds)
             # The event is this thread's own: the store that was stopped has another.
@@ -249,7 +253,17 @@ class FlagStore:
             wake.clear()
             # Of two that each publish because the other has, neither would ever stop: whoever was
             # told leaves the mending to the next look.
-            self._look(mends=not told, wake=wake)
+            before = max(began, self._confirmed_at or began)
+            if self._look(mends=not told, wake=wake):
+                self._tell_stale(time.monotonic() - before - self._trust_seconds)
+
+    def _tell_stale(self, seconds: float) -> None:
+        if seconds <= 0 or self.note_stale is None:
+            return
+        try:
+            self.note_stale(seconds)
+        except Exception as error:  # noqa: BLE001  # flags go on, whoever wanted to know of them
+            log.warning("flags_stale_not_noted", error=type(error).__name__)
 
     def _load(self, *, mends: bool) -> None:
         # In this order: what was published before the feed is asked is never newer than what it

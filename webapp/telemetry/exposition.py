@@ -36,6 +36,7 @@ GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "queue_depth": ("Unfinished jobs; up to 10,001 of a state are counted.", ("queue", "state")),
     "workers_alive": ("Workers that showed life within a minute.", ()),
     "db_records_total": ("Records that are kept.", ("source_type",)),
+    "alerts_firing": ("Alerts that fire, acknowledged ones too.", ("severity",)),
     "feature_flag_snapshot_age_seconds": ("Seconds since this process's flags were confirmed.", ()),
 }
 
@@ -74,6 +75,7 @@ def _values(standing: Standing) -> dict[str, list[tuple[tuple[str, ...], float]]
             for state, number in states.items()
         ],
         "db_records_total": [((kind,), number) for kind, number in standing.records.items()],
+        "alerts_firing": [((severity,), number) for severity, number in standing.alerts.items()],
     }
     for name, value in (
         ("dlq_oldest_age_seconds", standing.oldest_letter_seconds),

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Engine, select
 
+from webapp.alerts.queries import active_by_severity
 from webapp.breakers.service import states_by_name
 from webapp.breakers.values import BreakerState
 from webapp.db import DbSession, reading
@@ -34,10 +35,11 @@ class Standing:
     workers: int | None = None
     records: Mapping[str, int] = field(default_factory=dict)
     flags_age: float | None = None
+    alerts: Mapping[str, int] = field(default_factory=dict)
 
 
 def read_standing(session: DbSession, *, now: datetime) -> dict[str, Any]:
-    """Return what the database knows, in seven statements."""
+    """Return what the database knows, in eight statements."""
     letters = letter_figures(session, now=now)
     oldest = oldest_open(session)
     return {
@@ -47,6 +49,7 @@ def read_standing(session: DbSession, *, now: datetime) -> dict[str, Any]:
         "queues": queue_depths(session),
         "workers": session.scalar(select(alive_count(now=now))) or 0,
         "records": records_by_kind(session),
+        "alerts": active_by_severity(session),
     }
 
 
