@@ -48,7 +48,7 @@ from webapp.flags.models import (
 )
 from webapp.flags.rollout import Rollout
 from webapp.flags.rollouts import arm_guards, move
-from webapp.flags.service import flag_to_change
+from webapp.flags.service import flag_to_change, raise_revision
 from webapp.flags.values import (
     MAX_WINDOW,
     STOPPED,
@@ -333,16 +333,24 @@ def check(session: DbSession, measured: Measured, *, now: datetime, alpha: float
     minute = floor(now, MINUTE)
     if not _claim(session, minute):
         return None
+    states = {
+        item.key: judge(item.guard, measured.figures[item.key], alpha=alpha)
+        for item in measured.watched
+    }
+    harmful = [
+        item
+        for item in measured.watched
+        if states[item.key] is GuardState.HARM and _acts(item.guard, measured.rollouts[item.flag])
+    ]
+    if harmful:
+        # Before the guards' rows, as those who resume do it: none waits for another in a circle.
+        raise_revision(session, now=now)
     _forget(session, measured, now=now)
-    stored = _stored(session, measured)
+    current = _current(session, measured)
+    _write(session, current, measured, states, now=now)
     harmed: dict[str, list[Watched]] = {}
-    for item in measured.watched:
-        if not _is_current(item, stored.get(item.key)):
-            # Somebody has begun it anew, or a check that took its time comes too late.
-            continue
-        state = judge(item.guard, measured.figures[item.key], alpha=alpha)
-        _write(session, item, measured, state, now=now)
-        if state is GuardState.HARM and _acts(item.guard, measured.rollouts[item.flag]):
+    for item in harmful:
+        if item in current:
             harmed.setdefault(item.flag, []).append(item)
     trips = [
         trip
@@ -392,46 +400,63 @@ def _forget(session: DbSession, measured: Measured, *, now: datetime) -> None:
     )
 
 
-def _stored(session: DbSession, measured: Measured) -> dict[Key, FeatureFlagGuard]:
-    flags = list(measured.rollouts)
+def _current(session: DbSession, measured: Measured) -> list[Watched]:
+    """Return the guards that still stand where they stood when they were measured.
+
+    Somebody may have begun one anew, and a check that took its time comes too late.  The rows are
+    locked: whoever resumes comes before or after.  Those of guards that are gone are removed.
+    """
     rows = session.scalars(
         select(FeatureFlagGuard)
-        .where(FeatureFlagGuard.flag.in_(flags))
+        .where(FeatureFlagGuard.flag.in_(list(measured.rollouts)))
+        .order_by(FeatureFlagGuard.flag, FeatureFlagGuard.name)
+        .with_for_update()
         .execution_options(populate_existing=True)
     )
-    wanted = {item.key for item in measured.watched}
-    found = {(row.flag, row.name): row for row in rows}
-    for key in found.keys() - wanted:
-        # A guard that its flag no longer has.
-        session.delete(found[key])
-    return found
+    stored = {(row.flag, row.name): row for row in rows}
+    for key in stored.keys() - {item.key for item in measured.watched}:
+        session.delete(stored[key])
+    return [item for item in measured.watched if _is_current(item, stored.get(item.key))]
 
 
 def _is_current(item: Watched, row: FeatureFlagGuard | None) -> bool:
-    """Tell whether a guard still stands where it stood when it was measured."""
     if row is None or row.since is None or row.definition != plain(item.guard):
         return True
     return (row.since, row.read_until) == (item.since, item.read_until)
 
 
 def _write(
-    session: DbSession, item: Watched, measured: Measured, state: GuardState, *, now: datetime
+    session: DbSession,
+    items: Sequence[Watched],
+    measured: Measured,
+    states: Mapping[Key, GuardState],
+    *,
+    now: datetime,
 ) -> None:
+    rows = [
+        {
+            "flag": item.flag,
+            "name": item.guard.name,
+            "definition": plain(item.guard),
+            "since": item.since,
+            "read_until": measured.read_until[item.key],
+            "memory": _memory(item, measured),
+            "state": states[item.key],
+            "figures": figures_as_document(measured.figures[item.key]),
+            "checked_at": now,
+        }
+        for item in items
+    ]
+    if rows:
+        upsert = insert_into(session, FeatureFlagGuard)
+        keys = ("flag", "name")
+        changed = {name: upsert.excluded[name] for name in rows[0] if name not in keys}
+        session.execute(upsert.on_conflict_do_update(index_elements=keys, set_=changed), rows)
+
+
+def _memory(item: Watched, measured: Measured) -> dict[str, Any]:
     compares = item.guard.metric is GuardMetric.JOB_COMPARISON
-    values = {
-        "definition": plain(item.guard),
-        "since": item.since,
-        "read_until": measured.read_until[item.key],
-        "memory": comparison_as_document(measured.seen[item.key]) if compares else {},
-        "state": state,
-        "figures": figures_as_document(measured.figures[item.key]),
-        "checked_at": now,
-    }
-    session.execute(
-        insert_into(session, FeatureFlagGuard)
-        .values(flag=item.flag, name=item.guard.name, **values)
-        .on_conflict_do_update(index_elements=["flag", "name"], set_=values)
-    )
+    return comparison_as_document(measured.seen[item.key]) if compares else {}
 
 
 def _acts(guard: RolloutGuard, rollout: Rollout) -> bool:
