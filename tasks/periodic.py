@@ -21,6 +21,7 @@ from tasks.alerts import evaluate_alerts
 from tasks.application import application
 from tasks.callback import tell_ends
 from tasks.figures import roll_up_figures
+from tasks.flags import check_guards, step_rollouts
 from tasks.memory import memory_of
 from tasks.steering import steering_of
 from tasks.tallies import tally
@@ -96,6 +97,9 @@ class BeatScheduler(Scheduler):
             self._keep_up,
             tell_ends,
             self._roll_up,
+            # A step that is due waits for the guards of its minute; alerts hear what they did.
+            self._check_guards,
+            self._step_rollouts,
             self._evaluate_alerts,
             publish_tokens,
             collect_usage,
@@ -207,6 +211,13 @@ class BeatScheduler(Scheduler):
 
     def _roll_up(self, app: Flask) -> None:
         roll_up_figures(app, self._shared_now())
+
+    def _check_guards(self, app: Flask) -> None:
+        check_guards(app, self._shared_now())
+
+    def _step_rollouts(self, app: Flask) -> None:
+        del app
+        step_rollouts(self._shared_now())
 
     def _evaluate_alerts(self, app: Flask) -> None:
         evaluate_alerts(app, self._shared_now())

@@ -79,6 +79,11 @@ FLAG_EVALUATIONS = Counter(
 FLAG_CACHE_REQUESTS = Counter(
     "feature_flag_cache_requests", "Decisions from memory, and reads of flags.", ("outcome",)
 )
+ROLLOUT_STEPS = Counter("feature_flag_rollout_steps", "Steps of plans that were due and taken.")
+#: Action is halt or roll_back.
+GUARD_TRIPS = Counter(
+    "feature_flag_guard_trips", "Rollouts that guards have stopped, by what they did.", ("action",)
+)
 
 #: Ends of guarded calls: outcome is success, failure or neutral.
 BREAKER_CALLS = Counter(

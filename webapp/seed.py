@@ -7,8 +7,8 @@ that somebody removed comes back beside what they made.
 import secrets
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from sqlalchemy import exists, select
 
@@ -19,7 +19,17 @@ from webapp.alerts.values import Metric, RuleDraft, Severity
 from webapp.db import DbSession, db
 from webapp.errors import Conflict
 from webapp.flags.service import create_flag
-from webapp.flags.values import Condition, FlagDraft, Operator, Rule, Variant
+from webapp.flags.values import (
+    Condition,
+    FlagDraft,
+    GuardAction,
+    GuardMetric,
+    Operator,
+    PlanStep,
+    RolloutGuard,
+    Rule,
+    Variant,
+)
 from webapp.jobs.service import enqueue
 from webapp.roles import Role
 from webapp.schedules.service import create_schedule
@@ -48,6 +58,23 @@ FLAGS = (
             ),
         ),
         tags=("predictions",),
+        guards=(
+            RolloutGuard(
+                name="predictions fail",
+                metric=GuardMetric.JOB_FAILURE_RATE,
+                scope="batch_prediction",
+                threshold=20,
+                window=3600,
+                min_sample=5,
+            ),
+            RolloutGuard(
+                name="jobs die",
+                metric=GuardMetric.DEAD_LETTERS,
+                threshold=10,
+                window=3600,
+                action=GuardAction.HALT,
+            ),
+        ),
     ),
     FlagDraft(
         name="ui.dashboard.new_layout",
@@ -70,6 +97,9 @@ FLAGS = (
         tags=("analytics",),
     ),
 )
+
+#: The plan of the first flag: after so many days, which share.
+PLAN = ((0, 25), (3, 50), (7, 100))
 
 #: Each source, and after how many seconds it is read first.
 SOURCES = {
@@ -113,7 +143,7 @@ def seed(
     """
     admin = _first_admin(session, environ, now) if _is_empty(session, "users") else None
     if _is_empty(session, "feature_flags"):
-        for draft in FLAGS:
+        for draft in (_planned(FLAGS[0], now), *FLAGS[1:]):
             create_flag(session, draft, by=SYSTEM, now=now, reason=REASON)
     if _is_empty(session, "sources"):
         runs_too = _is_empty(session, "jobs")
@@ -130,6 +160,12 @@ def seed(
         with suppress(Conflict):
             create_rule(session, DEMO_RULE, by=SYSTEM, now=now, reason=REASON)
     return admin
+
+
+def _planned(draft: FlagDraft, now: datetime) -> FlagDraft:
+    first = now.replace(second=0, microsecond=0)
+    steps = (PlanStep(at=first + timedelta(days=days), percentage=share) for days, share in PLAN)
+    return replace(draft, rollout_plan=tuple(steps))
 
 
 def _demo_sources(port: str) -> dict[str, tuple[SourceDraft, float]]:

@@ -42,6 +42,7 @@ _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9_-][a-z0-9_.-]*)(:[0-9]{1,5})?")
 _ORIGIN = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9_-][a-z0-9_.-]*)(:[1-9][0-9]{0,4})?")
 _HOST_NAME = re.compile(r"\[[0-9a-f:.]+\]|[a-z0-9_-][a-z0-9_.-]*")
 _MOST_PORT = 65_535
+_EVEN_CHANCE = 0.5
 # At least 24 bytes in base64, and hardly more than 64.
 _WEBHOOK_SECRET = re.compile(
     r"whsec_([A-Za-z0-9+/]{4}){8,21}([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?"
@@ -114,6 +115,11 @@ class Settings:
     )
     flag_metrics: bool = _setting(
         "FF_ENABLE_METRICS", "count how often each flag is asked, and what it answers", default=True
+    )
+    flag_false_alarm_rate: float = _setting(
+        "FF_FALSE_ALARM_RATE",
+        "most chance with which a guard that compares attempts accuses a harmless flag; below 0.5",
+        0.002,
     )
     public_evaluation: bool = _setting(
         "FF_PUBLIC_EVALUATION", "let programs without a token evaluate flags", default=False
@@ -499,6 +505,8 @@ def _source_complaints(settings: Settings) -> list[str]:
     problems = []
     if settings.drift_confidence > 1:
         problems.append("DRIFT_RENAME_CONFIDENCE: must be at most 1")
+    if settings.flag_false_alarm_rate >= _EVEN_CHANCE:
+        problems.append("FF_FALSE_ALARM_RATE: must be below 0.5")
     if settings.failure_injection and settings.is_production:
         problems.append("ENABLE_FAILURE_INJECTION: is refused where ENVIRONMENT is production")
     return problems

@@ -27,6 +27,10 @@ from webapp.channels.models import Channel
 from webapp.dead_letters.service import write
 from webapp.dead_letters.values import Cause, Reason
 from webapp.flags.batches import Span, UsageBatch, UsageKey
+from webapp.flags.comparison import Comparison, Side, comparison_as_document, with_block
+from webapp.flags.documents import plain
+from webapp.flags.harm import figures_as_document, figures_of
+from webapp.flags.models import FeatureFlagError, FeatureFlagGuard, FeatureFlagGuardHead
 from webapp.flags.recording import add_usage
 from webapp.flags.service import create_flag
 from webapp.flags.shared import Trace, create_group, create_segment
@@ -34,7 +38,11 @@ from webapp.flags.values import (
     Condition,
     FlagDraft,
     GroupDraft,
+    GuardMetric,
+    GuardState,
     Operator,
+    PlanStep,
+    RolloutGuard,
     Rule,
     SegmentDraft,
     Variant,
@@ -116,8 +124,19 @@ def _add_flag(session: Session, number: int, now: datetime) -> None:
         variants=(Variant(name="blue", weight=1), Variant(name="green", weight=1)),
         group=f"group{number}",
         tags=("example",),
+        rollout_plan=(
+            PlanStep(at=now, percentage=50),
+            PlanStep(at=now + timedelta(days=3), percentage=100),
+        ),
+        guards=(
+            RolloutGuard(
+                name="jobs", metric=GuardMetric.JOB_COMPARISON, scope="etl", min_sample=20
+            ),
+            RolloutGuard(name="errors", metric=GuardMetric.ERRORS, threshold=10, window=3600),
+        ),
     )
     create_flag(session, draft, by=COMMAND, now=now, reason="Needed")
+    _add_guard(session, number, draft, now)
     hour = now.replace(minute=0, second=0, microsecond=0)
     asked = UsageKey(draft.name, hour, "production", "", number % 2 == 0, "percentage")
     batch = UsageBatch(
@@ -127,6 +146,37 @@ def _add_flag(session: Session, number: int, now: datetime) -> None:
         subjects={(draft.name, hour): [number]},
     )
     add_usage(session, batch)
+
+
+def _add_guard(session: Session, number: int, flag: FlagDraft, now: datetime) -> None:
+    """Add what a guard has seen, the evidence with which it tripped, and what it is made from."""
+    seen = with_block(Comparison(), Side(3, 20), Side(2, 80))
+    guard = FeatureFlagGuard(
+        flag=flag.name,
+        name=flag.guards[0].name,
+        definition=plain(flag.guards[0]),
+        since=now,
+        read_until=now,
+        memory=comparison_as_document(seen),
+        state=GuardState.CALM,
+        figures=figures_as_document(figures_of(seen)),
+        checked_at=now,
+        tripped_at=now,
+        trip={
+            "guard": flag.guards[0].name,
+            "metric": "job_comparison",
+            "scope": "etl",
+            "threshold": 500,
+            "action": "roll_back",
+            "from": 50,
+            "to": 0,
+            "since": "2026-11-22T11:00:00Z",
+            "text": "etl: 3 of 20 (15.0 %) failed with the flag on",
+        }
+        | figures_as_document(figures_of(seen)),
+    )
+    error = FeatureFlagError(flag=flag.name, minute=now.replace(second=0), count=number + 1)
+    session.add_all((guard, error, FeatureFlagGuardHead(id=number + 1, checked_at=now)))
 
 
 def _add_job(session: Session, number: int, now: datetime) -> Job:

@@ -271,3 +271,41 @@ def test_the_live_text_of_the_slider_says_from_what_to_what(page: Page, admin: A
     expect(output).to_have_text("25 % → 50 %")
     page.get_by_role("button", name="100 %").click()
     expect(output).to_have_text("25 % → 100 %, on for everybody")
+
+
+def test_a_plan_and_a_guard_are_made_and_the_plan_is_paused(visits: Visits, admin: Account) -> None:
+    make_flag(admin, "rolled.slowly", percentage="5")
+    page = visits.open(admin)
+    page.goto("/flags/rolled.slowly/edit")
+    for number, (at, share) in enumerate(
+        (("2030-01-01T09:00:00", "25"), ("2030-01-08T09:00:00", "100")), start=1
+    ):
+        page.get_by_role("button", name="Add step").click()
+        row = page.get_by_role("group", name=f"Step {number}")
+        expect(row.get_by_label("From, UTC")).to_be_focused()
+        row.get_by_label("From, UTC").fill(at)
+        row.get_by_label("Share, %").fill(share)
+    page.get_by_role("button", name="Add guard").click()
+    guard = page.get_by_role("group", name="Guard 1", exact=True)
+    expect(guard.get_by_label("Guard", exact=True)).to_be_focused()
+    page.keyboard.type("mail")
+    # What the chosen sign has no use for is not there.
+    expect(guard.get_by_label("Within")).to_be_hidden()
+    guard.get_by_label("Sign of harm").select_option("Breaker opens")
+    expect(guard.get_by_label("Of so many attempts")).to_be_hidden()
+    guard.get_by_label("Breaker or job type").fill("smtp")
+    changes = review(page, "Slowly")
+    expect(changes).to_contain_text("25 % from 2030-01-01 09:00 UTC")
+    expect(changes).to_contain_text("rolls back when the breaker smtp opens")
+    save(page)
+
+    plan = page.locator("#flags-plan")
+    expect(plan).to_contain_text("step 0 of 2")
+    plan.get_by_role("button", name="Pause").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("Pause the rollout of rolled.slowly?")
+    dialog.get_by_label("Reason").fill("Not in January")
+    dialog.get_by_role("button", name="Pause rollout").click()
+    expect(plan).to_contain_text("Not in January")
+    expect(plan.get_by_role("button", name="Resume")).to_be_visible()
+    expect(page.locator("#flags-guards")).to_contain_text("Rolls back when the breaker smtp opens")

@@ -1,6 +1,6 @@
 """Writes what people have breakers do; what processes tell of them is for ``transitions``."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -47,6 +47,26 @@ def states_by_name(session: DbSession, *, now: datetime) -> dict[str, BreakerSta
         )
         for row in rows
     }
+
+
+def openings_since(
+    session: DbSession, names: Collection[str], since: datetime
+) -> dict[str, tuple[datetime, str | None]]:
+    """Return when these breakers opened last since a time, and by which error: one statement.
+
+    What a person forced open is no sign of anything.
+    """
+    rows = session.execute(
+        select(CircuitBreakerEvent.name, CircuitBreakerEvent.at, CircuitBreakerEvent.error)
+        .where(
+            CircuitBreakerEvent.at >= since,
+            CircuitBreakerEvent.name.in_(sorted(names)),
+            CircuitBreakerEvent.kind == EventKind.TRANSITION,
+            CircuitBreakerEvent.new_state == BreakerState.OPEN,
+        )
+        .order_by(CircuitBreakerEvent.id)
+    )
+    return {row.name: (row.at, row.error) for row in rows}
 
 
 def reset(session: DbSession, name: str, *, by: Actor, now: datetime, reason: str) -> None:

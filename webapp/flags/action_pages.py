@@ -1,5 +1,6 @@
 """What is done to a flag by one button: rollout, switch, archive, restore, remove for good."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from flask import request, url_for
@@ -8,15 +9,17 @@ from werkzeug.wrappers import Response as BaseResponse
 from webapp.clock import now
 from webapp.db import db
 from webapp.errors import Conflict, DomainError, Invalid
-from webapp.flags import service
+from webapp.flags import rollouts, service
 from webapp.flags.disputes import Overtaken, missed
 from webapp.flags.forms import FlagForm, form_of
+from webapp.flags.models import FeatureFlag
 from webapp.flags.pages import blueprint, flag_page
+from webapp.flags.presentation import resuming
 from webapp.flags.queries import get_flag
 from webapp.flags.refusals import refused
 from webapp.roles import Role
 from webapp.web.access import actor, requires
-from webapp.web.confirmations import act, asking
+from webapp.web.confirmations import Confirmation, act, asking
 from webapp.web.htmx import done, refused_status, wants_part, with_toast
 
 
@@ -77,6 +80,64 @@ def switch(name: str) -> BaseResponse:
         verb=lambda by, at: service.switch_flag(
             db.session, name, enabled=enabled, by=by, now=at, reason=asked.reason
         ),
+    )
+
+
+@blueprint.post("/<name>/rollout/pause")
+@requires(Role.OPERATOR)
+def pause(name: str) -> BaseResponse:
+    """Have a plan take no more steps."""
+    asked = asking(
+        f"Pause the rollout of {name}?",
+        "Its share stays. The steps ahead wait, and move back by as long as it is paused.",
+        "Pause rollout",
+    )
+    return _move(name, asked, "is paused", rollouts.pause_rollout)
+
+
+@blueprint.post("/<name>/rollout/resume")
+@requires(Role.OPERATOR)
+def resume(name: str) -> BaseResponse:
+    """Have a plan that was stopped go on."""
+    asked = asking(
+        f"Resume the rollout of {name}?", resuming(get_flag(db.session, name).rollout()), "Resume"
+    )
+    return _move(name, asked, "goes on", rollouts.resume_rollout)
+
+
+@blueprint.post("/<name>/rollout/skip")
+@requires(Role.OPERATOR)
+def skip(name: str) -> BaseResponse:
+    """Have a plan take its next step now."""
+    asked = asking(
+        f"Take {name} to its next step now?",
+        "The step is taken before its time. The steps behind it keep theirs.",
+        "Skip to the next step",
+    )
+    return _move(name, asked, "took its next step", rollouts.skip_rollout)
+
+
+@blueprint.post("/<name>/rollout/roll-back")
+@requires(Role.OPERATOR)
+def roll_back(name: str) -> BaseResponse:
+    """Go back to the share of the step before."""
+    back = get_flag(db.session, name).rollout().percentage_before
+    asked = asking(
+        f"Roll {name} back to {back:g} %?",
+        "It takes no step until somebody resumes.",
+        "Roll back",
+    )
+    return _move(name, asked, "is rolled back", rollouts.roll_back_rollout)
+
+
+def _move(
+    name: str, asked: Confirmation, done_: str, verb: Callable[..., FeatureFlag]
+) -> BaseResponse:
+    return act(
+        asked,
+        f"The rollout of {name} {done_}.",
+        url=url_for("flags.show", name=name),
+        verb=lambda by, at: verb(db.session, name, by=by, now=at, reason=asked.reason),
     )
 
 

@@ -12,18 +12,25 @@ from webapp.flags.values import (
     Condition,
     FlagDefinition,
     FlagSet,
+    GuardAction,
+    GuardMetric,
     Operator,
+    PlanStep,
     Prerequisite,
+    RolloutGuard,
     Rule,
     Segments,
     Variant,
 )
+from webapp.moments import rfc3339
 
 Document = Mapping[str, Any]
 
 
 def plain(value: Any) -> Any:
     """Return a value as JSON can hold it: objects and mappings as dicts, tuples as lists."""
+    if isinstance(value, PlanStep):
+        return {"at": rfc3339(value.at), "percentage": value.percentage}
     if is_dataclass(value) and not isinstance(value, type):
         return {item.name: plain(getattr(value, item.name)) for item in fields(value)}
     if isinstance(value, Mapping):
@@ -61,6 +68,18 @@ def variant_from(document: Document) -> Variant:
 def prerequisite_from(document: Document) -> Prerequisite:
     """Read a prerequisite."""
     return Prerequisite(**document)
+
+
+def step_from(document: Document) -> PlanStep:
+    """Read a step of a plan."""
+    at = datetime.fromisoformat(document["at"])
+    return PlanStep(at=at, percentage=float(document["percentage"]))
+
+
+def guard_from(document: Document) -> RolloutGuard:
+    """Read a guard."""
+    metric, action = GuardMetric(document["metric"]), GuardAction(document["action"])
+    return RolloutGuard(**{**document, "metric": metric, "action": action})
 
 
 def segments_from(document: Document) -> Segments:

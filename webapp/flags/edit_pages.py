@@ -10,6 +10,7 @@ from flask import Response, request, url_for
 from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response as BaseResponse
 
+from webapp.breakers.service import states_by_name
 from webapp.clock import now
 from webapp.db import db
 from webapp.errors import Conflict, DomainError, Invalid
@@ -26,13 +27,14 @@ from webapp.flags.disputes import (
 from webapp.flags.forms import FlagForm, form_of
 from webapp.flags.models import FeatureFlag
 from webapp.flags.pages import blueprint
-from webapp.flags.presentation import offers_of
+from webapp.flags.presentation import Offers, offers_of
 from webapp.flags.queries import get_flag
 from webapp.flags.refusals import refused
 from webapp.flags.relations import references
 from webapp.flags.reviews import Review, mark_of, review_of
 from webapp.flags.rows import Sent, edited
 from webapp.flags.values import UNSET, FlagChanges
+from webapp.jobs.registry import job_types
 from webapp.roles import Role
 from webapp.web.access import actor, requires
 from webapp.web.htmx import go_to, refused_status, render
@@ -178,7 +180,7 @@ def _problem(flag: FeatureFlag, error: DomainError) -> str:
 
 
 def _new_page(form: FlagForm, *, status: int = 200, focus: str = "") -> Response:
-    offers = offers_of(references(db.session), form.name)
+    offers = _offers(form.name)
     return render(
         "flags/new.html",
         "flags/_form.html",
@@ -192,7 +194,7 @@ def _new_page(form: FlagForm, *, status: int = 200, focus: str = "") -> Response
 
 def _edit_page(flag: FeatureFlag, form: FlagForm, *, status: int = 200, **shown: Any) -> Response:
     """Show the form; besides it what is at stake: ``focus, review, dispute`` or ``problem``."""
-    offers = offers_of(references(db.session), flag.name)
+    offers = _offers(flag.name)
     return render(
         "flags/edit.html",
         "flags/_form.html",
@@ -202,3 +204,8 @@ def _edit_page(flag: FeatureFlag, form: FlagForm, *, status: int = 200, **shown:
         offers=offers,
         **shown,
     )
+
+
+def _offers(name: str) -> Offers:
+    scopes = [*(kind.name for kind in job_types()), *states_by_name(db.session, now=now())]
+    return offers_of(references(db.session), name, scopes)

@@ -12,6 +12,16 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from webapp.errors import FieldErrors, Invalid
+from webapp.flags.rollout_forms import (
+    GuardRow,
+    StepRow,
+    guard_rows,
+    guards_in,
+    read_guards,
+    read_steps,
+    step_rows,
+    steps_in,
+)
 from webapp.flags.rows import Sent
 from webapp.flags.rule_forms import (
     Messages,
@@ -59,6 +69,8 @@ class FlagForm:
     rules: tuple[RuleRow, ...] = ()
     variants: tuple[VariantRow, ...] = ()
     prerequisites: tuple[PrerequisiteRow, ...] = ()
+    rollout_plan: tuple[StepRow, ...] = ()
+    guards: tuple[GuardRow, ...] = ()
     errors: FieldErrors = field(default_factory=dict)
 
     @classmethod
@@ -72,6 +84,8 @@ class FlagForm:
             rules=rules_in(sent),
             variants=variants_in(sent),
             prerequisites=prerequisites_in(sent),
+            rollout_plan=steps_in(sent),
+            guards=guards_in(sent),
         )
 
     @property
@@ -141,6 +155,8 @@ def form_of(draft: FlagDraft, version: int) -> FlagForm:
         rules=rule_rows(draft.rules),
         variants=variant_rows(draft.variants),
         prerequisites=prerequisite_rows(draft.prerequisites),
+        rollout_plan=step_rows(draft.rollout_plan),
+        guards=guard_rows(draft.guards),
     )
 
 
@@ -193,4 +209,6 @@ _ROWS: Final[Mapping[str, Callable[[Any], tuple[Any, Messages]]]] = {
     "rules": read_rules,
     "variants": read_variants,
     "prerequisites": read_prerequisites,
+    "rollout_plan": read_steps,
+    "guards": read_guards,
 }

@@ -18,11 +18,21 @@ from sqlalchemy.orm import Mapped, mapped_column
 from webapp.db import Base, Json, UtcTime
 from webapp.flags.documents import (
     condition_from,
+    guard_from,
     prerequisite_from,
     rule_from,
+    step_from,
     variant_from,
 )
-from webapp.flags.values import Condition, FlagDefinition, Override
+from webapp.flags.rollout import Rollout
+from webapp.flags.values import (
+    Condition,
+    FlagDefinition,
+    Override,
+    RolloutGuard,
+    RolloutState,
+)
+from webapp.reasons import MAX_REASON
 
 REVISION_ROW = 1
 
@@ -52,6 +62,15 @@ class FeatureFlag(Base):
     tags: Mapped[list[str]] = mapped_column(Json)
     # SQLAlchemy keeps the attribute name "metadata" for itself.
     details: Mapped[dict[str, Any]] = mapped_column("metadata", Json)
+    rollout_plan: Mapped[list[dict[str, Any]]] = mapped_column(Json)
+    guards: Mapped[list[dict[str, Any]]] = mapped_column(Json)
+    rollout_state: Mapped[str] = mapped_column(String(16))
+    # When the next step is to be taken, None where none will be by itself.
+    rollout_next_at: Mapped[datetime | None] = mapped_column(UtcTime, index=True)
+    # Since when, by whom and why it stands so.
+    rollout_since: Mapped[datetime | None] = mapped_column(UtcTime)
+    rollout_by: Mapped[str | None] = mapped_column(String(255))
+    rollout_reason: Mapped[str | None] = mapped_column(String(MAX_REASON))
     archived_at: Mapped[datetime | None] = mapped_column(UtcTime)
     version: Mapped[int] = mapped_column(Integer)
     created_at: Mapped[datetime] = mapped_column(UtcTime)
@@ -62,6 +81,14 @@ class FeatureFlag(Base):
     def definition(self) -> FlagDefinition:
         """Return the part of the flag that decides."""
         return definition_of(self)
+
+    def rollout(self) -> Rollout:
+        """Return how the rollout stands."""
+        return rollout_of(self)
+
+    def own_guards(self) -> tuple[RolloutGuard, ...]:
+        """Return the guards as values."""
+        return tuple(map(guard_from, self.guards))
 
 
 #: What decides of a flag, so that no more is read of two thousand of them.
@@ -98,6 +125,28 @@ def definition_of(row: Any) -> FlagDefinition:
         variants=tuple(map(variant_from, row.variants)),
         prerequisites=tuple(map(prerequisite_from, row.prerequisites)),
         stickiness=row.stickiness,
+    )
+
+
+#: What tells how a rollout stands.
+MOVING: Final = (
+    FeatureFlag.name,
+    FeatureFlag.enabled,
+    FeatureFlag.percentage,
+    FeatureFlag.rollout_plan,
+    FeatureFlag.rollout_state,
+    FeatureFlag.rollout_since,
+)
+
+
+def rollout_of(row: Any) -> Rollout:
+    """Return how the rollout of a flag stands, or of a row with the columns of :data:`MOVING`."""
+    return Rollout(
+        plan=tuple(map(step_from, row.rollout_plan)),
+        percentage=float(row.percentage),
+        enabled=row.enabled,
+        state=RolloutState(row.rollout_state),
+        since=row.rollout_since,
     )
 
 
@@ -191,3 +240,46 @@ class UnknownFlag(Base):
     count: Mapped[int] = mapped_column(BigInteger)
     first_asked_at: Mapped[datetime] = mapped_column(UtcTime)
     last_asked_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class FeatureFlagGuard(Base):
+    """What a guard of a flag has seen; ``definition`` is the guard that saw it.
+
+    ``since`` is from when on it counts, None while there is nothing to guard.  Attempts of jobs are
+    read up to ``read_until``, and ``memory`` is what remains of them.  ``trip`` is the evidence
+    with which it tripped last.
+    """
+
+    __tablename__ = "feature_flag_guards"
+
+    flag: Mapped[str] = mapped_column(String(255), primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    definition: Mapped[dict[str, Any]] = mapped_column(Json)
+    since: Mapped[datetime | None] = mapped_column(UtcTime)
+    read_until: Mapped[datetime | None] = mapped_column(UtcTime)
+    memory: Mapped[dict[str, Any]] = mapped_column(Json)
+    state: Mapped[str] = mapped_column(String(16))
+    figures: Mapped[dict[str, Any]] = mapped_column(Json)
+    checked_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    tripped_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    trip: Mapped[dict[str, Any] | None] = mapped_column(Json)
+
+
+class FeatureFlagGuardHead(Base):
+    """One row: the minute that guards were checked in last, which nobody checks again."""
+
+    __tablename__ = "feature_flag_guard_head"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    checked_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class FeatureFlagError(Base):
+    """How many errors programs reported of a flag in one minute."""
+
+    __tablename__ = "feature_flag_errors"
+    __table_args__ = (Index(None, "minute"),)
+
+    flag: Mapped[str] = mapped_column(String(255), primary_key=True)
+    minute: Mapped[datetime] = mapped_column(UtcTime, primary_key=True)
+    count: Mapped[int] = mapped_column(BigInteger)

@@ -22,7 +22,8 @@ from webapp.flags.figures import (
 from webapp.flags.forms import FlagForm, form_of
 from webapp.flags.models import FeatureFlag
 from webapp.flags.playground import Question, answered, is_asked, question_in
-from webapp.flags.presentation import choices_of, overrides_of, shortened
+from webapp.flags.presentation import choices_of, overrides_of, resuming, shortened
+from webapp.flags.progress import guards_of
 from webapp.flags.queries import (
     MAX_SKIP,
     PAGE_SIZE,
@@ -32,6 +33,7 @@ from webapp.flags.queries import (
     staleness_of_flag,
 )
 from webapp.flags.relations import states_of
+from webapp.flags.rollout import marks
 from webapp.flags.service import draft_of
 from webapp.flags.snapshot import flag_store
 from webapp.flags.snippets import curl_code, python_code
@@ -40,6 +42,7 @@ from webapp.roles import Role
 from webapp.web.access import principal, requires
 from webapp.web.cursors import read_search, read_skip
 from webapp.web.htmx import render
+from webapp.web.requests import current_settings
 
 blueprint = Blueprint("flags", __name__, url_prefix="/flags")
 
@@ -96,10 +99,12 @@ def flag_page(
     stale = staleness_of_flag(
         db.session, flag, last_evaluated_at=usage.last_evaluated_at, now=at, counting=counting
     )
-    definition = flag.definition()
+    definition, rollout = flag.definition(), flag.rollout()
     return render(
         "flags/show.html",
         "flags/_rollout.html",
+        "flags/_plan.html",
+        "flags/_guards.html",
         "flags/_status.html",
         "flags/_targeting.html",
         "flags/_usage.html",
@@ -110,6 +115,10 @@ def flag_page(
         definition=definition,
         form=form,
         state=state_of(definition, now=at, archived=flag.archived_at is not None),
+        rollout=rollout,
+        marks=list(zip(marks(rollout), rollout.plan, strict=True)),
+        resuming=resuming(rollout),
+        guards=guards_of(db.session, flag, alpha=current_settings().flag_false_alarm_rate),
         usage=usage,
         population=subjects_seen(db.session, flag.name, now=at),
         staleness=stale,

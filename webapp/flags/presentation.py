@@ -6,8 +6,9 @@ from typing import Final
 
 from webapp.audit.values import Entry
 from webapp.flags.queries import FlagList
+from webapp.flags.rollout import Rollout
 from webapp.flags.validation import References
-from webapp.flags.values import FlagState, Override
+from webapp.flags.values import GUARD_METRICS, FlagState, GuardAction, Override
 from webapp.flags.wording import OPERATORS, override_text, told_changes
 
 Options = Sequence[tuple[str, str]]
@@ -27,12 +28,20 @@ class Choices:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offers:
-    """What the fields of a flag's form offer: comparisons, segments, groups and other flags."""
+    """What the fields of a flag's form offer: comparisons, segments, groups, other flags, and what
+    guards look at: ``scopes`` are breakers and types of jobs.
+    """
 
     segments: Sequence[str] = ()
     groups: Sequence[str] = ()
     flags: Sequence[str] = ()
+    scopes: Sequence[str] = ()
     operators: Options = tuple((item.value, words) for item, words in OPERATORS.items())
+    metrics: Options = tuple((item.value, facts.title) for item, facts in GUARD_METRICS.items())
+    actions: Options = (
+        (GuardAction.ROLL_BACK.value, "roll back a step"),
+        (GuardAction.HALT.value, "halt the plan"),
+    )
 
     @property
     def many_flags(self) -> bool:
@@ -53,9 +62,10 @@ def _options(nothing: str, names: Sequence[str], typed: str) -> Options:
     return [("", nothing), *gone, *((name, name) for name in names)]
 
 
-def offers_of(known: References, name: str) -> Offers:
+def offers_of(known: References, name: str, scopes: Iterable[str] = ()) -> Offers:
     """Return what there is to refer to, for the form of the flag of this name."""
     return Offers(
+        scopes=sorted(set(scopes)),
         segments=sorted(known.segments),
         groups=sorted(known.groups),
         flags=sorted(set(known.prerequisites) - {name}),
@@ -75,6 +85,26 @@ def choices_of(found: FlagList) -> Choices:
 def overrides_of(overrides: dict[str, Override]) -> Options:
     """Return each environment's override as it is typed."""
     return [(name, override_text(value)) for name, value in overrides.items()]
+
+
+def resuming(rollout: Rollout) -> str:
+    """Say what resuming does, for whoever is asked."""
+    step = rollout.next_step
+    if step is None:
+        return "Its guards begin anew."
+    left = int(rollout.left.total_seconds())
+    comes = f"comes in {_in_units(left)}" if left else "is taken at once"
+    return f"The next step, {step.percentage:g} %, {comes}. Its guards begin anew."
+
+
+def _in_units(seconds: int) -> str:
+    """Write a time in its two largest units."""
+    parts = []
+    for unit, word in ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")):
+        if seconds >= unit:
+            parts.append(f"{seconds // unit} {word}")
+            seconds %= unit
+    return " ".join(parts[:2])
 
 
 def shortened(entries: Iterable[Entry]) -> list[Entry]:

@@ -11,6 +11,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from webapp.db import DbSession
 from webapp.flags.batches import Span, UsageBatch, UsageKey
 from webapp.flags.models import (
+    FeatureFlagError,
     FeatureFlagEvaluation,
     FeatureFlagSubjects,
     FeatureFlagUse,
@@ -38,6 +39,14 @@ def add_usage(session: DbSession, batch: UsageBatch) -> None:
     _add_uses(session, batch.uses)
     _add_subjects(session, batch.subjects)
     _add_unknown(session, batch.unknown)
+
+
+def add_errors(session: DbSession, flag: str, count: int, *, now: datetime) -> None:
+    """Add errors that a program reports of a flag to those of this minute, for guards."""
+    minute = now.replace(second=0, microsecond=0)
+    rows = [{"flag": flag, "minute": minute, "count": count}]
+    table = cast("Table", FeatureFlagError.__table__)
+    _upsert(session, table, rows, keys=["flag", "minute"], added=["count"])
 
 
 def forget_oldest(session: DbSession, *, before: datetime) -> int:

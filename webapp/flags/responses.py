@@ -1,11 +1,28 @@
 """What the JSON API of flags answers with, by type: the document of the API is made from these."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from webapp.flags.explanation import StepName, StepOutcome
-from webapp.flags.schemas import ConditionBody, PrerequisiteBody, RuleBody, VariantBody
-from webapp.flags.values import FlagState, Override, Reason
+from webapp.flags.schemas import (
+    ConditionBody,
+    GuardBody,
+    PlanStepBody,
+    PrerequisiteBody,
+    RuleBody,
+    VariantBody,
+)
+from webapp.flags.values import (
+    FlagState,
+    GuardAction,
+    GuardMetric,
+    GuardState,
+    Override,
+    Reason,
+    RolloutState,
+)
 from webapp.web.openapi import Answer, Query, WindowQuery
 
 Truth = Literal["true", "false"]
@@ -17,6 +34,17 @@ class _History(Answer):
     created_by: str
     updated_at: datetime
     updated_by: str
+
+
+class RolloutResponse(Answer):
+    """How a flag stands in its plan; ``next_at`` is null where no step is taken by itself."""
+
+    state: RolloutState
+    since: datetime | None
+    by: str | None
+    reason: str | None
+    next_percentage: float | None
+    next_at: datetime | None
 
 
 class FlagResponse(_History):
@@ -39,7 +67,71 @@ class FlagResponse(_History):
     group: str | None
     tags: list[str]
     metadata: dict[str, Any]
+    rollout_plan: list[PlanStepBody]
+    guards: list[GuardBody]
+    rollout: RolloutResponse
     archived_at: datetime | None
+
+
+class SideResponse(Answer):
+    """How attempts ended that had a flag on, or off."""
+
+    failed: int
+    attempts: int
+    failure_rate: float | None
+
+
+class _Measured(Answer):
+    limit: float
+    value: float | None
+    sample: int | None
+    on: SideResponse | None
+    off: SideResponse | None
+
+
+class TripResponse(_Measured):
+    """The evidence with which a guard tripped, and what it did."""
+
+    action: GuardAction
+    from_: Annotated[float, Field(alias="from")]
+    to: float
+    since: datetime
+    metric: GuardMetric
+    scope: str
+    text: str
+    note: str
+
+
+class GuardResponse(_Measured):
+    """A guard, what it sees, and how it tripped last.
+
+    ``value`` is held against ``limit``; of a comparison it is how many times likelier what was seen
+    is with harm than without.
+    """
+
+    name: str
+    metric: GuardMetric
+    scope: str
+    threshold: float | None
+    window: int | None
+    min_sample: int | None
+    action: GuardAction
+    when: str
+    state: GuardState
+    since: datetime | None
+    checked_at: datetime | None
+    seen: str
+    tripped_at: datetime | None
+    trip: TripResponse | None
+
+
+class GuardsResponse(Answer):
+    """How a rollout stands, and what its guards see."""
+
+    flag_name: str
+    percentage: float
+    rollout: RolloutResponse
+    guards: list[GuardResponse]
 
 
 class DecisionResponse(Answer):

@@ -83,12 +83,13 @@ class PrerequisiteRow:
 
 
 @dataclass(slots=True)
-class _Reader:
+class RowReader:
     """Reads fields one after the other, and collects what is wrong with each under its path."""
 
     errors: Messages = field(default_factory=dict)
 
     def read(self, path: str, text: str, reader: Callable[[str], Read], default: Read) -> Read:
+        """Return what was typed, or the default and a message at its path."""
         try:
             return reader(text)
         except ValueError as error:
@@ -99,14 +100,14 @@ class _Reader:
 def conditions_in(sent: Sent) -> tuple[ConditionRow, ...]:
     """Return the rows of conditions that a form was sent with."""
     names = ("attribute", "operator", "values", "negate")
-    return tuple(ConditionRow(**_given(row, names)) for row in rows_of(sent, "conditions"))
+    return tuple(ConditionRow(**given_in(row, names)) for row in rows_of(sent, "conditions"))
 
 
 def rules_in(sent: Sent) -> tuple[RuleRow, ...]:
     """Return the rows of rules that a form was sent with."""
     names = ("name", "percentage", "segments")
     return tuple(
-        RuleRow(**_given(row, names), conditions=conditions_in(row))
+        RuleRow(**given_in(row, names), conditions=conditions_in(row))
         for row in rows_of(sent, "rules")
     )
 
@@ -114,16 +115,17 @@ def rules_in(sent: Sent) -> tuple[RuleRow, ...]:
 def variants_in(sent: Sent) -> tuple[VariantRow, ...]:
     """Return the rows of variants that a form was sent with."""
     names = ("name", "weight", "value")
-    return tuple(VariantRow(**_given(row, names)) for row in rows_of(sent, "variants"))
+    return tuple(VariantRow(**given_in(row, names)) for row in rows_of(sent, "variants"))
 
 
 def prerequisites_in(sent: Sent) -> tuple[PrerequisiteRow, ...]:
     """Return the rows of prerequisites that a form was sent with."""
     names = ("flag", "enabled")
-    return tuple(PrerequisiteRow(**_given(row, names)) for row in rows_of(sent, "prerequisites"))
+    return tuple(PrerequisiteRow(**given_in(row, names)) for row in rows_of(sent, "prerequisites"))
 
 
-def _given(row: Sent, names: Sequence[str]) -> dict[str, Any]:
+def given_in(row: Sent, names: Sequence[str]) -> dict[str, Any]:
+    """Return the fields of a row by name, line ends made one kind."""
     return {name: row[name].replace("\r\n", "\n") for name in names if name in row}
 
 
@@ -131,7 +133,7 @@ def read_conditions(
     rows: Sequence[ConditionRow], path: str = "conditions"
 ) -> tuple[tuple[Condition, ...], Messages]:
     """Return the conditions that were typed, and what cannot be read of them."""
-    reader = _Reader()
+    reader = RowReader()
     found = [
         Condition(
             attribute=row.attribute.strip(),
@@ -147,7 +149,7 @@ def read_conditions(
 
 def read_rules(rows: Sequence[RuleRow]) -> tuple[tuple[Rule, ...], Messages]:
     """Return the rules that were typed, and what cannot be read of them."""
-    reader, found = _Reader(), []
+    reader, found = RowReader(), []
     for at, row in enumerate(rows):
         if row.is_blank:
             continue
@@ -165,7 +167,7 @@ def read_rules(rows: Sequence[RuleRow]) -> tuple[tuple[Rule, ...], Messages]:
 
 def read_variants(rows: Sequence[VariantRow]) -> tuple[tuple[Variant, ...], Messages]:
     """Return the variants that were typed, and what cannot be read of them."""
-    reader = _Reader()
+    reader = RowReader()
     found = [
         Variant(
             name=row.name.strip(),

@@ -7,9 +7,12 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AwareDatetime, Field
 
 from webapp.audit.values import Entry
+from webapp.flags.comparison import Side
 from webapp.flags.explanation import Explanation
 from webapp.flags.figures import Usage
+from webapp.flags.harm import figures_from
 from webapp.flags.models import FeatureFlag, FlagGroup, FlagSegment
+from webapp.flags.progress import GuardView
 from webapp.flags.service import draft_of
 from webapp.flags.transfer import Export, Imported, WantedFlag
 from webapp.flags.values import (
@@ -18,19 +21,27 @@ from webapp.flags.values import (
     FlagChanges,
     FlagDraft,
     GroupDraft,
+    GuardAction,
+    GuardMetric,
     Operator,
     Override,
+    PlanStep,
     Prerequisite,
+    RolloutGuard,
     Rule,
     SegmentDraft,
     Variant,
     text_of,
 )
-from webapp.web.schemas import ReasonText, Schema
+from webapp.web.schemas import Moment, ReasonText, Schema
 
 MAX_BULK: Final = 1_000
 MAX_IMPORT: Final = 5_000
+MAX_ERRORS: Final = 1_000_000
 FORMAT: Final = "switchyard.feature-flags/1"
+
+# Fields whose items are objects.
+_OBJECTS: Final = frozenset({"rules", "variants", "prerequisites", "rollout_plan", "guards"})
 
 Id = Annotated[str, Field(max_length=255)]
 
@@ -96,6 +107,48 @@ class PrerequisiteBody(Schema):
         return Prerequisite(flag=self.flag, enabled=self.enabled)
 
 
+class PlanStepBody(Schema):
+    """A step of a plan: from a moment on, this share."""
+
+    at: Moment
+    percentage: float
+
+    def as_value(self) -> PlanStep:
+        """Return the step, its time to the second."""
+        return PlanStep(at=self.at.replace(microsecond=0), percentage=self.percentage)
+
+
+class GuardBody(Schema):
+    """A guard of a flag; what its metric has no use for is null."""
+
+    name: str
+    metric: GuardMetric
+    scope: str = ""
+    threshold: float | None = None
+    window: int | None = None
+    min_sample: int | None = None
+    action: GuardAction = GuardAction.ROLL_BACK
+
+    def as_value(self) -> RolloutGuard:
+        """Return the guard."""
+        return RolloutGuard(
+            **{item.name: getattr(self, item.name) for item in fields(RolloutGuard)}
+        )
+
+
+class ErrorsReport(Schema):
+    """The body of ``POST /feature-flags/{name}/errors``."""
+
+    count: Annotated[int, Field(ge=1, le=MAX_ERRORS)] = 1
+
+
+class RolloutMove(Schema):
+    """The body of what is done to a plan."""
+
+    reason: ReasonText = ""
+    version: int | None = None
+
+
 class _Settings(Schema):
     """The fields that make and change a flag alike."""
 
@@ -115,12 +168,14 @@ class _Settings(Schema):
     group: str | None = None
     tags: tuple[str, ...] = ()
     metadata: dict[str, Any] = Field(default_factory=dict)
+    rollout_plan: tuple[PlanStepBody, ...] = ()
+    guards: tuple[GuardBody, ...] = ()
 
     def settings(self) -> dict[str, Any]:
         """Return the fields that the body gave, by name."""
         known = {item.name for item in fields(FlagChanges)}
         given = {name: getattr(self, name) for name in known & self.model_fields_set}
-        for name in given.keys() & {"rules", "variants", "prerequisites"}:
+        for name in given.keys() & _OBJECTS:
             given[name] = tuple(item.as_value() for item in given[name])
         return given
 
@@ -324,7 +379,63 @@ def flag_as_json(flag: FeatureFlag) -> Mapping[str, Any]:
     """Write a flag as the API answers it; times are RFC 3339."""
     draft = draft_of(flag)
     body: dict[str, Any] = {item.name: getattr(draft, item.name) for item in fields(draft)}
-    return body | {"archived_at": flag.archived_at} | _history_of(flag)
+    standing = {"rollout": rollout_as_json(flag), "archived_at": flag.archived_at}
+    return body | standing | _history_of(flag)
+
+
+def rollout_as_json(flag: FeatureFlag) -> Mapping[str, Any]:
+    """Write how a flag stands in its plan, since when, by whom and why."""
+    rollout = flag.rollout()
+    step = rollout.next_step
+    return {
+        "state": rollout.state,
+        "since": rollout.since,
+        "by": flag.rollout_by,
+        "reason": flag.rollout_reason,
+        "next_percentage": step.percentage if step else None,
+        "next_at": rollout.next_at,
+    }
+
+
+def guard_as_json(view: GuardView) -> Mapping[str, Any]:
+    """Write a guard, what it sees, and the evidence with which it tripped last."""
+    figures = view.figures
+    return asdict(view.guard) | {
+        "when": view.when,
+        "state": view.state,
+        "since": view.since,
+        "checked_at": view.checked_at,
+        "limit": view.threshold,
+        "value": figures.value if figures else None,
+        "sample": figures.sample if figures else None,
+        "on": _side_as_json(figures.on if figures else None),
+        "off": _side_as_json(figures.off if figures else None),
+        "seen": view.seen,
+        "tripped_at": view.tripped_at,
+        "trip": trip_as_json(view.trip),
+    }
+
+
+def _side_as_json(side: Side | None) -> Mapping[str, Any] | None:
+    if side is None:
+        return None
+    return {"failed": side.failed, "attempts": side.attempts, "failure_rate": side.rate}
+
+
+def trip_as_json(trip: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """Write the evidence of a trip."""
+    if trip is None:
+        return None
+    figures = figures_from(trip)
+    kept = ("action", "from", "to", "since", "metric", "scope", "text")
+    return {name: trip[name] for name in kept} | {
+        "limit": trip["threshold"],
+        "value": figures.value,
+        "sample": figures.sample,
+        "on": _side_as_json(figures.on),
+        "off": _side_as_json(figures.off),
+        "note": figures.note,
+    }
 
 
 def segment_as_json(segment: FlagSegment, flags: Sequence[str]) -> Mapping[str, Any]:

@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import CursorResult, select, update
+from sqlalchemy import CursorResult, delete, select, update
 
 from webapp.actors import Actor
 from webapp.audit.service import record
@@ -13,16 +13,23 @@ from webapp.audit.values import Change
 from webapp.db import DbSession, after_commit
 from webapp.errors import Conflict, Invalid
 from webapp.flags.documents import plain
-from webapp.flags.models import REVISION_ROW, FeatureFlag, FlagRevision
+from webapp.flags.models import (
+    REVISION_ROW,
+    FeatureFlag,
+    FeatureFlagError,
+    FeatureFlagGuard,
+    FlagRevision,
+)
 from webapp.flags.queries import get_flag
 from webapp.flags.relations import dependents_of, references
+from webapp.flags.rollout import Rollout, after_change, pause, started
 from webapp.flags.snapshot import SnapshotStatus, flag_store
 from webapp.flags.validation import (
     complaints_about,
     complaints_about_references,
 )
-from webapp.flags.values import RESERVED_NAMES, FlagChanges, FlagDraft
-from webapp.reasons import checked_reason, complaint_about_reason
+from webapp.flags.values import RESERVED_NAMES, FlagChanges, FlagDraft, RolloutState
+from webapp.reasons import MAX_REASON, checked_reason, complaint_about_reason
 from webapp.versions import FIRST_VERSION, refuse_outdated, remove_version, write_version
 
 # How the model spells a field of the draft, where they differ.
@@ -40,8 +47,16 @@ def create_flag(
     refuse_draft(session, draft, reason)
     if session.scalar(select(FeatureFlag.id).where(FeatureFlag.name == draft.name)):
         raise Conflict(f"There is a flag {draft.name!r} already; it may be archived.")
+    rollout = Rollout(
+        plan=draft.rollout_plan,
+        percentage=draft.percentage,
+        enabled=draft.enabled,
+        state=started(draft.rollout_plan, draft.percentage),
+        since=now if draft.rollout_plan else None,
+    )
     flag = FeatureFlag(
         **_stored(draft),
+        **rollout_columns(rollout, by=by, reason=reason),
         version=FIRST_VERSION,
         created_at=now,
         created_by=by.name,
@@ -53,7 +68,7 @@ def create_flag(
     session.refresh(flag)
     given = {field: value for field, value in _as_given(draft).items() if value}
     changes = {field: Change(None, value) for field, value in given.items() if field != "name"}
-    _audit(session, flag, "flag.created", by=by, now=now, reason=reason, changes=changes)
+    audit_flag(session, flag, "flag.created", by=by, now=now, reason=reason, changes=changes)
     return flag
 
 
@@ -70,9 +85,10 @@ def change_flag(  # noqa: PLR0913  # all but the first three are named at the ca
     """Change the fields given; the same values again change nothing and leave no trace.
 
     ``version`` is the one that the change was made from: :class:`Conflict` where it has passed.
-    None changes the flag whatever happened meanwhile, as a kill switch must.
+    None changes the flag whatever happened meanwhile, as a kill switch must.  Whoever moves the
+    percentage or switches the flag off pauses a plan that runs.
     """
-    flag = _flag_to_change(session, name, version, now=now)
+    flag = flag_to_change(session, name, version, now=now)
     if flag.archived_at is not None:
         raise Conflict(f"The flag {name!r} is archived; restore it first.")
     before = draft_of(flag)
@@ -81,9 +97,38 @@ def change_flag(  # noqa: PLR0913  # all but the first three are named at the ca
     different = differences(before, after)
     if different:
         values = {_COLUMNS.get(field, field): plain(getattr(after, field)) for field in different}
+        stood = flag.rollout()
+        stands = after_change(stood, _with_draft(stood, after), now=now)
+        if stands.state is not stood.state or stands.plan != stood.plan:
+            values |= rollout_columns(stands, by=by, reason=reason)
+            different |= state_change(stood, stands)
         write_version(session, flag, values, by=by, now=now)
-        _audit(session, flag, "flag.updated", by=by, now=now, reason=reason, changes=different)
+        audit_flag(session, flag, "flag.updated", by=by, now=now, reason=reason, changes=different)
     return flag
+
+
+def _with_draft(rollout: Rollout, draft: FlagDraft) -> Rollout:
+    return replace(
+        rollout, plan=draft.rollout_plan, percentage=draft.percentage, enabled=draft.enabled
+    )
+
+
+def rollout_columns(rollout: Rollout, *, by: Actor, reason: str) -> dict[str, Any]:
+    """Return how a rollout stands as it is stored, beside plan and percentage."""
+    return {
+        "rollout_state": rollout.state,
+        "rollout_next_at": rollout.next_at,
+        "rollout_since": rollout.since,
+        "rollout_by": by.name if rollout.since else None,
+        "rollout_reason": reason.strip()[:MAX_REASON] if rollout.since else None,
+    }
+
+
+def state_change(stood: Rollout, stands: Rollout) -> dict[str, Change]:
+    """Return the change of a rollout's state, if it is one."""
+    if stood.state is stands.state:
+        return {}
+    return {"rollout_state": Change(stood.state.value, stands.state.value)}
 
 
 def switch_flag(
@@ -106,7 +151,7 @@ def archive_flag(
 
     :class:`Conflict` where flags in use build on it: they would be off from then on.
     """
-    flag = _flag_to_change(session, name, version, now=now)
+    flag = flag_to_change(session, name, version, now=now)
     _refuse_dependents(session, name, archived=False)
     _set_archived(session, flag, now, by=by, now=now, reason=reason)
     return flag
@@ -116,7 +161,7 @@ def restore_flag(
     session: DbSession, name: str, *, by: Actor, now: datetime, reason: str
 ) -> FeatureFlag:
     """Bring an archived flag back as it was."""
-    flag = _flag_to_change(session, name, None, now=now)
+    flag = flag_to_change(session, name, None, now=now)
     _set_archived(session, flag, None, by=by, now=now, reason=reason)
     return flag
 
@@ -131,7 +176,7 @@ def purge_flag(
     version: int | None = None,
 ) -> None:
     """Remove an archived flag for good; the audit keeps the state that it was last in."""
-    flag = _flag_to_change(session, name, version, now=now)
+    flag = flag_to_change(session, name, version, now=now)
     reason = checked_reason(reason)
     if flag.archived_at is None:
         raise Conflict(f"The flag {name!r} is in use; archive it first.")
@@ -140,7 +185,11 @@ def purge_flag(
     state |= {"version": flag.version, "archived_at": flag.archived_at}
     last = {field: Change(value, None) for field, value in state.items() if field != "name"}
     remove_version(session, flag)
-    _audit(session, flag, "flag.purged", by=by, now=now, reason=reason, changes=last)
+    for seen in (FeatureFlagGuard, FeatureFlagError):
+        session.execute(
+            delete(seen).where(seen.flag == name).execution_options(synchronize_session=False)
+        )
+    audit_flag(session, flag, "flag.purged", by=by, now=now, reason=reason, changes=last)
 
 
 def snapshot_status() -> SnapshotStatus:
@@ -157,6 +206,8 @@ def draft_of(flag: FeatureFlag) -> FlagDraft:
         group=flag.group,
         tags=tuple(flag.tags),
         metadata=flag.details,
+        rollout_plan=flag.rollout().plan,
+        guards=flag.own_guards(),
     )
 
 
@@ -213,10 +264,10 @@ def _is_same(old: Any, new: Any) -> bool:
     return bool(old == new)
 
 
-def _flag_to_change(
+def flag_to_change(
     session: DbSession, name: str, version: int | None, *, now: datetime
 ) -> FeatureFlag:
-    """Wait for other writers, then read the flag as they left it."""
+    """Wait for other writers, then read the flag as they left it; :class:`Conflict` as above."""
     raise_revision(session, now=now)
     flag = get_flag(session, name)
     session.refresh(flag)
@@ -261,13 +312,20 @@ def _set_archived(
     reason = checked_reason(reason)
     if (flag.archived_at is None) == (archived_at is None):
         return
-    change = {"archived_at": Change(flag.archived_at, archived_at)}
-    write_version(session, flag, {"archived_at": archived_at}, by=by, now=now)
+    changes = {"archived_at": Change(flag.archived_at, archived_at)}
+    values: dict[str, Any] = {"archived_at": archived_at}
+    stood = flag.rollout()
+    if stood.state is RolloutState.RUNNING:
+        # What comes back is not to be moved at once by steps that passed meanwhile.
+        stands = pause(stood, now=now)
+        values |= rollout_columns(stands, by=by, reason=reason)
+        changes |= state_change(stood, stands)
+    write_version(session, flag, values, by=by, now=now)
     action = "flag.archived" if archived_at else "flag.restored"
-    _audit(session, flag, action, by=by, now=now, reason=reason, changes=change)
+    audit_flag(session, flag, action, by=by, now=now, reason=reason, changes=changes)
 
 
-def _audit(  # noqa: PLR0913  # as above
+def audit_flag(  # noqa: PLR0913  # as above
     session: DbSession,
     flag: FeatureFlag,
     action: str,
@@ -275,8 +333,9 @@ def _audit(  # noqa: PLR0913  # as above
     by: Actor,
     now: datetime,
     reason: str,
-    changes: dict[str, Change],
+    changes: Mapping[str, Change],
 ) -> None:
+    """Write what was done to a flag into the audit."""
     record(
         session,
         by=by,

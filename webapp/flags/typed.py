@@ -45,6 +45,25 @@ def moment_typed(text: str) -> datetime | None:
     return when.replace(tzinfo=UTC) if when.tzinfo is None else when
 
 
+def moment_needed(text: str) -> datetime | None:
+    """Read a time that must be there, in UTC and to the second."""
+    when = moment_typed(text)
+    if when is None:
+        raise ValueError("A date and a time.")
+    try:
+        return when.astimezone(UTC).replace(microsecond=0)
+    except OverflowError:
+        raise ValueError("Lies outside the years 1 to 9999 in UTC.") from None
+
+
+def number_typed(text: str) -> float | None:
+    """Read a number."""
+    try:
+        return float(text.strip().removesuffix("%"))
+    except ValueError:
+        raise ValueError("Must be a number.") from None
+
+
 def json_of(text: str) -> Any:
     """Read JSON; nothing is null."""
     if not text.strip():

@@ -10,16 +10,20 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 import orjson
 
 from webapp.flags.targeting import moment_of, number_of, pattern_of, version_of
 from webapp.flags.values import (
+    GUARD_METRICS,
+    LEAST_WINDOW,
     MAX_CONDITIONS,
     MAX_DECIDED,
     MAX_DESCRIPTION,
     MAX_ENVIRONMENTS,
+    MAX_GUARDS,
     MAX_ID,
     MAX_IDS,
     MAX_METADATA,
@@ -27,19 +31,28 @@ from webapp.flags.values import (
     MAX_NAME,
     MAX_PREREQUISITES,
     MAX_RULES,
+    MAX_SAMPLE,
+    MAX_SCOPE,
     MAX_SEGMENTS,
+    MAX_STEPS,
     MAX_TAGS,
+    MAX_THRESHOLD,
     MAX_VALUE,
     MAX_VALUES,
     MAX_VARIANTS,
     MAX_WEIGHT,
+    MAX_WINDOW,
     MAX_WORD,
     SINGLE_VALUE,
     Condition,
     FlagDraft,
     GroupDraft,
+    GuardFacts,
+    GuardMetric,
     Operator,
+    PlanStep,
     Prerequisite,
+    RolloutGuard,
     Rule,
     SegmentDraft,
     Variant,
@@ -49,6 +62,11 @@ from webapp.reasons import UNFIT_TEXT
 _NAME: Final = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
 # Control characters break lines and tables, half surrogates break databases and hashes.
 _UNFIT: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+
+# Steps are put off by as long as a plan was stopped, and stay in the calendar.
+_FIRST_YEAR: Final = 2000
+_LAST_YEAR: Final = 2999
+_OFF: Final = "off"
 
 Complaints = dict[str, list[str]]
 
@@ -72,6 +90,8 @@ def complaints_about(draft: FlagDraft) -> Complaints:
         "group": [] if draft.group is None else _words((draft.group,), 1),
         "tags": _words(draft.tags, MAX_TAGS),
         "metadata": _metadata(draft.metadata),
+        "rollout_plan": _plan(draft.rollout_plan),
+        "guards": _guards(draft),
     }
     return _given(found)
 
@@ -289,6 +309,85 @@ def _prerequisites(draft: FlagDraft) -> list[str]:
     if len(items) > MAX_PREREQUISITES:
         return [f"At most {MAX_PREREQUISITES}, not {len(items):,}."]
     return _repeated(tuple(item.flag for item in items))
+
+
+def _plan(plan: tuple[PlanStep, ...]) -> list[str]:
+    if len(plan) > MAX_STEPS:
+        return [f"At most {MAX_STEPS} steps, not {len(plan):,}."]
+    messages = []
+    for number, step in enumerate(plan, start=1):
+        wrong = _percentage(step.percentage) + _moment(step.at)
+        if not wrong and not _FIRST_YEAR <= step.at.astimezone(UTC).year <= _LAST_YEAR:
+            wrong = [f"Lies outside the years {_FIRST_YEAR} to {_LAST_YEAR}."]
+        messages += [f"Step {number}: {message}" for message in wrong]
+    if not messages:
+        pairs = enumerate(pairwise(plan), start=2)
+        messages = [message for number, pair in pairs for message in _rising(number, *pair)]
+    if not messages and plan and plan[0].percentage == 0:
+        messages.append("Step 1: Must be above 0 %.")
+    return messages
+
+
+def _rising(number: int, before: PlanStep, step: PlanStep) -> list[str]:
+    found = []
+    if step.at <= before.at:
+        found.append(f"Step {number}: Must come later than the one before it.")
+    if step.percentage <= before.percentage:
+        found.append(f"Step {number}: Must be above the {before.percentage:g} % before it.")
+    return found
+
+
+def _guards(draft: FlagDraft) -> list[str]:
+    guards = draft.guards
+    if len(guards) > MAX_GUARDS:
+        return [f"At most {MAX_GUARDS}, not {len(guards):,}."]
+    messages = _repeated(tuple(guard.name for guard in guards))
+    for number, guard in enumerate(guards, start=1):
+        messages += _label(guard.name, f"Guard {number}")
+        messages += [f"{guard.name}: {message}" for message in _guard(guard)]
+        if guard.metric is GuardMetric.JOB_COMPARISON and any(
+            variant.name == _OFF for variant in draft.variants
+        ):
+            messages.append(
+                f"{guard.name}: A variant called {_OFF} cannot be told from the flag being off."
+            )
+    return messages
+
+
+def _guard(guard: RolloutGuard) -> list[str]:
+    facts = GUARD_METRICS[guard.metric]
+    most = 100 if facts.percent else MAX_THRESHOLD
+    window = f"whole seconds from {LEAST_WINDOW} to {MAX_WINDOW:,}"
+    sample = f"a whole number from 1 to {MAX_SAMPLE:,}"
+    return [
+        *_scope(guard, facts),
+        *_bound("threshold", guard.threshold, 0, most, facts.threshold, f"0 to {most:,}"),
+        *_bound("window", guard.window, LEAST_WINDOW, MAX_WINDOW, facts.window, window),
+        *_bound("min_sample", guard.min_sample, 1, MAX_SAMPLE, facts.sample, sample),
+    ]
+
+
+def _scope(guard: RolloutGuard, facts: GuardFacts) -> list[str]:
+    if not facts.scope:
+        return [f"{guard.metric} has no scope."] if guard.scope else []
+    if not guard.scope:
+        return [] if facts.of_all else [f"Name the {facts.scope} in its scope."]
+    fits = len(guard.scope) <= MAX_SCOPE and guard.scope == guard.scope.strip()
+    return [] if fits and not _UNFIT.search(guard.scope) else [f"That is no {facts.scope}."]
+
+
+def _bound(
+    field: str,
+    value: float | None,
+    least: float,
+    most: float,
+    wanted: bool,  # noqa: FBT001  # one row of a table
+    words: str,
+) -> list[str]:
+    if not wanted:
+        return [] if value is None else [f"Its metric has no {field}."]
+    # Written so that "not a number", which compares as false, is refused too.
+    return [] if value is not None and least <= value <= most else [f"{field}: {words}."]
 
 
 def _unknown(kind: str, names: Iterable[str], known: Iterable[str]) -> list[str]:

@@ -29,6 +29,14 @@ MAX_WEIGHT: Final = 100_000
 MAX_PREREQUISITES: Final = 20
 # So many flags are decided for one at the most, itself and all that it builds on.
 MAX_DECIDED: Final = 100
+MAX_STEPS: Final = 20
+MAX_GUARDS: Final = 20
+MAX_SCOPE: Final = 200
+# Figures of jobs are kept by the minute for a little more than a day.
+LEAST_WINDOW: Final = 60
+MAX_WINDOW: Final = 86_400
+MAX_THRESHOLD: Final = 1_000_000
+MAX_SAMPLE: Final = 1_000_000
 
 # Addresses have these in the place of a flag's name.
 RESERVED_NAMES: Final = frozenset({"export", "groups", "metrics", "new", "segments", "snapshot"})
@@ -177,6 +185,117 @@ class Prerequisite:
     enabled: bool = True
 
 
+class RolloutState(StrEnum):
+    """How the plan of a flag stands; ``none`` is also that of a flag without one."""
+
+    NONE = "none"
+    RUNNING = "running"
+    PAUSED = "paused"
+    #: By a guard: the share stays as it is.
+    HALTED = "halted"
+    #: By a guard or by hand: the share went back to the step before.
+    ROLLED_BACK = "rolled_back"
+    COMPLETED = "completed"
+
+
+#: A plan in one of these goes on where somebody resumes it, and not before.
+STOPPED: Final = frozenset({RolloutState.PAUSED, RolloutState.HALTED, RolloutState.ROLLED_BACK})
+
+
+class GuardMetric(StrEnum):
+    """The sign of harm that a guard looks at."""
+
+    BREAKER_OPEN = "breaker_open"
+    JOB_FAILURE_RATE = "job_failure_rate"
+    JOB_COMPARISON = "job_comparison"
+    DEAD_LETTERS = "dead_letters"
+    ERRORS = "errors"
+
+
+class GuardAction(StrEnum):
+    """What a guard does when it trips."""
+
+    HALT = "halt"
+    ROLL_BACK = "roll_back"
+
+
+class GuardState(StrEnum):
+    """How a guard stands."""
+
+    #: The flag is off, or on for nobody or everybody: there is nothing to guard.
+    IDLE = "idle"
+    #: Too little has happened to judge by.
+    COLLECTING = "collecting"
+    CALM = "calm"
+    #: The sign is there.
+    HARM = "harm"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanStep:
+    """From a moment on the flag is on for this share of subjects."""
+
+    at: datetime
+    percentage: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutGuard:
+    """Ties a flag to a sign of harm; what its metric has no use for is None.
+
+    ``scope`` is the breaker or the type of job, empty for all.  It trips where the value is above
+    ``threshold`` within ``window`` seconds, of ``min_sample`` attempts at the least.
+    """
+
+    name: str
+    metric: GuardMetric
+    scope: str = ""
+    threshold: float | None = None
+    window: int | None = None
+    min_sample: int | None = None
+    action: GuardAction = GuardAction.ROLL_BACK
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardFacts:
+    """What is known of a metric; ``scope`` says what its guards name, empty where they name none.
+
+    ``of_all`` tells whether it can be left out, for all of them.
+    """
+
+    title: str
+    scope: str = ""
+    of_all: bool = False
+    percent: bool = False
+    threshold: bool = False
+    window: bool = False
+    sample: bool = False
+
+
+GUARD_METRICS: Final[Mapping[GuardMetric, GuardFacts]] = MappingProxyType(
+    {
+        GuardMetric.BREAKER_OPEN: GuardFacts(title="Breaker opens", scope="breaker"),
+        GuardMetric.JOB_FAILURE_RATE: GuardFacts(
+            title="Failure rate of a job type",
+            scope="job type",
+            percent=True,
+            threshold=True,
+            window=True,
+            sample=True,
+        ),
+        GuardMetric.JOB_COMPARISON: GuardFacts(
+            title="Jobs fail more with the flag on", scope="job type", sample=True
+        ),
+        GuardMetric.DEAD_LETTERS: GuardFacts(
+            title="New dead letters", scope="job type", of_all=True, threshold=True, window=True
+        ),
+        GuardMetric.ERRORS: GuardFacts(
+            title="Errors that programs report", threshold=True, window=True
+        ),
+    }
+)
+
+
 Segments = Mapping[str, tuple[Condition, ...]]
 NO_SEGMENTS: Final[Segments] = MappingProxyType({})
 
@@ -227,6 +346,8 @@ class FlagDraft(FlagDefinition):
     group: str | None = None
     tags: tuple[str, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    rollout_plan: tuple[PlanStep, ...] = ()
+    guards: tuple[RolloutGuard, ...] = ()
 
 
 class Unset(Enum):
@@ -258,6 +379,8 @@ class FlagChanges:
     group: str | Unset | None = UNSET
     tags: tuple[str, ...] | Unset = UNSET
     metadata: Mapping[str, Any] | Unset = UNSET
+    rollout_plan: tuple[PlanStep, ...] | Unset = UNSET
+    guards: tuple[RolloutGuard, ...] | Unset = UNSET
 
     def given(self) -> dict[str, Any]:
         """Return the fields that are given, by name."""

@@ -5,13 +5,29 @@ Pure: it writes what it is given, and knows neither the page nor the database.
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from webapp.audit.differences import told
 from webapp.audit.values import FieldChange
-from webapp.flags.documents import condition_from, prerequisite_from, rule_from, variant_from
-from webapp.flags.values import Condition, Operator, Override, Prerequisite, Rule, Variant
+from webapp.flags.documents import (
+    condition_from,
+    guard_from,
+    prerequisite_from,
+    rule_from,
+    step_from,
+    variant_from,
+)
+from webapp.flags.harm import guard_in_words
+from webapp.flags.values import (
+    Condition,
+    Operator,
+    Override,
+    PlanStep,
+    Prerequisite,
+    Rule,
+    Variant,
+)
 
 FEW: Final = 5
 
@@ -103,6 +119,13 @@ def prerequisite_in_words(item: Prerequisite) -> str:
     return "must be on" if item.enabled else "must be off"
 
 
+def step_in_words(step: PlanStep) -> str:
+    """Write a step of a plan: ``25 % from 2026-11-22 12:00 UTC``."""
+    at = step.at.astimezone(UTC)
+    clock = f"{at:%Y-%m-%d %H:%M}" + (f":{at:%S}" if at.second else "")
+    return f"{step.percentage:g} % from {clock} UTC"
+
+
 def told_changes(changes: Iterable[FieldChange]) -> list[FieldChange]:
     """Return changes as a person reads them.
 
@@ -118,6 +141,8 @@ def field_in_words(field: str, value: Any, beside: Any = None) -> list[str]:
         return [f"{name}: {words}" for name, words in _items(field, value).items()]
     if field == "environment_overrides":
         return [f"{name} = {override_text(item)}" for name, item in (value or {}).items()]
+    if field == "rollout_plan":
+        return _steps(value)
     if field == "conditions":
         return [condition_in_words(condition_from(item)) for item in value or ()]
     if isinstance(value, list):
@@ -151,7 +176,17 @@ def _told(change: FieldChange) -> list[FieldChange]:
         return _by_item(change)
     if change.field == "conditions":
         return [FieldChange(change.field, _conditions(change.old), _conditions(change.new))]
+    if change.field == "rollout_plan":
+        old, new = (", ".join(_steps(plan)) or None for plan in (change.old, change.new))
+        return [FieldChange(change.field, old, new)]
+    if change.field == "evidence":
+        # The reason tells it in words.
+        return []
     return told(change)
+
+
+def _steps(items: Any) -> list[str]:
+    return [step_in_words(step_from(item)) for item in items or ()]
 
 
 def _conditions(items: Any) -> str | None:
@@ -191,8 +226,14 @@ def _prerequisite(document: Mapping[str, Any]) -> tuple[str, str]:
     return item.flag, prerequisite_in_words(item)
 
 
+def _guard(document: Mapping[str, Any]) -> tuple[str, str]:
+    guard = guard_from(document)
+    return guard.name, guard_in_words(guard)
+
+
 _ITEMS: Final[Mapping[str, Callable[[Mapping[str, Any]], tuple[str, str]]]] = {
     "rules": _rule,
     "variants": _variant,
     "prerequisites": _prerequisite,
+    "guards": _guard,
 }

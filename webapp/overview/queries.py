@@ -9,6 +9,7 @@ from webapp.audit.queries import recent_entries
 from webapp.audit.values import Entry
 from webapp.db import DbSession
 from webapp.dead_letters.queries import Troubles, open_troubles
+from webapp.flags.progress import Rollouts, rollouts_under_way
 from webapp.health.service import read_health
 from webapp.health.values import Assessment
 from webapp.jobs.figures import TypeHealth
@@ -33,6 +34,7 @@ class Overview:
     runs: Sequence[RunView]
     run_success_rate: float | None
     changes: Sequence[Entry]
+    rollouts: Rollouts
 
     @property
     def success_rate(self) -> float | None:
@@ -59,4 +61,5 @@ def get_overview(session: DbSession, *, now: datetime) -> Overview:
         runs=recent_runs(session, RUNS_SHOWN),
         run_success_rate=success_rate(session, now - timedelta(days=1)),
         changes=recent_entries(session, CHANGES_SHOWN),
+        rollouts=rollouts_under_way(session),
     )
