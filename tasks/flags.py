@@ -5,7 +5,8 @@ from datetime import datetime
 from flask import Flask
 
 from webapp.db import reading, transaction
-from webapp.flags.guarding import Check, check, is_due, measure
+from webapp.flags.guarding import Check, check, is_due
+from webapp.flags.measuring import measure
 from webapp.flags.rollouts import due_rollouts, take_step
 from webapp.logs import get_logger
 from webapp.metrics import GUARD_TRIPS, ROLLOUT_STEPS

@@ -17,8 +17,9 @@ from webapp.audit.service import history
 from webapp.breakers.models import CircuitBreakerEvent
 from webapp.db import transaction
 from webapp.errors import Invalid
-from webapp.flags import guarding, rollouts
-from webapp.flags.guarding import Check, check, is_due, measure
+from webapp.flags import measuring, rollouts
+from webapp.flags.guarding import Check, check, is_due
+from webapp.flags.measuring import measure
 from webapp.flags.models import FeatureFlag, FeatureFlagError, FeatureFlagGuard
 from webapp.flags.progress import guards_of, rollouts_under_way
 from webapp.flags.queries import get_flag
@@ -550,5 +551,5 @@ def test_nothing_is_read_of_attempts_twice_whatever_the_clock_does(
     looked(session, now + MINUTE)
     looked(session, now + 11 * MINUTE)
     assert row(session, COMPARISON).figures["on"] == [0, 1]
-    assert guarding.SETTLED_AFTER < MINUTE
+    assert measuring.SETTLED_AFTER < MINUTE
     assert get_flag(session, NAME).percentage == 25

@@ -10,7 +10,8 @@ from tests.flags.conftest import Send
 from tests.odd_texts import ODD_TEXTS
 from webapp.clock import now as clock_now
 from webapp.db import transaction
-from webapp.flags.guarding import check, measure
+from webapp.flags.guarding import check
+from webapp.flags.measuring import measure
 from webapp.flags.rollouts import take_step
 from webapp.roles import Role
 

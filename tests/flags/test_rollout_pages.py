@@ -10,7 +10,8 @@ from tests.odd_texts import ODD_TEXTS, Fields, form_body
 from webapp.actors import COMMAND
 from webapp.clock import now as clock_now
 from webapp.db import db, reading, transaction
-from webapp.flags.guarding import check, measure
+from webapp.flags.guarding import check
+from webapp.flags.measuring import measure
 from webapp.flags.queries import get_flag
 from webapp.flags.recording import add_errors
 from webapp.flags.service import change_flag, create_flag, draft_of, switch_flag
