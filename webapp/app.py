@@ -20,6 +20,7 @@ from webapp.idempotency.capability import idempotency
 from webapp.jobs.capability import jobs
 from webapp.limits.capability import limits
 from webapp.logs import configure_logs
+from webapp.ofrep.capability import ofrep
 from webapp.outbound.capability import outbound
 from webapp.overview.capability import overview
 from webapp.predictions.capability import predictions
@@ -35,6 +36,7 @@ from webapp.web.access import register_access
 from webapp.web.aliases import register_aliases
 from webapp.web.assets import register_assets
 from webapp.web.capability import register_capabilities
+from webapp.web.credentials import register_credentials
 from webapp.web.cross_origin import register_cross_origin
 from webapp.web.cursors import register_cursors
 from webapp.web.filters import register_filters
@@ -57,6 +59,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CAPABILITIES = (
     overview,
     flags,
+    ofrep,
     jobs,
     dead_letters,
     schedules,
@@ -113,6 +116,7 @@ def create_app(settings: Settings) -> Flask:
     register_aliases(app)
     register_capabilities(app, CAPABILITIES)
     register_commands(app)
+    register_credentials(app)
     register_cross_origin(app, settings)
     register_proxies(app, settings)
     return app

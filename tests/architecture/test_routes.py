@@ -35,6 +35,8 @@ EVALUATION_ROUTES = {
     ("POST", "/api/v1/feature-flags/<name>/check"),
     ("POST", "/api/v1/feature-flags/evaluate-bulk"),
     ("POST", "/api/v1/feature-flags/<name>/evaluate"),
+    ("POST", "/ofrep/v1/evaluate/flags"),
+    ("POST", "/ofrep/v1/evaluate/flags/<path:key>"),
 }
 # All that a viewer may write is their own account; a question with a body is a POST too.
 VIEWER_WRITES = {
