@@ -32,6 +32,7 @@ from webapp.settings import Settings
 from webapp.sources.capability import sources
 from webapp.system.capability import system
 from webapp.telemetry.capability import telemetry
+from webapp.unleash.capability import unleash
 from webapp.web.access import register_access
 from webapp.web.aliases import register_aliases
 from webapp.web.assets import register_assets
@@ -60,6 +61,7 @@ CAPABILITIES = (
     overview,
     flags,
     ofrep,
+    unleash,
     jobs,
     dead_letters,
     schedules,

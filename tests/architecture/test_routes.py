@@ -46,9 +46,11 @@ VIEWER_WRITES = {
     ("POST", "/account/sign-out-everywhere"),
     # What a process counted that evaluates elsewhere, as whoever evaluates here is counted.
     ("POST", "/api/v1/feature-flags/usage"),
+    ("POST", "/api/client/metrics"),
+    ("POST", "/api/client/register"),
 }
 # The page that shows the API is for people.
-API = ("/api/v1/", "/v1/", "/ofrep/", "/observability/")
+API = ("/api/v1/", "/api/client/", "/v1/", "/ofrep/", "/observability/")
 
 
 @pytest.fixture
