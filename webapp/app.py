@@ -6,6 +6,7 @@ from flask import Flask
 from flask_migrate import Migrate
 
 from webapp.accounts.capability import accounts
+from webapp.adoptions.capability import adoptions
 from webapp.audit.capability import audit
 from webapp.breakers.capability import breakers
 from webapp.channels.capability import channels
@@ -62,6 +63,7 @@ CAPABILITIES = (
     flags,
     ofrep,
     unleash,
+    adoptions,
     jobs,
     dead_letters,
     schedules,

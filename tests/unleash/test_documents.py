@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import pytest
@@ -197,6 +197,10 @@ LOST: Final[dict[str, tuple[FlagDefinition, list[str]]]] = {
         flag("f", 100, prerequisites=(Prerequisite(flag="half"),)),
         ["off where half is left off"],
     ),
+    "off in an environment of a prerequisite": (
+        flag("f", 100, prerequisites=(Prerequisite(flag="there", enabled=False),)),
+        ["off for everybody: there is not decided alike"],
+    ),
     "a rule that adds nobody": (flag("f", 50, rules=(rule("r", 50, MAIL),)), []),
     "switched off": (flag("f", 12.5, enabled=False, rules=(rule("r", 100, MAIL),)), []),
 }
@@ -204,6 +208,7 @@ AROUND: Final = {
     item.name: item
     for item in (
         flag("half", 49.5),
+        flag("there", 0.01, environments=("demo",)),
         flag("needs", 100, prerequisites=(Prerequisite(flag="half"),)),
     )
 }
@@ -226,3 +231,19 @@ def test_only_what_its_environment_has_of_a_flag_is_handed_out(override: Overrid
     assert "user-1" in json.dumps(elsewhere)
     (demo,) = features_of(found, "demo")
     assert ("user-1" in json.dumps(demo)) is (override == 12.5)
+
+
+@pytest.mark.parametrize(
+    "moment", ["0001-01-01T00:00:00+00:00", "9999-12-31T23:59:59.999999+00:00"]
+)
+def test_a_window_may_reach_to_either_end_of_the_calendar(moment: str) -> None:
+    at = datetime.fromisoformat(moment)
+    begun = flag("begun", 100, starts_at=at)
+    over = flag("over", 100, expires_at=at)
+    found = FlagSet(1, {"begun": begun, "over": over}, {})
+    engine, table = Engine(found, "any"), FlagTables(found, "any", None).table(None)
+    context = EvaluationContext("a", "any", NOW)
+    for name in found.flags:
+        compiled = table.find(name)
+        assert compiled is not None
+        assert engine.decide(name, there(context)) == as_told(compiled.ask(context))

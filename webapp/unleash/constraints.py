@@ -52,6 +52,8 @@ _OF_VERSIONS: Final[Mapping[tuple[Operator, bool], str]] = {
 }
 _MOST_EXACT: Final = 2**53
 _MILLISECOND: Final = timedelta(milliseconds=1)
+# Before it there may be no millisecond, and nobody asks.
+_EARLIEST: Final = datetime(1, 1, 2, tzinfo=UTC)
 
 
 def constraint_of(condition: Condition) -> Document | None:
@@ -82,7 +84,7 @@ def not_among(ids: Sequence[str]) -> Document:
 def window(starts_at: datetime | None, expires_at: datetime | None) -> list[Document]:
     """Return what holds from a moment on, and before another."""
     found = []
-    if starts_at is not None:
+    if starts_at is not None and starts_at > _EARLIEST:
         # The moment itself is within, so it is "after" the millisecond before: "not before it"
         # would hold as well where an SDK cannot read a time.
         found.append(_at("DATE_AFTER", starts_at - _MILLISECOND))

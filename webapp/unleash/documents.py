@@ -55,9 +55,19 @@ def features_of(found: FlagSet, environment: str) -> list[Document]:
 def losses_of(flag: FlagDefinition, found: FlagSet) -> list[str]:
     """Say what of a flag SDKs leave off, in any environment; ``found`` is what it builds on."""
     known = FlagSet(found.revision, {**found.flags, flag.name: flag}, found.segments)
-    places = dict.fromkeys((_ELSEWHERE, *flag.environments, *flag.environment_overrides))
-    told = [_Written(known, place).feature(flag.name).losses for place in places]
+    told = [_Written(known, place).feature(flag.name).losses for place in _places(flag, known)]
     return list(dict.fromkeys(loss for losses in told for loss in losses))
+
+
+def _places(flag: FlagDefinition, found: FlagSet) -> Iterable[str]:
+    """Return the environments that a flag speaks of, or one that it builds on, and one more."""
+    places, names = {_ELSEWHERE: None}, [flag.name]
+    for name in names:
+        if (item := found.flags.get(name)) is not None:
+            places |= dict.fromkeys((*item.environments, *item.environment_overrides))
+            # Each once; this is what is gone through.
+            names += [needed.flag for needed in item.prerequisites if needed.flag not in names]
+    return places
 
 
 @dataclass(slots=True)
