@@ -85,11 +85,9 @@ class Ways:
 
 
 def short_cut_of(app: Flask) -> EvaluationShortCut:
-    """The short cut among what stands before Flask."""
-    found: Any = app.wsgi_app
-    while not isinstance(found, EvaluationShortCut):
-        found = found.behind
-    return found
+    short_cut = app.wsgi_app
+    assert isinstance(short_cut, EvaluationShortCut)
+    return short_cut
 
 
 def told(answer: TestResponse) -> tuple[int, object, list[tuple[str, str]]]:

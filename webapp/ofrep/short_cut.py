@@ -10,7 +10,7 @@ from flask import Flask
 from webapp.flags.snapshot import FlagStore
 from webapp.ofrep.answers import answer_all, answer_one
 from webapp.web.access import Principal
-from webapp.web.before_flask import Answered, BeforeFlask, circumstances_of
+from webapp.web.before_flask import Answered, BeforeFlask, circumstances_of, stand_before
 from webapp.web.etags import holds
 
 ADDRESS: Final = "/ofrep/v1/evaluate/flags"
@@ -46,6 +46,5 @@ class OfrepShortCut(BeforeFlask):
 def register_short_cut(app: Flask) -> None:
     """Answer before Flask, from the flags that the application holds."""
     store: FlagStore = app.extensions["flag_store"]
-    app.wsgi_app = OfrepShortCut(  # type: ignore[method-assign]
-        app.wsgi_app, store=store, **circumstances_of(app)
-    )
+    around = circumstances_of(app)
+    stand_before(app, lambda behind: OfrepShortCut(behind, store=store, **around))

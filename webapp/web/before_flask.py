@@ -8,7 +8,7 @@ extends it.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import Final, NamedTuple, TypedDict
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -38,6 +38,7 @@ _HEADERS: Final = [
     # As Flask does, which looks for a session whoever asks.
     ("Vary", ", ".join([*VARY, "Cookie"])),
 ]
+_OF_JSON: Final = [*_HEADERS, ("Content-Type", JSON)]
 
 
 class Answered(NamedTuple):
@@ -87,9 +88,13 @@ class BeforeFlask(ABC):
             reset_contextvars(**bound)
         if answer is None:
             return self.behind(environ, start_response)
-        headers = [*_HEADERS, *answer.headers, ("X-Request-ID", request_id)]
+        named = ("X-Request-ID", request_id)
         if answer.body:
-            headers += (("Content-Type", JSON), ("Content-Length", str(len(answer.body))))
+            headers = [*_OF_JSON, named, ("Content-Length", str(len(answer.body)))]
+        else:
+            headers = [*_HEADERS, named]
+        if answer.headers:
+            headers += answer.headers
         if environ["wsgi.url_scheme"] == "https":
             headers.append(STRICT_TRANSPORT)
         start_response(answer.status, headers)
@@ -148,6 +153,19 @@ def circumstances_of(app: Flask) -> Circumstances:
         "admits": transport_of(settings).admits,
         "limit": app.extensions[LIMITS],
     }
+
+
+def stand_before(app: Flask, make: Callable[[WSGIApplication], WSGIApplication]) -> None:
+    """Put something before Flask, and behind whatever was the first to answer before it.
+
+    So the first is reached without a detour, however many stand behind it.
+    """
+    first: WSGIApplication = app.wsgi_app
+    if isinstance(first, BeforeFlask):
+        first = replace(first, behind=make(first.behind))
+    else:
+        first = make(first)
+    app.wsgi_app = first  # type: ignore[method-assign,assignment]
 
 
 def _read(environ: WSGIEnvironment) -> bytes | None:

@@ -11,6 +11,8 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from flask import Flask
 
+from webapp.web.before_flask import stand_before
+
 #: What OpenFeature's providers ask.
 OFREP: Final = "/ofrep/"
 #: What the SDKs of Unleash ask.
@@ -36,7 +38,7 @@ class Credentials:
 
 def register_credentials(app: Flask) -> None:
     """Read tokens of others.  After whatever answers before Flask: that looks for tokens too."""
-    app.wsgi_app = Credentials(app.wsgi_app)  # type: ignore[method-assign]
+    stand_before(app, Credentials)
 
 
 def _show(token: str, environ: WSGIEnvironment) -> None:
