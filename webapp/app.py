@@ -6,6 +6,7 @@ from flask import Flask
 from flask_migrate import Migrate
 
 from webapp.accounts.capability import accounts
+from webapp.adoptions.capability import adoptions
 from webapp.alerts.capability import alerts
 from webapp.audit.capability import audit
 from webapp.breakers.capability import breakers
@@ -21,6 +22,7 @@ from webapp.idempotency.capability import idempotency
 from webapp.jobs.capability import jobs
 from webapp.limits.capability import limits
 from webapp.logs import configure_logs
+from webapp.ofrep.capability import ofrep
 from webapp.outbound.capability import outbound
 from webapp.overview.capability import overview
 from webapp.predictions.capability import predictions
@@ -33,10 +35,12 @@ from webapp.sources.capability import sources
 from webapp.system.capability import system
 from webapp.telemetry.capability import telemetry
 from webapp.telemetry.tracing import register_traces
+from webapp.unleash.capability import unleash
 from webapp.web.access import register_access
 from webapp.web.aliases import register_aliases
 from webapp.web.assets import register_assets
 from webapp.web.capability import register_capabilities
+from webapp.web.credentials import register_credentials
 from webapp.web.cross_origin import register_cross_origin
 from webapp.web.cursors import register_cursors
 from webapp.web.filters import register_filters
@@ -60,6 +64,9 @@ ROOT = Path(__file__).resolve().parent.parent
 CAPABILITIES = (
     overview,
     flags,
+    ofrep,
+    unleash,
+    adoptions,
     jobs,
     dead_letters,
     schedules,
@@ -120,6 +127,7 @@ def create_app(settings: Settings) -> Flask:
     register_aliases(app)
     register_capabilities(app, CAPABILITIES)
     register_commands(app)
+    register_credentials(app)
     register_cross_origin(app, settings)
     register_proxies(app, settings)
     return app

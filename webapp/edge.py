@@ -26,23 +26,25 @@ from webapp.accounts.tokens import TokenBook
 from webapp.db import engine_options, reading
 from webapp.flags import evaluation_api
 from webapp.flags.feeds import DatabaseFeed, Feed, HttpFeed, RedisFeed
-from webapp.flags.short_cut import EvaluationShortCut
+from webapp.flags.short_cut import register_short_cut as register_flag_short_cut
 from webapp.flags.signals import RedisSignals, Signals
 from webapp.flags.sinks import DatabaseSink, HttpSink, RedisSink
 from webapp.flags.snapshot import FlagStore, provide_store
 from webapp.flags.usage import UsageCounter, UsageSink
 from webapp.health import api as health_api
 from webapp.logs import configure_logs, get_logger
+from webapp.ofrep import api as ofrep_api
+from webapp.ofrep.short_cut import register_short_cut as register_ofrep_short_cut
 from webapp.settings import ANY_HOST, Settings, SettingsError
 from webapp.web.access import PROGRAMS_ONLY, Principal, register_access
 from webapp.web.aliases import register_aliases
+from webapp.web.credentials import register_credentials
 from webapp.web.cross_origin import register_cross_origin
-from webapp.web.limits import EXTENSION as LIMITS
 from webapp.web.limits import register_limits
 from webapp.web.problems import register_problems
 from webapp.web.requests import register_requests
 from webapp.web.security import register_proxies, register_security
-from webapp.web.transport import register_transport, transport_of
+from webapp.web.transport import register_transport
 
 log = get_logger(__name__)
 
@@ -118,16 +120,12 @@ def create_edge(settings: Settings) -> Flask:
     register_security(app, settings)
     register_access(app)
     app.register_blueprint(evaluation_api.blueprint)
+    app.register_blueprint(ofrep_api.blueprint)
     app.register_blueprint(health_api.edge_blueprint)
     register_aliases(app)
-    app.wsgi_app = EvaluationShortCut(  # type: ignore[method-assign]
-        app.wsgi_app,
-        store,
-        authenticate=authenticate,
-        public=settings.public_evaluation,
-        admits=transport_of(settings).admits,
-        limit=app.extensions[LIMITS],
-    )
+    register_flag_short_cut(app)
+    register_ofrep_short_cut(app)
+    register_credentials(app)
     register_cross_origin(app, settings)
     register_proxies(app, settings)
     return app

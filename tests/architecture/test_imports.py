@@ -26,6 +26,7 @@ PURE_NAMES = frozenset(
         "choice",
         "classification",
         "conflicts",
+        "constraints",
         "differences",
         "documents",
         "evaluation",

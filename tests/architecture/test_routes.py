@@ -35,6 +35,8 @@ EVALUATION_ROUTES = {
     ("POST", "/api/v1/feature-flags/<name>/check"),
     ("POST", "/api/v1/feature-flags/evaluate-bulk"),
     ("POST", "/api/v1/feature-flags/<name>/evaluate"),
+    ("POST", "/ofrep/v1/evaluate/flags"),
+    ("POST", "/ofrep/v1/evaluate/flags/<path:key>"),
 }
 # All that a viewer may write is their own account; a question with a body is a POST too.
 VIEWER_WRITES = {
@@ -45,9 +47,11 @@ VIEWER_WRITES = {
     ("POST", "/account/sign-out-everywhere"),
     # What a process counted that evaluates elsewhere, as whoever evaluates here is counted.
     ("POST", "/api/v1/feature-flags/usage"),
+    ("POST", "/api/client/metrics"),
+    ("POST", "/api/client/register"),
 }
 # The page that shows the API is for people.
-API = ("/api/v1/", "/api/admin/", "/v1/", "/ofrep/", "/observability/", "/stats")
+API = ("/api/v1/", "/api/admin/", "/api/client/", "/v1/", "/ofrep/", "/observability/", "/stats")
 
 
 @pytest.fixture

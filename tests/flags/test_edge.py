@@ -315,6 +315,16 @@ def test_an_edge_answers_as_the_console_does(source: Source, make_edge: MakeEdge
         assert {header for header, _ in answers[0].headers} == {
             header for header, _ in answers[1].headers
         }
+    # By the protocol of OpenFeature too, with the token as its providers may show it.
+    for path in ("/a.on", "/unheard.of", ""):
+        context = {"context": {"targetingKey": "user-1", "plan": "pro"}}
+        told = [
+            Client(process, use_cookies=False).post(
+                f"/ofrep/v1/evaluate/flags{path}", json=context, headers={"X-API-Key": token}
+            )
+            for process in (edge, source.web)
+        ]
+        assert (told[0].status_code, told[0].data) == (told[1].status_code, told[1].data)
 
 
 def test_a_change_arrives_within_three_seconds(source: Source, make_edge: MakeEdge) -> None:

@@ -417,3 +417,14 @@ def test_the_steps_of_an_archived_flag_end_at_the_first(
 def test_the_list_offers_an_export(viewer: "ConsoleClient") -> None:
     assert 'href="/api/v1/feature-flags/export"' in viewer.get("/flags").text
     assert viewer.get("/api/v1/feature-flags/export").get_json()["flags"][0]["name"] == "ui.beta"
+
+
+def test_the_page_has_code_for_every_way_to_ask_and_says_what_unleash_leaves_off(
+    app: Flask, viewer: "ConsoleClient", now: datetime
+) -> None:
+    shown = viewer.get("/flags/ui.beta").text
+    for way in ("python", "curl", "openfeature", "unleash"):
+        assert f'id="code-{way}"' in shown
+    assert "An Unleash SDK decides this flag alike." in shown
+    change_meanwhile(app, now, percentage=12.5)
+    assert "12.5 % counts as 12 %" in viewer.get("/flags/ui.beta").text

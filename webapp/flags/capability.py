@@ -28,16 +28,13 @@ from webapp.flags import (
 )
 from webapp.flags.collecting import UsageCollector
 from webapp.flags.feeds import DatabaseFeed
-from webapp.flags.short_cut import EvaluationShortCut
+from webapp.flags.short_cut import register_short_cut
 from webapp.flags.signals import RedisSignals
 from webapp.flags.sinks import DatabaseSink
 from webapp.flags.snapshot import FlagStore, provide_store
 from webapp.flags.usage import UsageCounter
-from webapp.web.access import Principal
 from webapp.web.capability import Capability
-from webapp.web.limits import EXTENSION as LIMITS
 from webapp.web.menu import MenuEntry
-from webapp.web.transport import transport_of
 
 EXTENSION: Final = "flag_store"
 
@@ -83,20 +80,7 @@ def register_flag_store(app: Flask) -> None:
             store.names,
         )
     provide_store(store, _present_store)
-
-    def authenticate(token: str) -> Principal | None:
-        # Looked up late: who knows tokens is registered after flags.
-        found: Principal | None = app.extensions["authenticator"](token)
-        return found
-
-    app.wsgi_app = EvaluationShortCut(  # type: ignore[method-assign]
-        app.wsgi_app,
-        store,
-        authenticate=authenticate,
-        public=settings.public_evaluation,
-        admits=transport_of(settings).admits,
-        limit=app.extensions[LIMITS],
-    )
+    register_short_cut(app)
 
 
 def _present_store() -> FlagStore:

@@ -36,9 +36,11 @@ from webapp.flags.relations import states_of
 from webapp.flags.rollout import marks
 from webapp.flags.service import draft_of
 from webapp.flags.snapshot import flag_store
-from webapp.flags.snippets import curl_code, python_code
+from webapp.flags.snippets import curl_code, openfeature_code, python_code, unleash_code
+from webapp.flags.values import FlagDefinition
 from webapp.flags.wording import condition_in_words, some_of
 from webapp.roles import Role
+from webapp.unleash.documents import losses_of
 from webapp.web.access import principal, requires
 from webapp.web.cursors import read_search, read_skip
 from webapp.web.htmx import render
@@ -131,7 +133,8 @@ def flag_page(
         entries=shortened(entries),
         meanwhile=shortened(meanwhile),
         tried=_tried(flag),
-        code={"Python": python_code(definition), "curl": curl_code(definition, _address(flag))},
+        code=_code(definition),
+        losses=losses_of(definition, flag_store().current().found),
     )
 
 
@@ -143,5 +146,13 @@ def _tried(flag: FeatureFlag) -> Question:
     return answered(db.session, question, flag, now=now()) if is_asked(request.args) else question
 
 
-def _address(flag: FeatureFlag) -> str:
-    return url_for("flags_evaluation_api.evaluate_flag", name=flag.name, _external=True)
+def _code(flag: FlagDefinition) -> dict[str, str]:
+    """Write how programs ask for a flag, by what they ask with."""
+    root = request.root_url.rstrip("/")
+    address = url_for("flags_evaluation_api.evaluate_flag", name=flag.name, _external=True)
+    return {
+        "Python": python_code(flag),
+        "curl": curl_code(flag, address),
+        "OpenFeature": openfeature_code(flag, root),
+        "Unleash": unleash_code(flag, root),
+    }

@@ -1,4 +1,4 @@
-"""Code to copy: how a program asks for one flag, in Python and over HTTP.  Pure."""
+"""Code to copy: how a program asks for one flag, in Python, over HTTP and by SDKs.  Pure."""
 
 import json
 import shlex
@@ -8,6 +8,14 @@ from typing import Any, Final
 from webapp.flags.values import FlagDefinition
 
 _SUBJECT: Final = "user-123"
+_KINDS: Final[Mapping[type, tuple[str, str]]] = {
+    bool: ("boolean", "False"),
+    str: ("string", '""'),
+    int: ("integer", "0"),
+    float: ("float", "0.0"),
+    dict: ("object", "{}"),
+    list: ("object", "[]"),
+}
 
 
 def python_code(flag: FlagDefinition) -> str:
@@ -40,6 +48,61 @@ def curl_code(flag: FlagDefinition, url: str) -> str:
             f"  -d {shlex.quote(json.dumps(body, ensure_ascii=False))}",
         )
     )
+
+
+def openfeature_code(flag: FlagDefinition, url: str) -> str:
+    """Return how an OpenFeature client asks the console at ``url``."""
+    kind, default = _kind_of(flag)
+    context = ", ".join(map(_python, filter(None, (_SUBJECT, _attributes(flag)))))
+    return "\n".join(
+        (
+            "from openfeature.api import get_client, set_provider",
+            "from openfeature.contrib.provider.ofrep import OFREPProvider",
+            "from openfeature.evaluation_context import EvaluationContext",
+            "",
+            'headers = {"Authorization": f"Bearer {token}"}',
+            f"set_provider(OFREPProvider({_python(url)}, headers_factory=lambda: headers))",
+            "",
+            f"context = EvaluationContext({context})",
+            f"get_client().get_{kind}_value({_python(flag.name)}, {default}, context)",
+        )
+    )
+
+
+def unleash_code(flag: FlagDefinition, url: str) -> str:
+    """Return how an Unleash SDK has flags from the console at ``url``, and decides this one."""
+    attributes = _attributes(flag)
+    context = {"userId": _SUBJECT} | ({"properties": attributes} if attributes else {})
+    asked = "get_variant" if flag.variants else "is_enabled"
+    return "\n".join(
+        (
+            "from UnleashClient import UnleashClient",
+            "",
+            "client = UnleashClient(",
+            f'    {_python(url + "/api")}, "my-app", custom_headers={{"Authorization": token}}',
+            ")",
+            "client.initialize_client()",
+            "",
+            f"context = {_python(context)}",
+            f"client.{asked}({_python(flag.name)}, context)",
+        )
+    )
+
+
+def _python(value: Any) -> str:
+    """Write texts and objects of texts: in Python they are as in JSON."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _kind_of(flag: FlagDefinition) -> tuple[str, str]:
+    """Return how OpenFeature calls the kind of a flag's value, and a default of that kind."""
+    values = [variant.value for variant in flag.variants if variant.value is not None]
+    kinds = {type(value) for value in values}
+    if kinds == {int, float}:
+        kinds = {float}
+    if len(kinds) > 1:
+        return "object", "{}"
+    return _KINDS[kinds.pop()] if kinds else _KINDS[bool]
 
 
 def _attributes(flag: FlagDefinition) -> Mapping[str, Any]:

@@ -4,6 +4,7 @@ It changes flags through the service only, so an imported flag is held to the ru
 and leaves the same trace.  What it reads and writes is values; JSON is the edge's matter.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -124,6 +125,24 @@ def import_all(
         segments=run.take_segments(wanted.segments),
         flags=run.take_flags(wanted.flags),
     )
+
+
+def errors_of(results: Mapping[str, Results]) -> dict[str, list[str]]:
+    """Return what is wrong, by name; what is not a flag bears its kind before its name."""
+    return {
+        name if kind == "flags" else f"{kind}.{name}": [
+            f"{field}: {message}" for field, texts in item.errors.items() for message in texts
+        ]
+        for kind, found in results.items()
+        for name, item in found.items()
+        if item.outcome is ImportOutcome.REFUSED
+    }
+
+
+def counts_of(results: Results) -> dict[str, int]:
+    """Return how many came to each outcome."""
+    counted = Counter(item.outcome for item in results.values())
+    return {outcome.value: counted[outcome] for outcome in ImportOutcome}
 
 
 def refused(error: DomainError) -> Imported:

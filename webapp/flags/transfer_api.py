@@ -1,7 +1,6 @@
 """Export and import of flags over JSON: the whole state in one document, and back."""
 
 import json
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -21,9 +20,10 @@ from webapp.flags.schemas import (
     imported_as_json,
 )
 from webapp.flags.transfer import (
-    ImportOutcome,
     Results,
     Wanted,
+    counts_of,
+    errors_of,
     export_all,
     import_all,
     refused,
@@ -71,7 +71,7 @@ def import_() -> Response:
     wanted, unreadable = _read(body)
     taken = import_all(db.session, wanted, by=actor(), now=now(), reason=reason)
     results = {kind: _merged(getattr(taken, kind), unreadable[kind]) for kind in _KINDS}
-    errors = _errors_of(results)
+    errors = errors_of(results)
     if dry_run:
         db.session.rollback()
     elif errors:
@@ -80,7 +80,7 @@ def import_() -> Response:
     else:
         db.session.commit()
     return json_answer(
-        {"dry_run": dry_run, "counts": _counts_of(results["flags"])}
+        {"dry_run": dry_run, "counts": counts_of(results["flags"])}
         | {
             kind: {name: imported_as_json(item) for name, item in found.items()}
             for kind, found in results.items()
@@ -111,20 +111,3 @@ def _name_of(item: Any, place: str) -> str:
 
 def _merged(taken: Results, unreadable: Results) -> Results:
     return dict(sorted((taken | unreadable).items()))
-
-
-def _errors_of(results: Mapping[str, Results]) -> dict[str, list[str]]:
-    """Return what is wrong, by name; what is not a flag bears its kind before its name."""
-    return {
-        name if kind == "flags" else f"{kind}.{name}": [
-            f"{field}: {message}" for field, texts in item.errors.items() for message in texts
-        ]
-        for kind, found in results.items()
-        for name, item in found.items()
-        if item.outcome is ImportOutcome.REFUSED
-    }
-
-
-def _counts_of(results: Results) -> dict[str, int]:
-    counted = Counter(item.outcome for item in results.values())
-    return {outcome.value: counted[outcome] for outcome in ImportOutcome}

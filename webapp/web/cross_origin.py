@@ -18,7 +18,9 @@ from webapp.web.security import HEADERS
 API: Final = ("/api/v1/", "/v1/", "/ofrep/v1/")
 METHODS: Final = "GET, POST, PUT, PATCH, DELETE"
 #: What a page may send besides what every form may.
-SENT: Final = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-ID"
+SENT: Final = (
+    "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-API-Key, X-Request-ID"
+)
 #: What a page may read besides the body.
 READ: Final = (
     "ETag, Idempotency-Replayed, Location, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, "
