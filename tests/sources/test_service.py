@@ -262,14 +262,16 @@ def test_a_canceled_run_is_settled(session: Session, run: EtlRun, now: datetime)
 def test_the_success_rate_is_of_runs_that_ended_by_themselves(
     session: Session, source: Source, make_job: Callable[..., int], now: datetime
 ) -> None:
-    assert queries.success_rate(session, OLD) is None
+    assert queries.recent_runs_and_rate(session, 2, since=OLD) == ([], None)
     for state in (JobState.DEAD, JobState.CANCELED, JobState.RUNNING):
         begin_run(session, source, job_id=make_job(state), at=START, now=now)
     for _ in range(3):
         good = begin_run(session, source, job_id=make_job(), at=START, now=now)
         finish_run(session, good.id, now=now)
-    assert queries.success_rate(session, OLD) == 75.0
-    assert queries.success_rate(session, now + timedelta(seconds=1)) is None
+    runs, rate = queries.recent_runs_and_rate(session, 2, since=OLD)
+    assert (runs, rate) == (queries.recent_runs(session, 2), 75.0)
+    later = now + timedelta(seconds=1)
+    assert queries.recent_runs_and_rate(session, 2, since=later) == (runs, None)
 
 
 def test_a_runs_speed_is_rows_by_seconds(

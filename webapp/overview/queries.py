@@ -14,7 +14,7 @@ from webapp.health.service import read_health
 from webapp.health.values import Assessment
 from webapp.jobs.figures import TypeHealth
 from webapp.jobs.queries import QueueFigures, queue_figures
-from webapp.sources.queries import RunView, recent_runs, success_rate
+from webapp.sources.queries import RunView, recent_runs_and_rate
 
 ALERTS_SHOWN = 8
 RUNS_SHOWN = 8
@@ -51,6 +51,7 @@ class Overview:
 def get_overview(session: DbSession, *, now: datetime) -> Overview:
     """Return the overview: ten statements, however much there is."""
     health = read_health(session, now=now)
+    runs, rate = recent_runs_and_rate(session, RUNS_SHOWN, since=now - timedelta(days=1))
     return Overview(
         health=health.assessment,
         alerts=health.alerts[:ALERTS_SHOWN],
@@ -58,8 +59,8 @@ def get_overview(session: DbSession, *, now: datetime) -> Overview:
         queue=queue_figures(session, now=now),
         types=health.days,
         troubles=open_troubles(session, now=now),
-        runs=recent_runs(session, RUNS_SHOWN),
-        run_success_rate=success_rate(session, now - timedelta(days=1)),
+        runs=runs,
+        run_success_rate=rate,
         changes=recent_entries(session, CHANGES_SHOWN),
         rollouts=rollouts_under_way(session),
     )

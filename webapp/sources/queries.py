@@ -163,19 +163,29 @@ def recent_runs(session: DbSession, limit: int) -> list[RunView]:
     return [_view(row) for row in found]
 
 
-def success_rate(session: DbSession, since: datetime) -> float | None:
-    """Return the percentage of the runs begun since then, and ended by themselves, that succeeded.
+def recent_runs_and_rate(
+    session: DbSession, limit: int, *, since: datetime
+) -> tuple[list[RunView], float | None]:
+    """Return the newest runs, and the percentage of those begun since then that succeeded.
 
-    None where there is none yet.  Canceled runs say nothing about the source.
+    One statement.  Only runs that ended by themselves count: canceled ones say nothing about their
+    source.  None where there is none yet.
     """
-    decided = (RunStatus.SUCCEEDED.value, RunStatus.FAILED.value)
-    total, good = session.execute(
-        select(func.count(), func.sum(case((_status == RunStatus.SUCCEEDED.value, 1), else_=0)))
+    good = func.sum(case((_status == RunStatus.SUCCEEDED.value, 100.0), else_=0.0))
+    rate = (
+        select(good / func.nullif(func.count(), 0))
         .select_from(EtlRun)
         .outerjoin(_jobs, _jobs.c.id == EtlRun.job_id)
-        .where(EtlRun.started_at >= since, _status.in_(decided))
-    ).one()
-    return 100 * good / total if total else None
+        .where(
+            EtlRun.started_at >= since,
+            _status.in_((RunStatus.SUCCEEDED.value, RunStatus.FAILED.value)),
+        )
+        .correlate(None)
+        .scalar_subquery()
+    )
+    newest = _runs().add_columns(rate.label("rate")).order_by(EtlRun.id.desc()).limit(limit)
+    found = session.execute(newest).all()
+    return [_view(row) for row in found], found[0].rate if found else None
 
 
 def records_by_kind(session: DbSession) -> dict[str, int]:
@@ -311,7 +321,7 @@ def _runs() -> Select[Any]:
 def _view(row: Row[Any]) -> RunView:
     facts = dict(row._mapping)  # noqa: SLF001 - the public way to a row as a mapping
     place = facts.pop("checkpoint")
-    for name in ("Source", "held"):
+    for name in ("Source", "held", "rate"):
         facts.pop(name, None)
     facts["status"] = RunStatus(facts["status"])
     sizes = {"bytes_read": place["offset"], "bytes_total": place["size"]}
