@@ -23,6 +23,7 @@ from webapp.limits.registry import (
 )
 from webapp.limits.stores import ProcessStore
 from webapp.limits.values import NO_LIMIT, Counts, Pause, Rule, SharedLimit
+from webapp.metrics import MOST_NAMES, OTHER_NAMES
 from webapp.retries.classification import classify
 from webapp.retries.values import ErrorClass
 
@@ -39,6 +40,16 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def hits(source: str, outcome: str) -> float:
     labels = {"source": source, "outcome": outcome}
     return REGISTRY.get_sample_value("rate_limit_hits_total", labels) or 0.0
+
+
+def test_hits_beyond_so_many_names_are_one_series() -> None:
+    before = hits(OTHER_NAMES, "allowed")
+    for number in range(MOST_NAMES + 2):
+        set_rate_limit(f"shop{number}", 3, 60)
+        rate_limit(f"shop{number}").acquire()
+    assert hits("shop0", "allowed") == 1
+    assert hits(OTHER_NAMES, "allowed") == before + 2
+    assert hits(f"shop{MOST_NAMES}", "allowed") == 0
 
 
 def test_calls_beyond_the_limit_are_refused_with_the_time_left() -> None:

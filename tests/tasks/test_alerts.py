@@ -3,6 +3,7 @@
 import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from threading import Barrier
 
@@ -12,6 +13,7 @@ from flask import Flask
 from sqlalchemy import delete, select
 
 from tasks.alerts import evaluate_alerts
+from tasks.queue import CallerBroker
 from tasks.watching import OVERDUE, Watch
 from tasks.work import run
 from tests.conftest import SECRET, end, make_settings
@@ -25,6 +27,7 @@ from webapp.channels.service import create_channel
 from webapp.channels.values import ChannelDraft
 from webapp.clock import now
 from webapp.db import reading, transaction
+from webapp.jobs.broker import provide_broker
 from webapp.jobs.models import Job
 from webapp.jobs.values import JobState
 from webapp.workers.service import beat
@@ -120,6 +123,19 @@ def test_where_no_worker_is_the_web_process_judges_and_tells(app: Flask, hook: S
     watch.look(began + OVERDUE + MINUTE)
     assert titles(hook) == ["[critical] Workers alive"] * 2
     assert jobs()[0].state == JobState.SUCCEEDED
+
+
+def test_where_jobs_run_at_once_the_web_process_judges_and_they_tell(
+    app: Flask, hook: Server
+) -> None:
+    provide_broker(CallerBroker(partial(run, app, worker="caller", early=True), list))
+    try:
+        began = now()
+        Watch(app, since=began).look(began + OVERDUE + MINUTE)
+    finally:
+        provide_broker(None)
+    assert titles(hook) == ["[critical] Workers alive"]
+    assert [job.state for job in jobs()] == [JobState.SUCCEEDED]
 
 
 def judged() -> datetime | None:

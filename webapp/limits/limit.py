@@ -28,7 +28,7 @@ from webapp.limits.values import (
     SharedLimit,
 )
 from webapp.logs import get_logger
-from webapp.metrics import RATE_LIMIT_HITS
+from webapp.metrics import RATE_LIMIT_HITS, name_label
 from webapp.reasons import MAX_REASON
 
 log = get_logger(__name__)
@@ -98,7 +98,7 @@ class RateLimit:
         self._by_code = rule
         self._said: Rule | None = None
         self._standing = _Standing(known=learn is None, rule=in_force(None, rule))
-        source = name.removeprefix(SOURCE_PREFIX)
+        source = name_label(name.removeprefix(SOURCE_PREFIX))
         self._hits: dict[LimitOutcome, Counter] = {
             outcome: RATE_LIMIT_HITS.labels(source, outcome) for outcome in LimitOutcome
         }
