@@ -1,6 +1,6 @@
 """Flags of other systems, taken over over JSON: all that can be, or nothing; or only a report."""
 
-from typing import Any, Final
+from typing import Any
 
 from flask import Blueprint, Response, request
 
@@ -11,6 +11,7 @@ from webapp.adoptions.schemas import AdoptionQuery, AdoptionResponse, FlagdFile,
 from webapp.clock import now
 from webapp.db import db
 from webapp.errors import Invalid
+from webapp.flags.importing import MOST_BYTES
 from webapp.flags.schemas import imported_as_json
 from webapp.flags.transfer import Imported, Wanted, WantedFlag, counts_of, errors_of, import_all
 from webapp.roles import Role
@@ -21,9 +22,6 @@ from webapp.web.requests import accepts
 from webapp.web.schemas import read_choice, read_json
 
 blueprint = Blueprint("adoptions_api", __name__, url_prefix="/api/v1/feature-flags/import")
-
-# As of an import: lists of ids are long.
-MOST_BYTES: Final = 32 * 1024 * 1024
 
 
 @blueprint.post("/unleash")
