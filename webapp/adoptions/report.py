@@ -117,7 +117,12 @@ def _all(taken: Taken) -> Iterator[_Found]:
 
 
 def _line(item: _Found) -> Line:
-    rows = [FieldChange(field, change.old, change.new) for field, change in item.changes.items()]
+    rows = [
+        FieldChange(field, change.old, change.new)
+        for field, change in item.changes.items()
+        # That of a new flag is its name where nothing else was given.
+        if field != "stickiness" or change.new != item.name or change.old
+    ]
     return Line(
         kind=item.kind,
         name=item.name,
