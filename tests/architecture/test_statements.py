@@ -21,6 +21,7 @@ PAGES = (
     "/flags",
     "/flags/segments",
     "/flags/groups",
+    "/flags/import",
     "/jobs",
     "/jobs/batches",
     "/jobs/types",
