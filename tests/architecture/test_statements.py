@@ -21,7 +21,6 @@ PAGES = (
     "/flags",
     "/flags/segments",
     "/flags/groups",
-    "/flags/import",
     "/jobs",
     "/jobs/batches",
     "/jobs/types",
@@ -46,6 +45,7 @@ PAGES = (
 ONE = (
     "/flags/flag.number1?subject=a&attributes={}",
     "/flags/flag.number1/edit",
+    "/flags/import",
     "/jobs/types/etl",
     "/breakers/source:source1",
     "/alerts/2",
