@@ -33,6 +33,7 @@ SHOWN = (
     "/settings/system",
 )
 EDITED = (
+    "/flags/import",
     "/flags/new",
     "/flags/flag.number0/edit",
     "/jobs/new",

@@ -45,6 +45,7 @@ PAGES = (
 ONE = (
     "/flags/flag.number1?subject=a&attributes={}",
     "/flags/flag.number1/edit",
+    "/flags/import",
     "/jobs/types/etl",
     "/breakers/source:source1",
     "/alerts/2",

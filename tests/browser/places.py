@@ -59,6 +59,7 @@ def furnish(account: Account, folder: Path) -> dict[str, str]:
         "flag": f"/flags/{FLAG}?subject=user-7&attributes=%7B%22plan%22%3A%22pro%22%7D",
         "flag form": f"/flags/{FLAG}/edit",
         "new flag": "/flags/new",
+        "import of flags": "/flags/import",
         "segments": "/flags/segments",
         "segment": f"/flags/segments/{SEGMENT}",
         "segment form": f"/flags/segments/{SEGMENT}/edit",

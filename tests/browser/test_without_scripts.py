@@ -44,6 +44,29 @@ def test_the_kill_switch_asks_for_its_reason_on_a_page(visits: Visits, admin: Ac
     expect(page.locator("#flags-status")).to_contain_text("Killed")
 
 
+def test_flags_are_looked_at_and_imported_and_their_file_is_chosen_once(
+    visits: Visits, admin: Account, tmp_path: Path
+) -> None:
+    visits.expect("422: POST /flags/import")
+    file = tmp_path / "flags.json"
+    file.write_text('{"features": [{"name": "plain.taken", "enabled": true}, {"name": "Odd"}]}')
+    page = visits.open(admin, java_script_enabled=False)
+    page.goto("/flags")
+    page.get_by_role("link", name="Import").click()
+    page.get_by_label("File").set_input_files(file)
+    page.get_by_role("textbox", name="Reason").fill("Moved")
+    page.get_by_role("button", name="Look", exact=True).click()
+    expect(page.locator("#field-document-errors")).to_contain_text("a document of Unleash")
+    page.get_by_label("From").select_option("Unleash")
+    page.get_by_role("button", name="Look", exact=True).click()
+    expect(page.get_by_role("group", name="Show only")).to_contain_text("1 left out")
+    page.get_by_role("button", name="1 created").click()
+    expect(page.locator(".facts__item")).to_have_count(1)
+    page.get_by_role("button", name="Import 1 change").click()
+    page.get_by_role("link", name="plain.taken").click()
+    expect(page.locator("#flags-history")).to_contain_text("Moved")
+
+
 def test_a_dead_job_is_retried_by_a_plain_form(
     visits: Visits, admin: Account, tmp_path: Path
 ) -> None:

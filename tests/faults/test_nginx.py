@@ -223,6 +223,7 @@ def test_bodies_arrive_whole(site: Site) -> None:
             ("/api/v1/feature-flags", 1_100_000, 413),
             ("/api/v1/feature-flags/import", 20_000_000, 422),
             ("/api/v1/feature-flags/import", 40_000_000, 413),
+            ("/api/v1/feature-flags/import/unleash", 20_000_000, 422),
         ):
             body = {"name": "beta", "description": "x" * size}
             answer = client.post(path, headers=site.headers, json=body)

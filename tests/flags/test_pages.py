@@ -12,7 +12,14 @@ from webapp.actors import COMMAND
 from webapp.db import db, transaction
 from webapp.flags.queries import get_flag
 from webapp.flags.service import archive_flag, change_flag, create_flag
-from webapp.flags.values import FlagChanges, FlagDraft
+from webapp.flags.values import (
+    Condition,
+    FlagChanges,
+    FlagDraft,
+    Operator,
+    Prerequisite,
+    Rule,
+)
 
 if TYPE_CHECKING:
     from tests.conftest import ConsoleClient
@@ -427,4 +434,22 @@ def test_the_page_has_code_for_every_way_to_ask_and_says_what_unleash_leaves_off
         assert f'id="code-{way}"' in shown
     assert "An Unleash SDK decides this flag alike." in shown
     change_meanwhile(app, now, percentage=12.5)
-    assert "12.5 % counts as 12 %" in viewer.get("/flags/ui.beta").text
+    mail = Condition(attribute="mail", operator=Operator.MATCHES, values=("^a",))
+    change_meanwhile(app, now, rules=(Rule(name="press", percentage=80.0, conditions=(mail,)),))
+    with app.app_context(), transaction() as session:
+        for name, needed in (("needs", "ui.beta"), ("twice", "needs")):
+            draft = FlagDraft(
+                name=name,
+                enabled=True,
+                percentage=100.0,
+                prerequisites=(Prerequisite(flag=needed),),
+            )
+            create_flag(session, draft, by=COMMAND, now=now, reason="r")
+    told = viewer.get("/flags/ui.beta").text
+    assert "An Unleash SDK leaves off what it cannot decide alike." in told
+    assert "<p>12.5 % counts as 12 %.</p>" in told
+    assert "<p>The rule press is left out (mail matches).</p>" in told
+    app.extensions["flag_store"].refresh()
+    assert "<p>Off where ui.beta is left off.</p>" in viewer.get("/flags/needs").text
+    twice = viewer.get("/flags/twice").text
+    assert "<p>Off for everybody: needs has prerequisites of its own.</p>" in twice

@@ -340,3 +340,37 @@ def test_every_row_answers_whatever_a_field_holds(admin: "ConsoleClient", odd: b
         assert admin.post(f"{URL}/rollout/{verb}", **form_body({"reason": odd})).status_code < 500
     assert admin.get(URL).status_code == 200
     assert admin.get(f"{URL}/edit").status_code == 200
+
+
+def test_the_list_says_how_a_rollout_stands_and_filters_by_it(
+    app: Flask, operator: "ConsoleClient", start: datetime
+) -> None:
+    def listed(state: str) -> str:
+        page: str = operator.get(f"/flags?rollout={state}").text
+        return page.partition('id="flags-table"')[2].partition("</section>")[0]
+
+    with app.app_context(), transaction() as session:
+        create_flag(session, FlagDraft(name="by.hand"), by=COMMAND, now=start, reason="r")
+    running = listed("running")
+    assert "Running" in running
+    assert "then 50 % <time" in running
+    assert "by.hand" not in running
+    operator.post(f"{URL}/rollout/pause", data={"reason": "Look"})
+    assert "then 50 % once it is resumed" in listed("paused")
+    operator.post(f"{URL}/rollout/roll-back", data={"reason": "It breaks"})
+    assert "ui.beta" not in listed("paused")
+    assert "then 25 % once it is resumed" in listed("rolled_back")
+    assert "Rolled back" in listed("")
+    with app.app_context(), transaction() as session:
+        plan: FlagChanges = FlagChanges(rollout_plan=())
+        change_flag(session, "ui.beta", plan, by=COMMAND, now=start, reason="by hand")
+        stands = get_flag(session, "ui.beta").rollout_state
+    assert ("ui.beta" in listed(stands)) is True
+    assert ">Running<" not in listed("")
+
+
+def test_programs_filter_by_it_too(operator: "ConsoleClient") -> None:
+    url = "/api/v1/feature-flags?rollout="
+    assert operator.get(f"{url}running").get_json()["total"] == 1
+    assert operator.get(f"{url}paused").get_json()["total"] == 0
+    assert operator.get(f"{url}odd").status_code == 422

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import product
 from typing import Any, Final
 
 import pytest
@@ -36,6 +37,7 @@ from webapp.flags.values import (
     Override,
     Prerequisite,
 )
+from webapp.unleash.constraints import CONTEXT_FIELDS
 from webapp.unleash.documents import features_of, losses_of
 
 
@@ -221,6 +223,39 @@ def test_what_an_sdk_leaves_off_is_told(case: tuple[FlagDefinition, list[str]]) 
     assert losses_of(lost, found) == losses
     # Also of a flag that is about to be saved.
     assert losses_of(lost, replace(found, flags=AROUND)) == losses
+
+
+VALUES: Final = {
+    Operator.MATCHES: "^a",
+    Operator.BEFORE: "2026-01-01",
+    Operator.AFTER: "2026-01-01",
+    **dict.fromkeys((Operator.GT, Operator.GTE, Operator.LT, Operator.LTE), "3"),
+    **dict.fromkeys((Operator.SEMVER_EQ, Operator.SEMVER_GT, Operator.SEMVER_LT), "1.0.0"),
+}
+LEFT_OUT: Final = {
+    *product((Operator.MATCHES, Operator.BEFORE, Operator.AFTER), (False, True)),
+    *product((Operator.IN, Operator.EQUALS), (True,)),
+    *product((Operator.CONTAINS, Operator.STARTS_WITH, Operator.ENDS_WITH), (True,)),
+    *product((Operator.SEMVER_EQ, Operator.SEMVER_GT, Operator.SEMVER_LT), (True,)),
+}
+
+
+@pytest.mark.parametrize("negate", [False, True])
+@pytest.mark.parametrize("operator", list(Operator))
+def test_a_rule_is_left_out_for_an_operator_that_no_sdk_has(
+    operator: Operator, negate: bool
+) -> None:
+    item = condition("plan", operator, VALUES.get(operator, "pro"), negate=negate)
+    lost = losses_of(flag("f", rules=(rule("r", 100, item),)), FlagSet(1, {}, {}))
+    assert len(lost) == ((operator, negate) in LEFT_OUT)
+    assert all(told.startswith("the rule r is left out (plan ") for told in lost)
+
+
+@pytest.mark.parametrize("name", sorted(CONTEXT_FIELDS))
+def test_a_rule_is_left_out_for_an_attribute_that_is_a_field_of_the_sdks(name: str) -> None:
+    item = condition(name, Operator.IN, "a")
+    (lost,) = losses_of(flag("f", rules=(rule("r", 100, item),)), FlagSet(1, {}, {}))
+    assert lost == f"the rule r is left out ({name} in)"
 
 
 @pytest.mark.parametrize("override", [True, False, 12.5])

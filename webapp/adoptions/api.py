@@ -1,6 +1,6 @@
 """Flags of other systems, taken over over JSON: all that can be, or nothing; or only a report."""
 
-from typing import Any, Final
+from typing import Any
 
 from flask import Blueprint, Response, request
 
@@ -8,11 +8,13 @@ from webapp.adoptions.adoption import Adoption
 from webapp.adoptions.from_flagd import adopt_flagd
 from webapp.adoptions.from_unleash import adopt_unleash
 from webapp.adoptions.schemas import AdoptionQuery, AdoptionResponse, FlagdFile, UnleashExport
+from webapp.adoptions.service import take_adoption
 from webapp.clock import now
 from webapp.db import db
 from webapp.errors import Invalid
+from webapp.flags.importing import MOST_BYTES
 from webapp.flags.schemas import imported_as_json
-from webapp.flags.transfer import Imported, Wanted, WantedFlag, counts_of, errors_of, import_all
+from webapp.flags.transfer import Imported, counts_of, errors_of
 from webapp.roles import Role
 from webapp.web.access import actor, requires
 from webapp.web.answers import json_answer
@@ -21,9 +23,6 @@ from webapp.web.requests import accepts
 from webapp.web.schemas import read_choice, read_json
 
 blueprint = Blueprint("adoptions_api", __name__, url_prefix="/api/v1/feature-flags/import")
-
-# As of an import: lists of ids are long.
-MOST_BYTES: Final = 32 * 1024 * 1024
 
 
 @blueprint.post("/unleash")
@@ -56,11 +55,8 @@ def _environment() -> str | None:
 
 def _taken_over(adoption: Adoption) -> Response:
     dry_run, reason = read_choice("dry_run"), request.args.get("reason", "")
-    wanted = Wanted(
-        flags=[WantedFlag(name=name, changes=found) for name, found in adoption.flags.items()]
-    )
-    flags = import_all(db.session, wanted, by=actor(), now=now(), reason=reason).flags
-    errors = errors_of({"flags": flags})
+    taken = take_adoption(db.session, adoption, by=actor(), now=now(), reason=reason)
+    flags, errors = taken.results["flags"], errors_of(taken.results)
     if dry_run:
         db.session.rollback()
     elif errors:
@@ -68,10 +64,10 @@ def _taken_over(adoption: Adoption) -> Response:
         raise Invalid(f"{len(errors)} flags are refused, so nothing is imported.", errors)
     else:
         db.session.commit()
-    counts = counts_of(flags) | {"left_out": len(adoption.left_out)}
-    told = {name: _told(item, adoption.notes.get(name, [])) for name, item in sorted(flags.items())}
+    counts = counts_of(flags) | {"left_out": len(taken.left_out)}
+    told = {name: _told(item, taken.notes.get(name, [])) for name, item in flags.items()}
     return json_answer(
-        {"dry_run": dry_run, "counts": counts, "flags": told, "left_out": adoption.left_out}
+        {"dry_run": dry_run, "counts": counts, "flags": told, "left_out": taken.left_out}
     )
 
 

@@ -4,6 +4,7 @@ Evaluation stands in ``evaluation_api``, export and import in ``transfer_api``.
 """
 
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Any
 
 from flask import Blueprint, Response, request, url_for
@@ -37,7 +38,13 @@ from webapp.flags.schemas import (
     usage_as_json,
 )
 from webapp.flags.snapshot import flag_store
-from webapp.flags.values import OPERATOR_FIELDS, EvaluationContext, FlagState, subject_id
+from webapp.flags.values import (
+    OPERATOR_FIELDS,
+    EvaluationContext,
+    FlagState,
+    RolloutState,
+    subject_id,
+)
 from webapp.paging import COUNT_CAP
 from webapp.roles import Role
 from webapp.web.access import actor, principal, requires
@@ -64,7 +71,8 @@ def index() -> Response:
     """List flags with their lists of ids, by name."""
     filters = FlagFilters(
         q=read_search(),
-        state=_wanted_state(),
+        state=_wanted_one("state", FlagState),
+        rollout=_wanted_one("rollout", RolloutState),
         environment=request.args.get("environment", ""),
         tag=request.args.get("tag", ""),
         group=request.args.get("group", ""),
@@ -202,11 +210,11 @@ def _refuse_beyond_role(changes: Mapping[str, Any]) -> None:
         raise Forbidden(f"This needs the role admin: {', '.join(beyond)}.")
 
 
-def _wanted_state() -> str:
-    state = request.args.get("state", "")
-    if state and state not in set(FlagState):
-        raise Invalid.field("state", f"One of {', '.join(FlagState)}.")
-    return state
+def _wanted_one(name: str, states: type[StrEnum]) -> str:
+    wanted = request.args.get(name, "")
+    if wanted and wanted not in set(states):
+        raise Invalid.field(name, f"One of {', '.join(states)}.")
+    return wanted
 
 
 def _wanted_truth(name: str) -> str:

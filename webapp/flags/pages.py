@@ -62,6 +62,7 @@ def index() -> Response:
         tag=request.args.get("tag", ""),
         group=request.args.get("group", ""),
         stale=request.args.get("stale", ""),
+        rollout=request.args.get("rollout", ""),
         sort=request.args.get("sort", "name"),
     )
     at, counting = now(), flag_store().usage is not None

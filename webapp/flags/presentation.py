@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Final
 
 from webapp.audit.values import Entry
 from webapp.flags.queries import FlagList
 from webapp.flags.rollout import Rollout
 from webapp.flags.validation import References
-from webapp.flags.values import GUARD_METRICS, FlagState, GuardAction, Override
+from webapp.flags.values import GUARD_METRICS, FlagState, GuardAction, Override, RolloutState
 from webapp.flags.wording import OPERATORS, override_text, told_changes
 
 Options = Sequence[tuple[str, str]]
@@ -21,6 +22,7 @@ class Choices:
     """What each filter of the list offers, as values and words."""
 
     states: Options
+    rollouts: Options
     environments: Options
     tags: Options
     groups: Options
@@ -75,11 +77,16 @@ def offers_of(known: References, name: str, scopes: Iterable[str] = ()) -> Offer
 def choices_of(found: FlagList) -> Choices:
     """Return the choices that fit the flags there are."""
     return Choices(
-        states=[(state.value, state.value.replace("_", " ").capitalize()) for state in FlagState],
+        states=_words(FlagState),
+        rollouts=[option for option in _words(RolloutState) if option[0] != RolloutState.NONE],
         environments=[(name, name) for name in found.environments],
         tags=[(tag, tag) for tag in found.tags],
         groups=[(name, name) for name in found.groups],
     )
+
+
+def _words(states: Iterable[StrEnum]) -> Options:
+    return [(state.value, state.value.replace("_", " ").capitalize()) for state in states]
 
 
 def overrides_of(overrides: dict[str, Override]) -> Options:

@@ -18,6 +18,7 @@ from webapp.errors import NotFound
 from webapp.flags.documents import prerequisite_from, rule_from
 from webapp.flags.evaluation import state_of
 from webapp.flags.models import REVISION_ROW, FeatureFlag, FeatureFlagUse, FlagRevision
+from webapp.flags.rollout import Rollout
 from webapp.flags.staleness import FlagAge, Staleness, last_turn, staleness_of
 from webapp.flags.values import FlagDefinition, FlagState, Override
 
@@ -30,8 +31,9 @@ MAX_SKIP: Final = 1_000_000
 class FlagFilters:
     """What narrows a list and how it is ordered; an empty text asks for everything.
 
-    ``state`` is a :class:`FlagState`.  ``enabled``, ``archived`` and ``stale`` are "true" or
-    "false"; archived flags are shown only where ``state`` or ``archived`` asks for them.
+    ``state`` is a :class:`FlagState`, ``rollout`` a :class:`RolloutState`.  ``enabled``,
+    ``archived`` and ``stale`` are "true" or "false"; archived flags are shown only where ``state``
+    or ``archived`` asks for them.
     ``sort`` is a key of ``SORTS``, with a minus for descending.
     """
 
@@ -43,6 +45,7 @@ class FlagFilters:
     enabled: str = ""
     archived: str = ""
     stale: str = ""
+    rollout: str = ""
     sort: str = "name"
 
     @property
@@ -56,12 +59,13 @@ class FlagSummary:
     """One line of a list: a flag without its lists of ids.
 
     ``raised_to`` is the highest percentage that a rule gives, 0 without rules; ``variants`` is how
-    many there are.
+    many there are.  ``rollout`` tells how its plan stands.
     """
 
     name: str
     description: str
     state: FlagState
+    rollout: Rollout
     enabled: bool
     percentage: float
     raised_to: float
@@ -211,6 +215,9 @@ def _summaries(session: DbSession, now: datetime, *, counting: bool) -> list[Fla
                 FeatureFlag.prerequisites,
                 FeatureFlag.group,
                 FeatureFlag.tags,
+                FeatureFlag.rollout_plan,
+                FeatureFlag.rollout_state,
+                FeatureFlag.rollout_since,
                 FeatureFlag.archived_at,
                 FeatureFlag.created_at,
                 FeatureFlag.updated_at,
@@ -267,6 +274,7 @@ def _summary(  # noqa: PLR0913  # all but two are named at the call
         name=flag.name,
         description=flag.description,
         state=state,
+        rollout=flag.rollout(),
         enabled=flag.enabled,
         percentage=outline.percentage,
         raised_to=max((rule.percentage for rule in outline.rules), default=0.0),
@@ -298,6 +306,7 @@ def _fits(flag: FlagSummary, filters: FlagFilters) -> bool:
         and _is(wants_archived, archived)
         and _is(filters.enabled, flag.enabled)
         and _is(filters.stale, flag.staleness is not None)
+        and (not filters.rollout or flag.rollout.state == filters.rollout)
         and (not filters.environment or not flag.environments or filters.environment in named)
         and (not filters.tag or filters.tag in flag.tags)
         and (not filters.group or filters.group == flag.group)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from sqlalchemy import select
 
@@ -25,7 +25,9 @@ from webapp.flags.models import (
     definition_of,
 )
 from webapp.flags.validation import References
-from webapp.flags.values import FlagDefinition, FlagState, Segments
+from webapp.flags.values import FlagDefinition, FlagDraft, FlagState, Segments
+
+_NEEDS: Final = select(FeatureFlag.name, FeatureFlag.prerequisites)
 
 
 class Definitions(NamedTuple):
@@ -76,12 +78,28 @@ def known_to(session: DbSession, flag: FeatureFlag | None) -> Known:
 
 
 def references(session: DbSession) -> References:
-    """Return what a flag may refer to: three statements."""
-    needs = session.execute(select(FeatureFlag.name, FeatureFlag.prerequisites))
+    """Return all that a flag may refer to: three statements."""
+    needs = session.execute(_NEEDS)
     return References(
         prerequisites={name: [item["flag"] for item in items] for name, items in needs},
         segments=session.scalars(select(FlagSegment.name)).all(),
         groups=session.scalars(select(FlagGroup.name)).all(),
+    )
+
+
+def references_of(session: DbSession, draft: FlagDraft) -> References:
+    """Return what there is of all that a flag refers to, in as many statements as it needs.
+
+    Every flag is looked at only where it builds on others: an import asks this of thousands.
+    """
+    needs = session.execute(_NEEDS).all() if draft.prerequisites else ()
+    named = {name for rule in draft.rules for name in rule.segments}
+    segments = select(FlagSegment.name).where(FlagSegment.name.in_(named))
+    groups = select(FlagGroup.name).where(FlagGroup.name == draft.group)
+    return References(
+        prerequisites={name: [item["flag"] for item in items] for name, items in needs},
+        segments=session.scalars(segments).all() if named else (),
+        groups=session.scalars(groups).all() if draft.group is not None else (),
     )
 
 

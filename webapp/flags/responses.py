@@ -283,6 +283,7 @@ class FlagsQuery(WindowQuery):
 
     q: str
     state: FlagState
+    rollout: RolloutState
     environment: str
     tag: str
     group: str

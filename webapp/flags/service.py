@@ -21,7 +21,7 @@ from webapp.flags.models import (
     FlagRevision,
 )
 from webapp.flags.queries import get_flag
-from webapp.flags.relations import dependents_of, references
+from webapp.flags.relations import dependents_of, references_of
 from webapp.flags.rollout import Rollout, after_change, pause, started
 from webapp.flags.snapshot import SnapshotStatus, flag_store
 from webapp.flags.validation import (
@@ -239,8 +239,8 @@ def refuse_draft(session: DbSession, draft: FlagDraft, reason: str) -> None:
     flag is just being given.
     """
     errors = complaints_about(draft)
-    if not errors and (draft.rules or draft.prerequisites or draft.group is not None):
-        errors = complaints_about_references(draft, references(session))
+    if not errors:
+        errors = complaints_about_references(draft, references_of(session, draft))
     if complaint := complaint_about_reason(reason):
         errors["reason"] = [complaint]
     refuse(errors)

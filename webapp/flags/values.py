@@ -39,7 +39,9 @@ MAX_THRESHOLD: Final = 1_000_000
 MAX_SAMPLE: Final = 1_000_000
 
 # Addresses have these in the place of a flag's name.
-RESERVED_NAMES: Final = frozenset({"export", "groups", "metrics", "new", "segments", "snapshot"})
+RESERVED_NAMES: Final = frozenset(
+    {"export", "groups", "import", "metrics", "new", "segments", "snapshot"}
+)
 
 # What an operator may change; everything else about a flag is an admin's.
 OPERATOR_FIELDS: Final = frozenset({"enabled", "percentage"})

@@ -127,6 +127,13 @@ def may(role: str) -> bool:
     return who is not None and who.allows(Role(role))
 
 
+def is_open() -> bool:
+    """Tell whether whoever asks has the role that this view demands."""
+    access = getattr(current_app.view_functions.get(request.endpoint or ""), "access", None)
+    who = principal().role
+    return who is not None and access in set(Role) and who.allows(Role(access))
+
+
 def _check() -> BaseResponse | None:
     if request.endpoint is None or request.endpoint == "static":
         return None

@@ -3,12 +3,13 @@
 import random
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import TypeVar
 
 import structlog
 from flask import Flask, Response, current_app, g, request
+from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import BadRequest, HTTPException
 from werkzeug.routing import IntegerConverter, Map
 
@@ -51,6 +52,16 @@ def accepts(most_bytes: int) -> Callable[[View], View]:
     return mark
 
 
+def accepts_form(most_bytes: int) -> Callable[[View], View]:
+    """Let a view take a form of more bytes than others do, from whoever may use it at all."""
+
+    def mark(view: View) -> View:
+        view.most_form_bytes = most_bytes  # type: ignore[attr-defined]
+        return view
+
+    return mark
+
+
 def makes(view: View) -> View:
     """Say that a view makes something new each time: what is sent twice is there twice."""
     view.makes = True  # type: ignore[attr-defined]
@@ -61,6 +72,25 @@ def current_settings() -> Settings:
     """Return the settings of the application that this request is for."""
     settings: Settings = current_app.extensions["settings"]
     return settings
+
+
+def most_form_bytes() -> int | None:
+    """Return how large a form this view takes, None where it is no more than others take."""
+    view = current_app.view_functions.get(request.endpoint or "")
+    most_bytes: int | None = getattr(view, "most_form_bytes", None)
+    return most_bytes
+
+
+def refuse_nul(*given: str) -> None:
+    """Refuse what no text can hold: PostgreSQL would, in the middle of a statement."""
+    if any("\0" in text for text in given):
+        raise BadRequest("A NUL character is no part of any text here.")
+
+
+def texts_of(values: MultiDict[str, str]) -> Iterator[str]:
+    """Yield all that was sent, names and values."""
+    for pair in values.items(multi=True):
+        yield from pair
 
 
 def request_id() -> str:
@@ -83,27 +113,21 @@ def _begin() -> None:
     traces.note({"request.id": g.request_id})
     mark_writing(writing=request.method not in SAFE_METHODS)
     _widen()
-    _refuse_nul()
+    refuse_nul(request.path, *texts_of(request.args))
+    if most_form_bytes() is None:
+        refuse_nul(*texts_of(request.form))
 
 
 def _widen() -> None:
     """Lift the limit of the body where the view says so, before anything asks for the body.
 
-    For JSON only: what comes as a form is read before anybody knows who sent it.
+    For JSON only: what comes as a form is read before anybody knows who sent it, but where the view
+    says that it takes long ones, see ``register_security``.
     """
     view = current_app.view_functions.get(request.endpoint or "")
     most_bytes: int | None = getattr(view, "most_bytes", None)
     if most_bytes is not None and request.is_json:
         request.max_content_length = most_bytes
-
-
-def _refuse_nul() -> None:
-    """Refuse what no text can hold: PostgreSQL would, in the middle of a statement."""
-    given = [request.path]
-    for values in (request.args, request.form):
-        given += [text for pair in values.items(multi=True) for text in pair]
-    if any("\0" in text for text in given):
-        raise BadRequest("A NUL character is no part of any text here.")
 
 
 def _end(error: BaseException | None) -> None:

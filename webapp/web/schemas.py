@@ -77,17 +77,20 @@ def read_json(model: type[Model]) -> Model:
     return parse_json(model, data or b"{}")
 
 
-def parse_json(model: type[Model], data: bytes | str) -> Model:
-    """Validate JSON text by ``model``: 400 where it is none, :class:`Invalid` names each field."""
+def parse_json(model: type[Model], data: bytes | str, *, what: str = "The body") -> Model:
+    """Validate JSON text by ``model``: 400 where it is none, :class:`Invalid` names each field.
+
+    ``what`` is how to speak of it where it is not JSON.
+    """
     try:
         return model.model_validate_json(data)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         if first["type"] == "json_invalid":
-            message = f"The body is not JSON: {first['msg']}."
+            message = f"{what} is not JSON: {first['msg']}."
             raise BadRequest(message) from None
         if first["type"] == "model_type" and not first["loc"]:
-            message = "The body must be a JSON object."
+            message = f"{what} must be a JSON object."
             raise BadRequest(message) from None
         raise invalid(error) from None
 

@@ -7,8 +7,8 @@ from flask_wtf.csrf import CSRFProtect
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from webapp.settings import Settings
-from webapp.web.access import PROGRAMS_ONLY, bearer_token, is_api_request
-from webapp.web.requests import SAFE_METHODS
+from webapp.web.access import PROGRAMS_ONLY, bearer_token, is_api_request, is_open
+from webapp.web.requests import SAFE_METHODS, most_form_bytes, refuse_nul, texts_of
 
 csrf = CSRFProtect()
 
@@ -51,6 +51,7 @@ def register_security(app: Flask, settings: Settings) -> None:
         MAX_FORM_MEMORY_SIZE=MOST_BYTES,
     )
     csrf.init_app(app)
+    app.before_request(_widen_form)
     app.before_request(_check_csrf)
     app.after_request(_harden)
 
@@ -61,6 +62,20 @@ def register_proxies(app: Flask, settings: Settings) -> None:
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
             app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops
         )
+
+
+def _widen_form() -> None:
+    """Lift the limit of a form where the view says so, for whoever may use that view.
+
+    The form holds the token that the next check looks for, so it is read before access is checked:
+    of anybody else no more is read than anywhere.
+    """
+    most_bytes = most_form_bytes()
+    if most_bytes is None or request.method in SAFE_METHODS:
+        return
+    if is_open():
+        request.max_content_length = request.max_form_memory_size = most_bytes
+    refuse_nul(*texts_of(request.form))
 
 
 def _check_csrf() -> None:
