@@ -24,7 +24,7 @@ from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
 
 from tests.environment import isolate
-from tests.odd_texts import FOR_SERVERS, ODD_TEXTS
+from tests.odd_texts import FOR_SERVERS, ODD_TEXTS, Fields, form_body
 
 # The hook of that module becomes this conftest's by its name.
 from tests.servers import (
@@ -120,6 +120,14 @@ class ConsoleClient(FlaskClient):
         """Send a request as htmx does, aimed at the element with the id ``target``."""
         headers = {"HX-Request": "true", "HX-Target": target} | kwargs.pop("headers", {})
         return self.open(url, method=method, headers=headers, **kwargs)
+
+    def send_form(self, url: str, fields: Fields) -> TestResponse:
+        """Post a form whose fields may hold what is no text."""
+        return self.post(url, **form_body(fields))
+
+    def look_for(self, url: str, fields: Fields) -> TestResponse:
+        """Ask for a page with such fields in its address."""
+        return self.get(f"{url}?{form_body(fields)['data']}")
 
     def sign_in(self, role: Role) -> "ConsoleClient":
         """Make an account with this role and sign in with it through the page."""

@@ -1,9 +1,12 @@
 """What a form field may be sent that nobody types: each must get an answer, not an error."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from urllib.parse import urlencode
 
+from werkzeug.test import TestResponse
+
 Fields = dict[str, str | bytes]
+Ask = Callable[[str, Fields], TestResponse]
 
 # As bytes, since some of them are no text.
 ODD_TEXTS: Mapping[str, bytes] = {
@@ -46,3 +49,36 @@ FOR_SERVERS = frozenset(
 def form_body(fields: Fields) -> dict[str, str]:
     """Return a form as the arguments of a client's ``post``, odd bytes as they are."""
     return {"data": urlencode(fields), "content_type": "application/x-www-form-urlencoded"}
+
+
+def ask_with_each(
+    ask: Ask, urls: Sequence[str], good: Fields, names: Iterable[str], odd: bytes
+) -> None:
+    """Ask the first address with each field odd alone, and those that read the same with many.
+
+    What the first takes, the others are sent at once, and alone where they refuse it: a field that
+    is refused hides what would come of the next.  What the first refuses they are sent at once too.
+    """
+    first, *others = urls
+    forms = {name: good | {name: odd} for name in names}
+    taken = [name for name, form in forms.items() if is_taken(ask, first, form)]
+    refused = [name for name in forms if name not in taken]
+    for url in others:
+        if taken:
+            ask_with_all(ask, url, good, taken, odd)
+        if refused:
+            is_taken(ask, url, good | dict.fromkeys(refused, odd))
+
+
+def ask_with_all(ask: Ask, url: str, good: Fields, names: Sequence[str], odd: bytes) -> None:
+    """Ask with all of these fields odd at once; where that is refused, with each alone."""
+    if not is_taken(ask, url, good | dict.fromkeys(names, odd)) and len(names) > 1:
+        for name in names:
+            is_taken(ask, url, good | {name: odd})
+
+
+def is_taken(ask: Ask, url: str, fields: Fields) -> bool:
+    """Ask, and tell whether it was taken or refused; the server must not have failed."""
+    status = ask(url, fields).status_code
+    assert status < 500, (status, url, {name: value[:80] for name, value in fields.items()})
+    return status < 400

@@ -126,7 +126,7 @@ class Deployment:
         command = [str(BIN / "gunicorn"), "-c", "gunicorn.conf.py", "wsgi:app"]
         ours = {"PORT": str(port), "WEB_CONCURRENCY": str(processes)}
         process = self._start("web", command, **(ours | environ))
-        wait_until(lambda: is_up(port), seconds=30, what=f"web ready\n{self.log('web')}")
+        wait_until(lambda: is_up(port), seconds=60, what=f"web ready\n{self.log('web')}")
         return process
 
     def start_edge(self, port: int, **environ: str) -> subprocess.Popen[bytes]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from flask import Flask
 from flask_migrate import Migrate
 
+from webapp import collect_as_usual
 from webapp.accounts.capability import accounts
 from webapp.adoptions.capability import adoptions
 from webapp.alerts.capability import alerts
@@ -130,4 +131,5 @@ def create_app(settings: Settings) -> Flask:
     register_credentials(app)
     register_cross_origin(app, settings)
     register_proxies(app, settings)
+    collect_as_usual()
     return app

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from flask import Flask, current_app
 from sqlalchemy import Engine, create_engine
 
-from webapp import clock
+from webapp import clock, collect_as_usual
 from webapp.accounts.database_tokens import DatabaseTokens
 from webapp.accounts.http_tokens import HttpTokens
 from webapp.accounts.redis_tokens import RedisTokens
@@ -128,6 +128,7 @@ def create_edge(settings: Settings) -> Flask:
     register_credentials(app)
     register_cross_origin(app, settings)
     register_proxies(app, settings)
+    collect_as_usual()
     return app
 
 

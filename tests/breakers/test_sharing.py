@@ -59,6 +59,13 @@ def eventually(condition: Callable[[], object], *, within: float = 10.0) -> None
 
 
 @pytest.fixture
+def quick_beats(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes that exchange ten times a second: what is seen at all is seen after one beat."""
+    monkeypatch.setattr(exchange, "BEAT_SECONDS", 0.1)
+    monkeypatch.setattr(sharing, "ALL_SECONDS", 0.5)
+
+
+@pytest.fixture
 def join(app: Flask, settings: Settings) -> Iterator[Callable[[], BreakerRegistry]]:
     """Return a function that makes one more process's registry."""
     registries: list[BreakerRegistry] = []
@@ -93,6 +100,7 @@ def transitions_of(name: str) -> list[tuple[str, str]]:
         return [(row.old_state, row.new_state) for row in rows]
 
 
+@pytest.mark.usefixtures("quick_beats")
 def test_a_circuit_that_opens_in_one_process_opens_in_the_others(
     join: Callable[[], BreakerRegistry],
 ) -> None:
@@ -150,6 +158,7 @@ def test_of_processes_that_open_a_circuit_at_once_one_tells_and_counts_it(
     eventually(lambda: counted.get() == before + 1)
 
 
+@pytest.mark.usefixtures("quick_beats")
 def test_failures_of_a_closed_circuit_are_shown_and_change_no_other_process(
     join: Callable[[], BreakerRegistry],
 ) -> None:
@@ -163,6 +172,7 @@ def test_failures_of_a_closed_circuit_are_shown_and_change_no_other_process(
     eventually(lambda: (row := stored("mail")) is not None and row.failures == 0)
 
 
+@pytest.mark.usefixtures("quick_beats")
 def test_a_row_that_somebody_deletes_comes_back_closed(
     join: Callable[[], BreakerRegistry],
 ) -> None:
@@ -204,6 +214,7 @@ def opened_in_all(
     return breakers
 
 
+@pytest.mark.usefixtures("quick_beats")
 def test_one_trial_runs_at_a_time_over_all_processes(join: Callable[[], BreakerRegistry]) -> None:
     often = Thresholds(failures=2, successes=12, open_seconds=0.2)
     breakers = opened_in_all(join, 4, often)
@@ -265,6 +276,7 @@ def until_let_through(breaker: Breaker) -> None:
     eventually(let_through)
 
 
+@pytest.mark.usefixtures("quick_beats")
 def test_successes_of_trials_add_up_over_processes(join: Callable[[], BreakerRegistry]) -> None:
     one, other = opened_in_all(join, 2)
     until_let_through(one)
@@ -274,6 +286,7 @@ def test_successes_of_trials_add_up_over_processes(join: Callable[[], BreakerReg
     eventually(lambda: one.current_state == "closed")
 
 
+@pytest.mark.usefixtures("quick_beats")
 def test_while_one_process_tries_the_others_are_refused_with_the_seconds_that_remain(
     join: Callable[[], BreakerRegistry],
 ) -> None:
@@ -309,6 +322,7 @@ def refusal_of(breaker: Breaker) -> float:
     return refused.value.seconds
 
 
+@pytest.mark.usefixtures("quick_beats")
 def test_a_trial_whose_process_died_gives_way_after_its_time_and_ends_no_other(
     join: Callable[[], BreakerRegistry],
 ) -> None:
@@ -406,6 +420,7 @@ def test_a_call_that_was_not_answered_in_time_is_told_when_to_come_again_and_is_
     eventually(lambda: state_of("mail") == "closed")
 
 
+@pytest.mark.usefixtures("quick_beats")
 def test_a_trial_that_nobody_begins_is_given_back_for_another_process(
     slow_database: SlowDatabase,
     join: Callable[[], BreakerRegistry],
@@ -457,6 +472,7 @@ def failures_of(names: list[str]) -> set[int]:
         return set(session.scalars(wanted))
 
 
+@pytest.mark.usefixtures("quick_beats")
 def test_a_process_lets_go_of_a_circuit_that_nobody_uses_and_keeps_what_somebody_holds(
     join: Callable[[], BreakerRegistry], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -481,6 +497,7 @@ def test_a_process_lets_go_of_a_circuit_that_nobody_uses_and_keeps_what_somebody
         assert sum(row.calls for row in rows) == 2
 
 
+@pytest.mark.usefixtures("quick_beats")
 def test_what_a_machine_wrote_whose_clock_is_behind_is_seen_too(
     join: Callable[[], BreakerRegistry],
 ) -> None:
@@ -493,6 +510,7 @@ def test_what_a_machine_wrote_whose_clock_is_behind_is_seen_too(
     eventually(lambda: breaker.current_state == "closed")
 
 
+@pytest.mark.usefixtures("quick_beats")
 def test_thresholds_of_an_operator_win_over_code_in_every_process_and_after_a_restart(
     join: Callable[[], BreakerRegistry],
 ) -> None:
@@ -538,6 +556,7 @@ def forced(kind: Force, *, seconds: float | None = None) -> None:
         )
 
 
+@pytest.mark.usefixtures("quick_beats")
 def test_what_is_forced_holds_in_every_process_and_ends_by_itself(
     join: Callable[[], BreakerRegistry],
 ) -> None:
@@ -569,6 +588,7 @@ def test_without_a_store_each_process_makes_its_own_trials() -> None:
     registry.close()
 
 
+@pytest.mark.usefixtures("quick_beats")
 def test_calls_are_added_up_by_minute_with_who_made_them(
     join: Callable[[], BreakerRegistry], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -629,6 +649,7 @@ def _in_a_child(registry: BreakerRegistry, pipe: Connection) -> None:
     pipe.recv()
 
 
+@pytest.mark.usefixtures("quick_beats")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_child_shares_with_its_parent_over_a_connection_of_its_own(
     join: Callable[[], BreakerRegistry],

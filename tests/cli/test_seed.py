@@ -1,19 +1,22 @@
-"""What an empty installation begins with, seeded by the real command in a process of its own."""
+"""What an empty installation begins with, seeded by the real command: once as a process."""
 
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import Result
 from flask import Flask
 from sqlalchemy import func, select
 
+from tests.conftest import end, make_settings
 from webapp.accounts.passwords import password_matches
 from webapp.accounts.queries import find_user
 from webapp.actors import COMMAND
 from webapp.alerts.service import find_rule
+from webapp.app import create_app
 from webapp.audit.queries import recent_entries
 from webapp.clock import now
 from webapp.db import db, reading, transaction
@@ -22,16 +25,34 @@ from webapp.flags.values import FlagDraft
 from webapp.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
+Process = subprocess.CompletedProcess[str]
 TABLES = ("users", "feature_flags", "sources", "jobs", "schedules")
 PASSWORD = "correct horse battery"
-Seed = Callable[..., subprocess.CompletedProcess[str]]
+Seed = Callable[..., Result]
 
 
 @pytest.fixture
-def seed(app: Flask, settings: Settings, tmp_path: Path) -> Seed:
-    """Run ``flask seed`` on the test's database."""
+def seed(app: Flask, settings: Settings, tmp_path: Path) -> Iterator[Seed]:
+    """Run ``flask seed`` on the test's database, with an application that has these settings."""
+    made: list[Flask] = []
 
-    def run(**environ: str) -> subprocess.CompletedProcess[str]:
+    def run(**environ: str) -> Result:
+        own = make_settings(tmp_path, DATABASE_URL=settings.database_url, **environ)
+        made.append(create_app(own))
+        # As ``flask`` pushes it.
+        with made[-1].app_context():
+            return made[-1].test_cli_runner().invoke(args=["seed"], env=environ)
+
+    yield run
+    for each in made:
+        end(each)
+
+
+@pytest.fixture
+def process(app: Flask, settings: Settings, tmp_path: Path) -> Callable[[], Process]:
+    """Run ``flask seed`` on the test's database, in a process of its own."""
+
+    def run() -> Process:
         own = {
             "ENVIRONMENT": "test",
             "INSTANCE_DIR": str(tmp_path),
@@ -43,7 +64,7 @@ def seed(app: Flask, settings: Settings, tmp_path: Path) -> Seed:
         return subprocess.run(
             [sys.executable, "-m", "flask", "--app", "wsgi", "seed"],
             cwd=ROOT,
-            env=inherited | own | environ,
+            env=inherited | own,
             capture_output=True,
             text=True,
             check=False,
@@ -64,8 +85,10 @@ def knows(app: Flask, username: str, password: str) -> bool:
     return user is not None and password_matches(password, user.password_hash)
 
 
-def test_an_empty_database_is_filled_once(app: Flask, seed: Seed) -> None:
-    first = seed()
+def test_an_empty_database_is_filled_once(
+    app: Flask, process: Callable[[], Process], seed: Seed
+) -> None:
+    first = process()
     assert first.returncode == 0, first.stderr
     told = dict(line.split(": ") for line in first.stdout.splitlines())
     assert set(told) == {"Username", "Password"}
@@ -73,7 +96,7 @@ def test_an_empty_database_is_filled_once(app: Flask, seed: Seed) -> None:
     assert counts(app) == [1, 3, 1, 1, 2]
 
     again = seed(ADMIN_PASSWORD=PASSWORD)
-    assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
+    assert (again.exit_code, again.stdout, again.stderr) == (0, "", "")
     assert counts(app) == [1, 3, 1, 1, 2]
     assert knows(app, "admin", told["Password"])
     with app.app_context(), reading() as session:
@@ -89,7 +112,7 @@ def test_the_first_admin_may_be_named_and_is_then_not_told(app: Flask, seed: See
 
 def test_a_password_that_is_too_short_fills_nothing(app: Flask, seed: Seed) -> None:
     seeded = seed(ADMIN_PASSWORD="short")
-    assert seeded.returncode == 1
+    assert seeded.exit_code == 1
     assert seeded.stderr == "Error: password: Use at least 12 characters.\n"
     assert counts(app) == [0, 0, 0, 0, 0]
 
@@ -97,14 +120,14 @@ def test_a_password_that_is_too_short_fills_nothing(app: Flask, seed: Seed) -> N
 def test_what_is_not_empty_is_left_alone(app: Flask, seed: Seed) -> None:
     with app.app_context(), transaction() as session:
         create_flag(session, FlagDraft(name="ours"), by=COMMAND, now=now(), reason="Ours")
-    seed(ADMIN_PASSWORD=PASSWORD)
+    assert seed(ADMIN_PASSWORD=PASSWORD).exit_code == 0
     assert counts(app) == [1, 1, 1, 1, 2]
 
 
 def test_with_the_demo_there_are_sources_that_the_console_serves_itself(
     app: Flask, seed: Seed
 ) -> None:
-    assert seed(DEMO="true", PORT="8123", OUTBOUND_ALLOW_HOSTS="127.0.0.1:8123").returncode == 0
+    assert seed(DEMO="true", PORT="8123", OUTBOUND_ALLOW_HOSTS="127.0.0.1:8123").exit_code == 0
     assert counts(app) == [1, 3, 3, 3, 2]
     with app.app_context(), reading() as session:
         table = db.metadata.tables["sources"]

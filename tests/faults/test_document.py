@@ -8,6 +8,10 @@ import pytest
 
 from tests.processes import BIN, Deployment, deployed
 from tests.servers import LOOPBACK, free_port
+from webapp.clock import now
+from webapp.db import transaction
+from webapp.roles import Role
+from webapp.seed import seed
 
 pytestmark = pytest.mark.fault
 
@@ -27,8 +31,10 @@ def test_no_request_that_the_document_allows_is_answered_otherwise_than_it_says(
     tmp_path: Path,
 ) -> None:
     with deployed(tmp_path) as deployment:
-        deployment.flask("seed")
-        token = deployment.flask("tokens", "create", "--role", "admin").strip()
+        with deployment.looked_into():
+            with transaction() as session:
+                seed(session, environ={}, now=now())
+            token = deployment.make_token(Role.ADMIN)
         port = free_port()
         deployment.start_web(port)
         done = call_everything(deployment, f"http://{LOOPBACK}:{port}", token)

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Final
 
 import httpx
@@ -28,10 +29,10 @@ EQUAL: Final = 50
 class Program:
     """A program that enqueues the same under one key, over a connection for each request."""
 
-    def __init__(self, deployment: Deployment) -> None:
+    def __init__(self, deployment: Deployment, processes: int = PROCESSES) -> None:
         self.deployment = deployment
         self.port = free_port()
-        self.server = deployment.start_web(self.port, PROCESSES)
+        self.server = deployment.start_web(self.port, processes)
         token = deployment.make_token(Role.OPERATOR)
         headers = {"Authorization": f"Bearer {token}", "Connection": "close"}
         self._client = httpx.Client(
@@ -57,7 +58,12 @@ def jobs() -> int:
         return session.scalar(select(func.count()).select_from(Job)) or 0
 
 
-def test_of_fifty_equal_requests_to_four_processes_one_is_carried_out(program: Program) -> None:
+def test_a_key_is_carried_out_once_of_fifty_requests_and_after_a_kill(program: Program) -> None:
+    assert_one_of_fifty_is_carried_out(program)
+    assert_a_key_whose_process_is_killed_is_free_after_a_minute(program)
+
+
+def assert_one_of_fifty_is_carried_out(program: Program) -> None:
     with ThreadPoolExecutor(EQUAL) as pool:
         answers = list(pool.map(lambda _: program.ask(), range(EQUAL)))
     good = [answer for answer in answers if answer.status_code == 202]
@@ -72,20 +78,22 @@ def test_of_fifty_equal_requests_to_four_processes_one_is_carried_out(program: P
     assert jobs() == 1
 
 
-def test_a_key_whose_process_was_killed_is_free_after_a_minute(program: Program) -> None:
+def assert_a_key_whose_process_is_killed_is_free_after_a_minute(program: Program) -> None:
     """It is killed while it reads the arguments: the key is claimed, and nothing is written yet."""
+    before = jobs()
     killing = {"mark": str(program.deployment.folder / "was-killed")}
     with pytest.raises(httpx.TransportError):
-        program.ask(kind="test_kill_web", arguments=killing)
+        program.ask("order-2", "test_kill_web", arguments=killing)
     wait_until(lambda: is_up(program.port), seconds=20, what="another process answers")
-    again = program.ask(kind="test_kill_web", arguments=killing)
+    again = program.ask("order-2", "test_kill_web", arguments=killing)
     assert (again.status_code, again.headers["Retry-After"]) == (409, "1")
-    assert jobs() == 0
+    assert jobs() == before
     with transaction() as session:
         session.execute(update(IdempotencyKey).values(claimed_at=now() - CLAIM_LASTS))
     for _ in range(2):
-        assert program.ask(kind="test_kill_web", arguments=killing).status_code == 202
-    assert jobs() == 1
+        answer = program.ask("order-2", "test_kill_web", arguments=killing)
+        assert answer.status_code == 202
+    assert jobs() == before + 1
 
 
 @pytest.mark.parametrize(
@@ -94,6 +102,13 @@ def test_a_key_whose_process_was_killed_is_free_after_a_minute(program: Program)
     indirect=True,
 )
 def test_with_the_store_away_nothing_is_carried_out(
+    deployment: Deployment, postgres: PostgresServer
+) -> None:
+    with closing(Program(deployment, processes=2)) as program:
+        assert_nothing_is_carried_out_while_it_is_away(program, postgres)
+
+
+def assert_nothing_is_carried_out_while_it_is_away(
     program: Program, postgres: PostgresServer
 ) -> None:
     assert program.ask("warm-up").status_code == 202

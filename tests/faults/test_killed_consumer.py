@@ -95,15 +95,28 @@ def test_a_stop_in_good_order_costs_nothing(deployment: Deployment) -> None:
     assert (finished.state, finished.losses) == (JobState.SUCCEEDED, 0)
 
 
-@pytest.mark.parametrize("kind", ["process", "thread"])
-def test_a_job_that_outlasts_the_grace_is_put_back(deployment: Deployment, kind: str) -> None:
+def test_a_job_that_outlasts_the_grace_is_put_back(deployment: Deployment) -> None:
+    """By a consumer whose workers are processes, and by one whose workers are threads."""
     with transaction() as session:
-        slow = service.enqueue(session, "test_echo", {"seconds": 40}, by=SYSTEM, now=now()).id
-    consumer = deployment.start_consumer(kind=kind)
-    wait_until(lambda: job(slow).state == JobState.RUNNING, seconds=30, what="the job's start")
-    deployment.end(consumer)
-    back = job(slow)
-    assert (back.state, back.attempts, back.losses) == (JobState.QUEUED, 0, 0)
+        slow = [
+            service.enqueue(session, "test_echo", {"seconds": 60}, by=SYSTEM, now=now()).id
+            for _ in range(2)
+        ]
+    # Each has one worker, so each has one of the jobs.
+    consumers = [deployment.start_consumer(workers=1, kind=kind) for kind in ("process", "thread")]
+    for job_id in slow:
+        wait_until(
+            lambda job_id=job_id: job(job_id).state == JobState.RUNNING,  # type: ignore[misc]
+            seconds=30,
+            what=f"the start of job {job_id}",
+        )
+    for consumer in consumers:
+        consumer.terminate()
+    for consumer in consumers:
+        deployment.end(consumer)
+    for job_id in slow:
+        back = job(job_id)
+        assert (back.state, back.attempts, back.losses) == (JobState.QUEUED, 0, 0)
 
 
 def test_a_job_that_kills_its_worker_ends_in_the_dead_letters(

@@ -20,6 +20,8 @@ from webapp.workers.service import request_stop
 pytestmark = pytest.mark.fault
 
 ADA = Actor("user", "ada")
+#: A worker that looks ten times as often as usual whether it is to stop.
+OFTEN = {"JOB_MODULES": "tests.jobs.types,tests.jobs.quick_beats"}
 
 
 def enqueue(queue: str = "default", name: str = "test_echo", **arguments: Any) -> int:
@@ -47,18 +49,26 @@ def workers() -> list[Worker]:
         return list(session.scalars(select(Worker).order_by(Worker.name)))
 
 
+def is_told(deployment: Deployment) -> bool:
+    return "worker_stop_requested" in deployment.log("worker")
+
+
 def test_a_worker_told_to_stop_ends_once_its_job_has_however_long_it_takes(
     deployment: Deployment,
 ) -> None:
     # Longer than the grace, which is for those that a signal tells to end.
-    slow = enqueue(seconds=16)
-    process = deployment.start_worker("--workers", "1", SHUTDOWN_GRACE="1")
+    slow = enqueue(seconds=8)
+    process = deployment.start_worker("--workers", "1", SHUTDOWN_GRACE="1", **OFTEN)
     wait_until(is_in(slow, JobState.RUNNING), seconds=30, what="the job's start")
     (worker,) = workers()
     with transaction() as session:
         request_stop(session, worker.name, by=ADA, now=now())
+    wait_until(lambda: is_told(deployment), seconds=30, what="its end")
+    assert job(slow).state == JobState.RUNNING
+    told_at = now()
     left = enqueue()
     assert process.wait(60) == 0
+    assert (now() - told_at).total_seconds() > 2, "it had no more to do: nothing was tried"
     assert (job(slow).state, outcomes(slow)) == (JobState.SUCCEEDED, [Outcome.SUCCEEDED])
     # What came while it was stopping may still have run; it is not lost and has not failed.
     assert job(left).losses == 0
@@ -70,13 +80,11 @@ def test_a_worker_told_to_stop_ends_once_its_job_has_however_long_it_takes(
 
 def test_a_signal_ends_a_stopping_worker_within_its_grace(deployment: Deployment) -> None:
     slow = enqueue(seconds=60)
-    process = deployment.start_worker("--workers", "1", SHUTDOWN_GRACE="1")
+    process = deployment.start_worker("--workers", "1", SHUTDOWN_GRACE="1", **OFTEN)
     wait_until(is_in(slow, JobState.RUNNING), seconds=30, what="the job's start")
     with transaction() as session:
         request_stop(session, workers()[0].name, by=ADA, now=now())
-    wait_until(
-        lambda: "worker_stop_requested" in deployment.log("worker"), seconds=30, what="its end"
-    )
+    wait_until(lambda: is_told(deployment), seconds=30, what="its end")
     process.terminate()
     process.wait(END_SECONDS)
     back = job(slow)
@@ -129,6 +137,7 @@ def test_a_burst_runs_all_that_is_due_and_leaves_what_is_ahead(deployment: Deplo
     assert (worker.done, worker.failed) == (150, 1)
 
 
+@pytest.mark.parametrize("deployment", ["sqlite"], indirect=True)
 def test_with_nothing_to_do_a_burst_ends_at_once(deployment: Deployment) -> None:
     assert deployment.start_worker("--burst").wait(60) == 0
     assert workers()[0].stopped_at is not None

@@ -13,6 +13,7 @@ from sqlalchemy import select
 from structlog.testing import capture_logs
 
 from tests.breakers.test_sharing import eventually
+from webapp import exchange
 from webapp.actors import COMMAND, Actor
 from webapp.audit.service import history
 from webapp.db import db, reading, transaction
@@ -50,6 +51,12 @@ def source(app: Flask) -> Iterator[None]:
                 )
             )
         yield
+
+
+@pytest.fixture
+def quick_beats(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes that exchange ten times a second: what is seen at all is seen after one beat."""
+    monkeypatch.setattr(exchange, "BEAT_SECONDS", 0.1)
 
 
 @pytest.fixture
@@ -97,6 +104,7 @@ def test_a_source_has_the_limit_of_its_kind(join: Callable[[], LimitRegistry]) -
     eventually(lambda: limit.rule == Rule(100, 60))
 
 
+@pytest.mark.usefixtures("quick_beats")
 def test_a_limit_that_somebody_sets_holds_in_every_process(
     join: Callable[[], LimitRegistry],
 ) -> None:
@@ -133,6 +141,7 @@ def test_without_redis_each_process_has_its_share(join: Callable[[], LimitRegist
         limit.acquire()
 
 
+@pytest.mark.usefixtures("quick_beats")
 def test_a_pause_holds_in_every_process_until_somebody_lifts_it(
     join: Callable[[], LimitRegistry],
 ) -> None:
@@ -176,6 +185,7 @@ def stats_of_bills() -> LimitStats:
         return stats_of_sources(session, [source], now=datetime.now(UTC))["bills"]
 
 
+@pytest.mark.usefixtures("quick_beats")
 def test_figures_add_up_over_processes(join: Callable[[], LimitRegistry]) -> None:
     limit_to(5)
     for limit in [registry.get(NAME) for registry in (join(), join())]:
@@ -291,6 +301,7 @@ def test_the_rule_that_is_handed_over_holds_until_the_database_has_said_another(
     assert registry.get(NAME).rule == Rule(2, 60)
 
 
+@pytest.mark.usefixtures("quick_beats")
 def test_an_operator_who_says_that_there_is_no_limit_is_heard_before_the_program(
     join: Callable[[], LimitRegistry], monkeypatch: pytest.MonkeyPatch
 ) -> None:

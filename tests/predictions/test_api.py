@@ -9,7 +9,7 @@ from flask import Flask
 
 from tests.architecture.population import populate
 from tests.conftest import ConsoleClient
-from tests.odd_texts import ODD_TEXTS, form_body
+from tests.odd_texts import ODD_TEXTS, Fields, ask_with_all, ask_with_each
 from webapp.db import db, will_write
 
 API = "/api/v1/models"
@@ -130,13 +130,11 @@ def test_a_decision_needs_its_reason(operator: ConsoleClient, body: dict[str, An
 @pytest.mark.parametrize("odd", ODD_TEXTS.values(), ids=ODD_TEXTS)
 def test_every_form_and_search_is_answered(operator: ConsoleClient, odd: bytes) -> None:
     names = ("source", "target", "algorithm", "task", "fields", "held_out", "seed")
-    for name in names:
-        body = form_body({"source": "source0", "target": "kind", "held_out": "20", name: odd})
-        assert operator.post("/models", **body).status_code < 500, name
+    good: Fields = {"source": "source0", "target": "kind", "held_out": "20"}
+    ask_with_each(operator.send_form, ["/models"], good, names, odd)
     for verb in ("promote", "retire"):
-        for name in ("revision", "reason"):
-            body = form_body({"reason": "Needed", name: odd})
-            assert operator.post(f"/models/versions/2/{verb}", **body).status_code < 500
+        url = f"/models/versions/2/{verb}"
+        ask_with_each(operator.send_form, [url], {"reason": "Needed"}, ("revision", "reason"), odd)
     for path in ("/models", "/models/new", "/models/versions/1", "/models/1", API):
-        for name in ("source", "target", "key", "q", "before", "after"):
-            assert operator.get(path, query_string={name: odd}).status_code < 500
+        searched = ("source", "target", "key", "q", "before", "after")
+        ask_with_all(operator.look_for, path, {}, searched, odd)
