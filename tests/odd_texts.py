@@ -67,7 +67,7 @@ def ask_with_each(
         if taken:
             ask_with_all(ask, url, good, taken, odd)
         if refused:
-            ask_with_all(ask, url, good, refused, odd, over={400, 422})
+            ask_with_all(ask, url, good, refused, odd, over={400, 404, 409, 422})
 
 
 def ask_with_all(
