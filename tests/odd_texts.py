@@ -1,6 +1,6 @@
 """What a form field may be sent that nobody types: each must get an answer, not an error."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from urllib.parse import urlencode
 
 from werkzeug.test import TestResponse
@@ -67,14 +67,27 @@ def ask_with_each(
         if taken:
             ask_with_all(ask, url, good, taken, odd)
         if refused:
-            is_taken(ask, url, good | dict.fromkeys(refused, odd))
+            ask_with_all(ask, url, good, refused, odd, over={400, 404, 409, 422})
 
 
-def ask_with_all(ask: Ask, url: str, good: Fields, names: Sequence[str], odd: bytes) -> None:
-    """Ask with all of these fields odd at once; where that is refused, with each alone."""
-    if not is_taken(ask, url, good | dict.fromkeys(names, odd)) and len(names) > 1:
+def ask_with_all(
+    ask: Ask,
+    url: str,
+    good: Fields,
+    names: Sequence[str],
+    odd: bytes,
+    *,
+    over: Container[int] = (),
+) -> None:
+    """Ask with all of these fields odd at once; where that is refused, with each alone.
+
+    So whoever fails is named.  A status of ``over`` is an answer, and nothing more is asked.
+    """
+    status = ask(url, good | dict.fromkeys(names, odd)).status_code
+    if status >= 400 and status not in over:
         for name in names:
             is_taken(ask, url, good | {name: odd})
+    assert status < 500, (status, url, names)
 
 
 def is_taken(ask: Ask, url: str, fields: Fields) -> bool:
