@@ -9,17 +9,20 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import event, func, select
+from sqlalchemy import event, func, select, update
 
 from tests.conftest import ConsoleClient
 from webapp.actors import COMMAND
 from webapp.db import db, transaction
 from webapp.jobs.models import Job
+from webapp.sources import edit_pages
 from webapp.sources.ingestion import begin_run, finish_run, ingest_batch
 from webapp.sources.locations import find_file
 from webapp.sources.models import Source
+from webapp.sources.previews import Preview, preview
 from webapp.sources.readers import read_batch, start_of
 from webapp.sources.service import create_source
+from webapp.sources.values import SourceDraft
 
 AIRPORTS = "package:airportsdata/airports.csv"
 
@@ -172,6 +175,22 @@ def test_a_look_may_send_a_secret_so_that_no_link_asks_for_one(admin: ConsoleCli
     assert admin.get("/sources/preview").status_code in {404, 405}
     admin.csrf = False
     assert admin.post("/sources/preview", data={"location": AIRPORTS}).status_code == 400
+
+
+@pytest.mark.parametrize("path", ["/sources/preview", "/sources/airports/preview"])
+def test_whoever_looks_holds_nobody_up(
+    airports: None, admin: ConsoleClient, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """A place may take its time to answer, and workers write meanwhile."""
+
+    def look(draft: SourceDraft) -> Preview:
+        with transaction() as session:
+            session.execute(update(Source).values(record_count=7))
+        return preview(draft)
+
+    monkeypatch.setattr(edit_pages, "preview", look)
+    data = {"kind": "csv", "location": AIRPORTS}
+    assert "Aero B Ranch Airport" in admin.post(path, data=data).text
 
 
 def test_text_from_a_file_is_text_on_the_page(admin: FlaskClient, tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ from webapp.web.access import actor, requires
 from webapp.web.confirmations import Confirmation, act, asking
 from webapp.web.cursors import read_search
 from webapp.web.htmx import go_to, refused_status, render
+from webapp.web.requests import writes_nothing
 
 blueprint = Blueprint("rules", __name__, url_prefix="/rules")
 
@@ -91,6 +92,7 @@ def create() -> BaseResponse:
 
 @blueprint.post("/preview")
 @requires(Role.ADMIN)
+@writes_nothing
 def preview_new() -> Response:
     """Show what the rule that is being made would have fired on."""
     return _form_page(_typed(), None)
@@ -143,6 +145,7 @@ def update(name: str) -> BaseResponse:
 
 @blueprint.post("/<name>/preview")
 @requires(Role.ADMIN)
+@writes_nothing
 def preview_changed(name: str) -> Response:
     """Show what the rule that is being changed would have fired on."""
     return _form_page(replace(_typed(), name=name), service.find_rule(db.session, name))

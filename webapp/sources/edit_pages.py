@@ -32,6 +32,7 @@ from webapp.sources.service import (
 from webapp.web.access import actor, requires
 from webapp.web.confirmations import act, asking
 from webapp.web.htmx import go_to, refused_status, render
+from webapp.web.requests import writes_nothing
 
 
 @blueprint.get("/new")
@@ -43,6 +44,7 @@ def new() -> Response:
 
 @blueprint.post("/preview")
 @requires(Role.ADMIN)
+@writes_nothing
 def preview_new() -> Response:
     """Show what the source holds that is being added."""
     return _source_page(SourceForm.read(request.form), None, look=True)
@@ -84,6 +86,7 @@ def edit(name: str) -> Response:
 
 @blueprint.post("/<name>/preview")
 @requires(Role.ADMIN)
+@writes_nothing
 def preview_changed(name: str) -> Response:
     """Show what the source holds that is being changed."""
     source = find_source(db.session, name)
@@ -206,6 +209,8 @@ def _source_page(
     """Show the form, with what the source holds where somebody asked for it."""
     found: Preview | None = None
     if look:
+        # A place may take its time: no transaction is open meanwhile.
+        db.session.rollback()
         try:
             found = preview(form.draft())
         except Invalid as error:

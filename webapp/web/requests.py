@@ -68,6 +68,15 @@ def makes(view: View) -> View:
     return view
 
 
+def writes_nothing(view: View) -> View:
+    """Say that a view only looks, though its form is sent as one that writes is.
+
+    On SQLite it then holds nobody up who writes, however long it looks.
+    """
+    view.writes_nothing = True  # type: ignore[attr-defined]
+    return view
+
+
 def current_settings() -> Settings:
     """Return the settings of the application that this request is for."""
     settings: Settings = current_app.extensions["settings"]
@@ -76,9 +85,13 @@ def current_settings() -> Settings:
 
 def most_form_bytes() -> int | None:
     """Return how large a form this view takes, None where it is no more than others take."""
-    view = current_app.view_functions.get(request.endpoint or "")
-    most_bytes: int | None = getattr(view, "most_form_bytes", None)
+    most_bytes: int | None = getattr(_view(), "most_form_bytes", None)
     return most_bytes
+
+
+def _view() -> object:
+    """Return the view that answers this request, None where there is none."""
+    return current_app.view_functions.get(request.endpoint or "")
 
 
 def refuse_nul(*given: str) -> None:
@@ -111,7 +124,8 @@ def _begin() -> None:
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=g.request_id)
     traces.note({"request.id": g.request_id})
-    mark_writing(writing=request.method not in SAFE_METHODS)
+    only_looks = request.method in SAFE_METHODS or getattr(_view(), "writes_nothing", False)
+    mark_writing(writing=not only_looks)
     _widen()
     refuse_nul(request.path, *texts_of(request.args))
     if most_form_bytes() is None:
@@ -124,8 +138,7 @@ def _widen() -> None:
     For JSON only: what comes as a form is read before anybody knows who sent it, but where the view
     says that it takes long ones, see ``register_security``.
     """
-    view = current_app.view_functions.get(request.endpoint or "")
-    most_bytes: int | None = getattr(view, "most_bytes", None)
+    most_bytes: int | None = getattr(_view(), "most_bytes", None)
     if most_bytes is not None and request.is_json:
         request.max_content_length = most_bytes
 
