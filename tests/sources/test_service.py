@@ -124,6 +124,32 @@ def test_each_row_counts_as_new_changed_unchanged_or_rejected(
     assert run.checkpoint == END.to_json()
 
 
+def test_texts_that_mean_something_to_a_database_are_kept_as_they_are(
+    session: Session, run: EtlRun, now: datetime
+) -> None:
+    texts = (
+        "",
+        "NULL",
+        "null",
+        "{}",
+        "{a,b}",
+        '"',
+        "\\",
+        '\\"',
+        "a\nb",
+        "\t",
+        ",",
+        "'",
+        "Zoë €",
+        "\\u0041",
+    )
+    rows = [(f"k{text or '-'}", text) for text in texts]
+    ingest_batch(session, run.id, batch(*rows), now=now)
+    assert records(session) == {key.strip(): text for key, text in rows}
+    # They are found as they stand.
+    assert counts(ingest_batch(session, run.id, batch(*rows), now=now))[3] == len(rows)
+
+
 def test_of_a_key_that_stands_twice_the_last_row_wins(
     session: Session, source: Source, run: EtlRun, now: datetime
 ) -> None:

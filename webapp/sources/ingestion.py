@@ -4,7 +4,7 @@ Never reads a source.  A batch locks its source first, so two runs of one source
 their counts stay exact; on SQLite the write lock does the same.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import cast
@@ -48,12 +48,14 @@ _INSERT = """
     (source_id, key, content_hash, raw, mapped, first_seen_at, last_seen_at, run_id)
 """
 _UPSERT_ROWS = _INSERT + "VALUES (?, ?, ?, ?, ?, ?, ?, ?)" + _REPLACE
-_ROWS = """
-    SELECT :source, key, content_hash, raw, mapped, :now, :now, :run
-    FROM json_to_recordset(CAST(:rows AS JSON))
-    AS given (key TEXT, content_hash TEXT, raw JSON, mapped JSON)
+_ARRAYS = """
+    SELECT :source, key, hash, CAST(raw AS JSON), CAST(mapped AS JSON), :now, :now, :run
+    FROM unnest(
+        CAST(:keys AS TEXT[]), CAST(:hashes AS TEXT[]), CAST(:raws AS TEXT[]),
+        CAST(:mapped AS TEXT[])
+    ) AS given (key, hash, raw, mapped)
 """
-_UPSERT_DOCUMENT = text(_INSERT + _ROWS + _REPLACE)
+_UPSERT_ARRAYS = text(_INSERT + _ARRAYS + _REPLACE)
 # Past the ORM, which would look at each row of each batch.
 _records = cast("Table", Record.__table__)
 _UNNESTS = {"sqlite": func.json_each, "postgresql": func.json_array_elements_text}
@@ -125,8 +127,8 @@ def ingest_batch(
     rows = [item for item in mapped if isinstance(item, MappedRow)]
     rejected = [*batch.rejected, *(item for item in mapped if isinstance(item, Rejection))]
     comparison = compare(rows, _standing(session, source.id, [row.key for row in rows]))
-    _write(session, run, comparison.write, now=now)
     _touch(session, run, comparison.touch, now=now)
+    _write(session, run, comparison.write, now=now)
     _reject(session, run, rejected)
     source.record_count += comparison.inserted
     run.processed += len(rows) + len(rejected)
@@ -219,32 +221,46 @@ def _write(session: DbSession, run: EtlRun, rows: Sequence[MappedRow], *, now: d
     """
     if not rows:
         return
+    keys = [row.key for row in rows]
+    hashes = [row.content_hash for row in rows]
+    raws = [_json(row.raw) for row in rows]
+    mapped = [None if row.mapped is None else _json(row.mapped) for row in rows]
     connection = session.connection()
     if connection.dialect.name == "postgresql":
-        # One text: the driver takes three times as long to write arrays as all else here takes.
+        # Else the foreign key is planned anew for each row, which takes longer than to insert it.
+        connection.execute(text("SET LOCAL plan_cache_mode = auto"))
+        columns = {
+            "keys": _array(keys),
+            "hashes": _array(hashes),
+            "raws": _array(raws),
+            "mapped": _array(mapped),
+        }
         at = {"source": run.source_id, "run": run.id, "now": now}
-        connection.execute(_UPSERT_DOCUMENT, {"rows": orjson.dumps(rows).decode()} | at)
+        connection.execute(_UPSERT_ARRAYS, columns | at)
         return
     stamp = UtcTime().dialect_impl(connection.dialect).bind_processor(connection.dialect)
     moment = now if stamp is None else stamp(now)
     source_id, run_id = run.source_id, run.id
-    dumps = orjson.dumps
     connection.exec_driver_sql(
         _UPSERT_ROWS,
         [
-            (
-                source_id,
-                row.key,
-                row.content_hash,
-                dumps(row.raw).decode(),
-                None if row.mapped is None else dumps(row.mapped).decode(),
-                moment,
-                moment,
-                run_id,
-            )
-            for row in rows
+            (source_id, key, hash_, raw, other, moment, moment, run_id)
+            for key, hash_, raw, other in zip(keys, hashes, raws, mapped, strict=True)
         ],
     )
+
+
+def _json(fields: Mapping[str, str]) -> str:
+    return orjson.dumps(fields).decode()
+
+
+def _array(texts: Sequence[str | None]) -> str:
+    """Write an array of texts as PostgreSQL reads it: the driver takes twenty times as long."""
+    quoted = (
+        "NULL" if text is None else '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        for text in texts
+    )
+    return "{" + ",".join(quoted) + "}"
 
 
 def _touch(session: DbSession, run: EtlRun, keys: Sequence[str], *, now: datetime) -> None:
