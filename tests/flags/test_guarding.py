@@ -379,7 +379,7 @@ def test_resuming_has_guards_forget_what_they_have_seen(
     add_errors(session, NAME, 101, now=now)
     looked(session, now + MINUTE)
     later = now + 2 * MINUTE
-    rollouts.resume_rollout(session, NAME, by=BY, now=later, reason="Mended")
+    rollouts.move_by_hand(session, NAME, rollouts.RESUME, by=BY, now=later, reason="Mended")
     # The step that it was rolled back from is due at once.
     assert rollouts.take_step(session, NAME, now=later) is not None
     assert looked(session, later).trips == []

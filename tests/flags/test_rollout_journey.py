@@ -23,7 +23,7 @@ from webapp.db import reading, transaction
 from webapp.flags import is_enabled
 from webapp.flags.models import FeatureFlag
 from webapp.flags.queries import get_flag
-from webapp.flags.rollouts import resume_rollout
+from webapp.flags.rollouts import RESUME, move_by_hand
 from webapp.flags.service import create_flag
 from webapp.flags.values import FlagDraft, GuardMetric, PlanStep, RolloutGuard
 from webapp.jobs.models import JobAttempt
@@ -188,7 +188,7 @@ def test_a_rollout_that_begins_to_do_harm_is_set_back_and_goes_on_when_it_is_men
     assert flag().percentage == 2
     NewPath.broken = False
     with transaction() as session:
-        resume_rollout(session, NAME, by=Actor("user", "ada"), now=time.now, reason="Mended")
+        move_by_hand(session, NAME, RESUME, by=Actor("user", "ada"), now=time.now, reason="Mended")
     beat(app, time)
     assert flag().percentage == 5
     time.now += MINUTE

@@ -118,7 +118,7 @@ def test_moving_the_share_by_hand_pauses_the_plan(
     assert (flag.rollout_state, flag.rollout_by) == (RolloutState.PAUSED, "mira")
     assert (flag.rollout_reason, flag.rollout_next_at) == ("Faster", None)
     assert changes(last(session))["rollout_state"] == ("running", "paused")
-    rollouts.resume_rollout(session, "ui.beta", by=BY, now=now + DAY, reason="Go on")
+    rollouts.move_by_hand(session, "ui.beta", rollouts.RESUME, by=BY, now=now + DAY, reason="Go on")
     # The steps below its share are taken; the day of the pause is put behind.
     assert flag.rollout_next_at == now + 8 * DAY
 
@@ -146,9 +146,9 @@ def test_archiving_pauses_so_that_restoring_moves_nothing(
     session: Session, flag: FeatureFlag, now: datetime
 ) -> None:
     archive_flag(session, "ui.beta", by=BY, now=now, reason="Rest")
-    for act in (rollouts.resume_rollout, rollouts.roll_back_rollout):
+    for how in (rollouts.RESUME, rollouts.ROLL_BACK):
         with pytest.raises(Conflict, match="archived"):
-            act(session, "ui.beta", by=BY, now=now, reason="r")
+            rollouts.move_by_hand(session, "ui.beta", how, by=BY, now=now, reason="r")
     restore_flag(session, "ui.beta", by=BY, now=now, reason="Back")
     assert flag.rollout_state == RolloutState.PAUSED
     assert rollouts.due_rollouts(session, now=now + 30 * DAY) == []
@@ -159,14 +159,14 @@ def test_pause_resume_skip_and_roll_back(
 ) -> None:
     rollouts.take_step(session, "ui.beta", now=now)
     told = []
-    for act in (
-        rollouts.pause_rollout,
-        rollouts.resume_rollout,
-        rollouts.skip_rollout,
-        rollouts.roll_back_rollout,
-        rollouts.resume_rollout,
+    for how in (
+        rollouts.PAUSE,
+        rollouts.RESUME,
+        rollouts.SKIP,
+        rollouts.ROLL_BACK,
+        rollouts.RESUME,
     ):
-        act(session, "ui.beta", by=BY, now=now + DAY, reason="Because")
+        rollouts.move_by_hand(session, "ui.beta", how, by=BY, now=now + DAY, reason="Because")
         told.append((last(session).action, float(flag.percentage), flag.rollout_state))
     assert told == [
         ("flag.rollout_paused", 5, "paused"),
@@ -182,10 +182,12 @@ def test_what_is_done_needs_a_reason_and_the_version_that_was_seen(
     session: Session, flag: FeatureFlag, now: datetime
 ) -> None:
     with pytest.raises(Invalid) as refusal:
-        rollouts.pause_rollout(session, "ui.beta", by=BY, now=now, reason=" ")
+        rollouts.move_by_hand(session, "ui.beta", rollouts.PAUSE, by=BY, now=now, reason=" ")
     assert set(refusal.value.errors) == {"reason"}
     with pytest.raises(Conflict, match="version"):
-        rollouts.pause_rollout(session, "ui.beta", by=BY, now=now, reason="r", version=9)
+        rollouts.move_by_hand(
+            session, "ui.beta", rollouts.PAUSE, by=BY, now=now, reason="r", version=9
+        )
     assert flag.rollout_state == RolloutState.RUNNING
 
 

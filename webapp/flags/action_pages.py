@@ -1,6 +1,5 @@
 """What is done to a flag by one button: rollout, switch, archive, restore, remove for good."""
 
-from collections.abc import Callable
 from dataclasses import replace
 
 from flask import request, url_for
@@ -12,7 +11,6 @@ from webapp.errors import Conflict, DomainError, Invalid
 from webapp.flags import rollouts, service
 from webapp.flags.disputes import Overtaken, missed
 from webapp.flags.forms import FlagForm, form_of
-from webapp.flags.models import FeatureFlag
 from webapp.flags.pages import blueprint, flag_page
 from webapp.flags.presentation import resuming
 from webapp.flags.queries import get_flag
@@ -92,7 +90,7 @@ def pause(name: str) -> BaseResponse:
         "Its share stays. The steps ahead wait, and move back by as long as it is paused.",
         "Pause rollout",
     )
-    return _move(name, asked, "is paused", rollouts.pause_rollout)
+    return _move(name, asked, "is paused", rollouts.PAUSE)
 
 
 @blueprint.post("/<name>/rollout/resume")
@@ -102,7 +100,7 @@ def resume(name: str) -> BaseResponse:
     asked = asking(
         f"Resume the rollout of {name}?", resuming(get_flag(db.session, name).rollout()), "Resume"
     )
-    return _move(name, asked, "goes on", rollouts.resume_rollout)
+    return _move(name, asked, "goes on", rollouts.RESUME)
 
 
 @blueprint.post("/<name>/rollout/skip")
@@ -114,7 +112,7 @@ def skip(name: str) -> BaseResponse:
         "The step is taken before its time. The steps behind it keep theirs.",
         "Skip to the next step",
     )
-    return _move(name, asked, "took its next step", rollouts.skip_rollout)
+    return _move(name, asked, "took its next step", rollouts.SKIP)
 
 
 @blueprint.post("/<name>/rollout/roll-back")
@@ -127,17 +125,17 @@ def roll_back(name: str) -> BaseResponse:
         "It takes no step until somebody resumes.",
         "Roll back",
     )
-    return _move(name, asked, "is rolled back", rollouts.roll_back_rollout)
+    return _move(name, asked, "is rolled back", rollouts.ROLL_BACK)
 
 
-def _move(
-    name: str, asked: Confirmation, done_: str, verb: Callable[..., FeatureFlag]
-) -> BaseResponse:
+def _move(name: str, asked: Confirmation, done_: str, how: rollouts.Move) -> BaseResponse:
     return act(
         asked,
         f"The rollout of {name} {done_}.",
         url=url_for("flags.show", name=name),
-        verb=lambda by, at: verb(db.session, name, by=by, now=at, reason=asked.reason),
+        verb=lambda by, at: rollouts.move_by_hand(
+            db.session, name, how, by=by, now=at, reason=asked.reason
+        ),
     )
 
 

@@ -1,6 +1,5 @@
 """Rollouts over JSON: what is done to a plan, what guards see, and errors that programs report."""
 
-from collections.abc import Callable
 from typing import Any
 
 from flask import Blueprint, Response
@@ -9,7 +8,6 @@ from webapp.clock import now
 from webapp.db import db
 from webapp.errors import Conflict
 from webapp.flags import rollouts
-from webapp.flags.models import FeatureFlag
 from webapp.flags.progress import guards_of
 from webapp.flags.queries import get_flag
 from webapp.flags.recording import add_errors
@@ -36,7 +34,7 @@ blueprint = Blueprint("flags_rollout_api", __name__, url_prefix="/api/v1/feature
 @describes({200: FlagResponse}, body=RolloutMove, example={"reason": "Support is swamped"})
 def pause(name: str) -> Response:
     """Have a plan take no more steps until it is resumed."""
-    return _move(name, rollouts.pause_rollout)
+    return _move(name, rollouts.PAUSE)
 
 
 @blueprint.post("/<name>/rollout/resume")
@@ -44,7 +42,7 @@ def pause(name: str) -> Response:
 @describes({200: FlagResponse}, body=RolloutMove, example={"reason": "Mended in 2.4.1"})
 def resume(name: str) -> Response:
     """Have a plan go on; its guards begin anew."""
-    return _move(name, rollouts.resume_rollout)
+    return _move(name, rollouts.RESUME)
 
 
 @blueprint.post("/<name>/rollout/skip")
@@ -52,7 +50,7 @@ def resume(name: str) -> Response:
 @describes({200: FlagResponse}, body=RolloutMove, example={"reason": "Nothing seen at 5 %"})
 def skip(name: str) -> Response:
     """Take the next step of a plan now."""
-    return _move(name, rollouts.skip_rollout)
+    return _move(name, rollouts.SKIP)
 
 
 @blueprint.post("/<name>/rollout/roll-back")
@@ -60,12 +58,14 @@ def skip(name: str) -> Response:
 @describes({200: FlagResponse}, body=RolloutMove, example={"reason": "Complaints of checkout"})
 def roll_back(name: str) -> Response:
     """Go back to the share of the step before, to nobody where there is none."""
-    return _move(name, rollouts.roll_back_rollout)
+    return _move(name, rollouts.ROLL_BACK)
 
 
-def _move(name: str, verb: Callable[..., FeatureFlag]) -> Response:
+def _move(name: str, how: rollouts.Move) -> Response:
     body = read_json(RolloutMove)
-    flag = verb(db.session, name, by=actor(), now=now(), reason=body.reason, version=body.version)
+    flag = rollouts.move_by_hand(
+        db.session, name, how, by=actor(), now=now(), reason=body.reason, version=body.version
+    )
     db.session.commit()
     return json_answer(flag_as_json(flag))
 

@@ -4,6 +4,7 @@ Writers of flags come one after another, and each reads the flag as the one befo
 a step that is due is taken once, however many beat, and none is taken after somebody has paused.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -35,6 +36,25 @@ class Stepped:
     flag: str
     percentage: float
     state: RolloutState
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """What a hand does to a plan.
+
+    ``decide`` says how it stands then, ``action`` is the audit's word for it, and where it ``arms``
+    them guards begin anew.
+    """
+
+    decide: Callable[..., Rollout]
+    action: str
+    arms: bool = False
+
+
+PAUSE: Final = Move(deciding.pause, "flag.rollout_paused")
+RESUME: Final = Move(deciding.resume, "flag.rollout_resumed", arms=True)
+SKIP: Final = Move(deciding.skip_ahead, "flag.rollout_skipped")
+ROLL_BACK: Final = Move(deciding.roll_back, "flag.rollout_rolled_back", arms=True)
 
 
 def due_rollouts(session: DbSession, *, now: datetime) -> list[str]:
@@ -70,69 +90,22 @@ def _step_in_words(stood: Rollout) -> str:
     return f"Step {number + 1} of {len(stood.plan)}{due}."
 
 
-def pause_rollout(
+def move_by_hand(  # noqa: PLR0913  # all but the first three are named at the call
     session: DbSession,
     name: str,
+    how: Move,
     *,
     by: Actor,
     now: datetime,
     reason: str,
     version: int | None = None,
 ) -> FeatureFlag:
-    """Have a plan take no more steps."""
+    """Do to a plan what somebody wants; :class:`Conflict` where it does not stand like that."""
     flag = _to_move(session, name, version, now=now)
-    stands = deciding.pause(flag.rollout(), now=now)
-    move(session, flag, stands, action="flag.rollout_paused", by=by, now=now, reason=reason)
-    return flag
-
-
-def resume_rollout(
-    session: DbSession,
-    name: str,
-    *,
-    by: Actor,
-    now: datetime,
-    reason: str,
-    version: int | None = None,
-) -> FeatureFlag:
-    """Have a plan that was stopped go on; its guards begin anew."""
-    flag = _to_move(session, name, version, now=now)
-    stands = deciding.resume(flag.rollout(), now=now)
-    move(session, flag, stands, action="flag.rollout_resumed", by=by, now=now, reason=reason)
-    arm_guards(session, name, now=now)
-    return flag
-
-
-def skip_rollout(
-    session: DbSession,
-    name: str,
-    *,
-    by: Actor,
-    now: datetime,
-    reason: str,
-    version: int | None = None,
-) -> FeatureFlag:
-    """Have a plan take its next step now."""
-    flag = _to_move(session, name, version, now=now)
-    stands = deciding.skip_ahead(flag.rollout(), now=now)
-    move(session, flag, stands, action="flag.rollout_skipped", by=by, now=now, reason=reason)
-    return flag
-
-
-def roll_back_rollout(
-    session: DbSession,
-    name: str,
-    *,
-    by: Actor,
-    now: datetime,
-    reason: str,
-    version: int | None = None,
-) -> FeatureFlag:
-    """Go back to the step before the present one, and stop there; guards begin anew."""
-    flag = _to_move(session, name, version, now=now)
-    stands = deciding.roll_back(flag.rollout(), now=now)
-    move(session, flag, stands, action="flag.rollout_rolled_back", by=by, now=now, reason=reason)
-    arm_guards(session, name, now=now)
+    stands = how.decide(flag.rollout(), now=now)
+    move(session, flag, stands, action=how.action, by=by, now=now, reason=reason)
+    if how.arms:
+        arm_guards(session, name, now=now)
     return flag
 
 
