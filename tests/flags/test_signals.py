@@ -323,7 +323,19 @@ def mortal() -> Iterator[RedisServer]:
         yield server
 
 
+class CountedFeed(DatabaseFeed):
+    """The flags of a database, and how often somebody has looked there."""
+
+    looks = 0
+
+    def fetch(self, known: int) -> FlagSet | None:
+        found = super().fetch(known)
+        self.looks += 1
+        return found
+
+
 def test_without_redis_evaluation_goes_on_and_a_look_finds_changes(
+    app: Flask,
     make_store: MakeStore,
     mortal: RedisServer,
     now: datetime,
@@ -332,9 +344,12 @@ def test_without_redis_evaluation_goes_on_and_a_look_finds_changes(
 ) -> None:
     monkeypatch.setattr("webapp.redis_link.AWAY_SECONDS", 0.2)
     store = make_store(poll_seconds=OFTEN, redis_url=mortal.url)
-    hearer = make_store(redis_url=mortal.url)
+    feed = CountedFeed(SwitchableDatabase(app).open_session)
+    hearer = make_store(redis_url=mortal.url, feed=feed)
     assert not is_on(store)
     assert not is_on(hearer)
+    # It looks once more when its subscription stands, and would tell of the loss itself.
+    wait_until(lambda: feed.looks > 1, seconds=5, what="its subscription stands")
     mortal.kill()
     wait_until(
         lambda: store.status().signals is SignalState.DOWN, seconds=5, what="its loss is told"
