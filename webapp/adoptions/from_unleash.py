@@ -164,6 +164,7 @@ def _changes(source: _Source, segments: Mapping[int, UnleashSegment]) -> FlagCha
     listed = [name for way in lists for name in sorted(way.only or ())]
     starts_at, expires_at = common.window
     about = {"project": feature.project, "type": feature.type}
+    known = {name: value for name, value in about.items() if value}
     return FlagChanges(
         enabled=source.enabled and _needs_are_met(source),
         percentage=max((way.percentage for way in shares if not way.conditions), default=0.0),
@@ -180,7 +181,7 @@ def _changes(source: _Source, segments: Mapping[int, UnleashSegment]) -> FlagCha
         stickiness=group or feature.name,
         description=feature.description or "",
         tags=texts([tag for tag in source.tags if fits(tags=(tag,))]),
-        metadata={"unleash": {name: value for name, value in about.items() if value}},
+        metadata={"unleash": known} if known else {},
     )
 
 
