@@ -12,10 +12,13 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from webapp.flags.comparison import Comparison, Side, with_block
+from webapp.flags.harm import figures_of, judge
+from webapp.flags.values import GuardMetric, GuardState, RolloutGuard
 from webapp.settings import Settings
 
 ALPHA = Settings().flag_false_alarm_rate
-MIN_SAMPLE = 20
+# As the form offers it to whoever adds one.
+GUARD = RolloutGuard(name="noise", metric=GuardMetric.JOB_COMPARISON, scope="any", min_sample=20)
 STEPS = (0.05, 0.25, 0.50)
 MINUTES = 120
 A_MINUTE = 40
@@ -51,7 +54,7 @@ def accused_at(found: Iterator[tuple[Side, Side]], most_on: float) -> int | None
         seen = with_block(seen, on, off)
         if seen.on.attempts > most_on:
             return None
-        if seen.harmful(alpha=ALPHA, min_sample=MIN_SAMPLE):
+        if judge(GUARD, figures_of(seen), alpha=ALPHA) is GuardState.HARM:
             return seen.on.attempts
     return None
 

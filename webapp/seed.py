@@ -65,7 +65,7 @@ FLAGS = (
                 scope="batch_prediction",
                 threshold=20,
                 window=3600,
-                min_sample=5,
+                min_sample=20,
             ),
             RolloutGuard(
                 name="jobs die",

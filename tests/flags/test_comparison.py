@@ -18,10 +18,20 @@ from webapp.flags.comparison import (
     log_ratios,
     with_block,
 )
+from webapp.flags.harm import figures_of, judge
+from webapp.flags.values import GuardMetric, GuardState, RolloutGuard
 from webapp.settings import Settings
 
 ALPHA = Settings().flag_false_alarm_rate
 numbers = st.integers(0, 12)
+
+
+def is_accused(found: Comparison, *, min_sample: int = 20) -> bool:
+    """As a guard decides it."""
+    guard = RolloutGuard(
+        name="noise", metric=GuardMetric.JOB_COMPARISON, scope="any", min_sample=min_sample
+    )
+    return judge(guard, figures_of(found), alpha=ALPHA) is GuardState.HARM
 
 
 def seen(*blocks: tuple[Side, Side]) -> Comparison:
@@ -79,8 +89,8 @@ def test_where_all_or_none_fail_nothing_is_told(block: tuple[Side, Side]) -> Non
 
 def test_evidence_rises_with_harm_and_falls_with_the_opposite() -> None:
     harmful = seen(*[(Side(4, 10), Side(1, 40))] * 5)
-    assert harmful.harmful(alpha=ALPHA, min_sample=50)
-    assert not harmful.harmful(alpha=ALPHA, min_sample=51)
+    assert is_accused(harmful, min_sample=50)
+    assert not is_accused(harmful, min_sample=51)
     helpful = seen(*[(Side(0, 10), Side(8, 40))] * 20)
     assert helpful.evidence < 1
 
@@ -90,9 +100,7 @@ def test_weeks_without_harm_hide_none_that_comes_later() -> None:
     found = seen(*[(Side(1, 20), Side(1, 20))] * 10_000)
     assert found.evidence < 1
     late = [(Side(10, 20), Side(1, 20))] * 5
-    assert any(
-        (found := with_block(found, *block)).harmful(alpha=ALPHA, min_sample=20) for block in late
-    )
+    assert any(is_accused(found := with_block(found, *block)) for block in late)
 
 
 def test_evidence_has_an_end() -> None:
@@ -130,7 +138,7 @@ def simulated(
             sum(draw.random() < off_rate for _ in range(number - on)),
         )
         found = with_block(found, Side(failed[0], on), Side(failed[1], number - on))
-        if found.harmful(alpha=ALPHA, min_sample=20):
+        if is_accused(found):
             return found.on.attempts
     return None
 

@@ -72,11 +72,6 @@ class Comparison:
         started = sum(exp(min(weight, log(MOST_EVIDENCE))) for weight in self.weights)
         return min(started / len(RATIOS) + _unbegun(self.blocks), MOST_EVIDENCE)
 
-    def harmful(self, *, alpha: float, min_sample: int) -> bool:
-        """Tell whether the flag does harm, by at least so many attempts on either side."""
-        enough = min(self.on.attempts, self.off.attempts) >= min_sample
-        return enough and self.evidence * alpha >= 1
-
 
 def with_block(seen: Comparison, on: Side, off: Side) -> Comparison:
     """Add how the attempts of a further block ended.

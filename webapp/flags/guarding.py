@@ -21,7 +21,12 @@ from webapp.flags.comparison import comparison_as_document
 from webapp.flags.documents import plain
 from webapp.flags.harm import figures_as_document, figures_in_words, judge, threshold_of
 from webapp.flags.measuring import Key, Measured, Watched
-from webapp.flags.models import FeatureFlagError, FeatureFlagGuard, FeatureFlagGuardHead
+from webapp.flags.models import (
+    FeatureFlag,
+    FeatureFlagError,
+    FeatureFlagGuard,
+    FeatureFlagGuardHead,
+)
 from webapp.flags.rollout import Rollout
 from webapp.flags.rollouts import arm_guards, move
 from webapp.flags.service import flag_to_change, raise_revision
@@ -240,27 +245,42 @@ def _trip(
         reason="; ".join(f"{guard}: {text}" for guard, text in words.items())[:MAX_REASON],
     )
     evidence = [_evidence(item, measured, trip, words, alpha=alpha) for item in mine]
+    _stop(session, flag, stands, trip, evidence, now=now)
+    return trip
+
+
+def _stop(
+    session: DbSession,
+    flag: FeatureFlag,
+    stands: Rollout,
+    trip: Trip,
+    evidence: list[dict[str, Any]],
+    *,
+    now: datetime,
+) -> None:
+    """Write that a rollout was stopped, by which guards, and why; they begin anew."""
+    back = trip.action is GuardAction.ROLL_BACK
+    action = "flag.rollout_rolled_back" if back else "flag.rollout_halted"
     move(
         session,
         flag,
         stands,
-        action="flag.rollout_rolled_back" if back else "flag.rollout_halted",
+        action=action,
         by=GUARD,
         now=now,
         reason=trip.reason,
         evidence=evidence,
     )
-    arm_guards(session, name, now=now)
-    for item, facts in zip(mine, evidence, strict=True):
+    arm_guards(session, trip.flag, now=now)
+    for seen in evidence:
         session.execute(
             update(FeatureFlagGuard)
-            .where(FeatureFlagGuard.flag == name, FeatureFlagGuard.name == item.guard.name)
-            .values(tripped_at=now, trip=facts)
+            .where(FeatureFlagGuard.flag == trip.flag, FeatureFlagGuard.name == seen["guard"])
+            .values(tripped_at=now, trip=seen)
             .execution_options(synchronize_session=False)
         )
     facts = {"action": trip.action, "from": trip.before, "to": trip.after, "evidence": evidence}
-    report(session, Metric.ROLLOUT_ROLLED_BACK, name, now=now, facts=facts)
-    return trip
+    report(session, Metric.ROLLOUT_ROLLED_BACK, trip.flag, now=now, facts=facts)
 
 
 def _evidence(

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, Final
 
 from webapp.flags.comparison import Comparison, Side
@@ -126,11 +125,6 @@ def span(seconds: float | None) -> str:
         if whole and whole % unit == 0:
             return f"{whole // unit:,} {word}"
     return f"{whole} s"
-
-
-def span_of(seconds: int | None) -> timedelta:
-    """Return a guard's window."""
-    return timedelta(seconds=seconds or 0)
 
 
 def figures_as_document(figures: Figures) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from webapp.flags.rollout import Rollout
 from webapp.flags.validation import References
 from webapp.flags.values import GUARD_METRICS, FlagState, GuardAction, Override, RolloutState
 from webapp.flags.wording import OPERATORS, override_text, told_changes
+from webapp.formats import duration
 
 Options = Sequence[tuple[str, str]]
 # Beyond this many flags one types a name rather than looks for it in a list.
@@ -100,18 +101,8 @@ def resuming(rollout: Rollout) -> str:
     if step is None:
         return "Its guards begin anew."
     left = int(rollout.left.total_seconds())
-    comes = f"comes in {_in_units(left)}" if left else "is taken at once"
+    comes = f"comes in {duration(left)}" if left else "is taken at once"
     return f"The next step, {step.percentage:g} %, {comes}. Its guards begin anew."
-
-
-def _in_units(seconds: int) -> str:
-    """Write a time in its two largest units."""
-    parts = []
-    for unit, word in ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")):
-        if seconds >= unit:
-            parts.append(f"{seconds // unit} {word}")
-            seconds %= unit
-    return " ".join(parts[:2])
 
 
 def shortened(entries: Iterable[Entry]) -> list[Entry]:
