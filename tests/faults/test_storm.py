@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import and_, func, select, update
 
 from tests.jobs.types import TALLY
 from tests.processes import Deployment, wait_until
@@ -66,7 +66,10 @@ def test_in_a_storm_every_job_ends_and_every_trace_is_left_exactly_once(
         else:
             deployment.kill(consumers[victim])
             consumers[victim] = deployment.start_consumer()
-    wait_until(lambda: unfinished() == 0, seconds=120, what=f"an end of all, {unfinished()} left")
+    wait_until(lambda: unfinished() == 0, seconds=120, what="an end of all")
+    # The job of an unknown type is tried again once in a while: nobody may be at it meanwhile.
+    for consumer in consumers:
+        deployment.end(consumer)
     assert_all_decided_and_traced_once(set(odd.values()))
     assert_odd_jobs_have_a_clear_state(odd)
 
@@ -107,10 +110,11 @@ def ended() -> int:
 
 
 def unfinished() -> int:
-    """How many have not ended, but for the one whose type nobody knows."""
+    """How many have not ended; of an unknown type, how many somebody runs: that one only waits."""
     with reading() as session:
         over = Job.state.in_((JobState.SUCCEEDED, JobState.DEAD))
-        wanted = select(func.count()).select_from(Job).where(~over, Job.type != "test_gone")
+        waits = and_(Job.type == "test_gone", Job.state == JobState.RETRYING)
+        wanted = select(func.count()).select_from(Job).where(~over, ~waits)
         return session.scalar(wanted) or 0
 
 
