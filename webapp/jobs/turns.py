@@ -10,13 +10,17 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
+    ColumnClause,
     Integer,
+    String,
+    TableValuedAlias,
     Update,
     bindparam,
     case,
     column,
     exists,
     func,
+    insert,
     literal,
     or_,
     select,
@@ -103,9 +107,29 @@ def claim_next(
     found = {row.id: claim_of(row.id, row, worker=worker, now=now) for row in claimed}
     claims = [found[job_id] for job_id in ids if job_id in found]
     if claims:
-        open_attempts(session, claims)
+        _open(session, claims)
     more = len(chosen) < len(rows) or len(rows) == wanted["most"] or rows[0].lower
     return Batch(claims, more=more)
+
+
+def _open(session: DbSession, claims: Sequence[Claim]) -> None:
+    """Write the row of each attempt that begins."""
+    connection = core(session)
+    if len(claims) > 1 and connection.dialect.name == "postgresql":
+        connection.execute(_OPEN_TOGETHER, {"opened": [_opened(claim) for claim in claims]})
+    else:
+        open_attempts(session, claims)
+
+
+def _opened(claim: Claim) -> dict[str, Any]:
+    return {
+        "job_id": claim.job_id,
+        "type": claim.type,
+        "fence": claim.fence,
+        "due_at": claim.due_at and claim.due_at.isoformat(),
+        "started_at": claim.started_at.isoformat(),
+        "worker": claim.worker,
+    }
 
 
 # Statements are built once: to build one costs more than to run it.
@@ -135,8 +159,9 @@ _WAITING = (
 )
 _CLAIM = (
     update(Job)
-    # The condition on the state settles the race once more, should the lock not have done so.
-    .where(Job.id.in_(bindparam("ids", expanding=True)), Job.state == JobState.QUEUED)
+    # Each was queued when it was locked, and none is touched since.  To name the state once more
+    # would tempt a planner without statistics to look for these few among all that are queued.
+    .where(Job.id.in_(bindparam("ids", expanding=True)))
     .values(
         state=target_of("claim"),
         fence=Job.fence + 1,
@@ -168,11 +193,9 @@ def succeed_all(session: DbSession, successes: Sequence[Success]) -> bool:
     if connection.dialect.name == "postgresql":
         # A server plans, runs and answers each statement, so that one for all of them is cheaper.
         ended = {"ended": [_as_json(item) for item in successes]}
-        won = connection.execute(_SUCCEED_TOGETHER, ended)
-        connection.execute(_CLOSE_TOGETHER, ended)
-    else:
-        won = connection.execute(_SUCCEED, one_or_many([_success(item) for item in successes]))
-        connection.execute(_CLOSE, one_or_many([_close(item) for item in successes]))
+        return connection.scalar(_END_TOGETHER, ended) == len(successes)
+    won = connection.execute(_SUCCEED, one_or_many([_success(item) for item in successes]))
+    connection.execute(_CLOSE, one_or_many([_close(item) for item in successes]))
     return won.rowcount == len(successes)
 
 
@@ -222,18 +245,36 @@ _SUCCEED = _succeed(
 )
 _CLOSE = _closed(*_HELD, started_at=bindparam("started_at"), ended_at=bindparam("ended_at"))
 
-_ENDED = (
-    func.json_to_recordset(bindparam("ended", type_=Json))
-    .table_valued(
-        column("job_id", BigId),
-        column("fence", Integer),
-        column("result", Json),
-        column("started_at", UtcTime),
-        column("ended_at", UtcTime),
-    )
-    .render_derived(name="ended", with_types=True)
+
+def _given(name: str, *columns: ColumnClause[Any]) -> TableValuedAlias:
+    """Return the rows of a list of JSON objects, as PostgreSQL reads them."""
+    given = func.json_to_recordset(bindparam(name, type_=Json))
+    return given.table_valued(*columns).render_derived(name=name, with_types=True)
+
+
+_OPENED = _given(
+    "opened",
+    column("job_id", BigId),
+    column("type", String),
+    column("fence", Integer),
+    column("due_at", UtcTime),
+    column("started_at", UtcTime),
+    column("worker", String),
 )
-_SUCCEED_TOGETHER = _succeed(
+_OPEN_TOGETHER = insert(JobAttempt).from_select(
+    [*_OPENED.c.keys(), "outcome"],
+    select(*_OPENED.c, literal(Outcome.RUNNING.value)),
+    include_defaults=False,
+)
+_ENDED = _given(
+    "ended",
+    column("job_id", BigId),
+    column("fence", Integer),
+    column("result", Json),
+    column("started_at", UtcTime),
+    column("ended_at", UtcTime),
+)
+_SUCCEEDED = _succeed(
     _ENDED.c.job_id,
     _ENDED.c.fence,
     # What is null in the list is none here, and a job without a result has null.
@@ -241,9 +282,15 @@ _SUCCEED_TOGETHER = _succeed(
     started_at=_ENDED.c.started_at,
     finished_at=_ENDED.c.ended_at,
 )
-_CLOSE_TOGETHER = _closed(
+_CLOSED = _closed(
     _ENDED.c.job_id,
     _ENDED.c.fence,
     started_at=_ENDED.c.started_at,
     ended_at=_ENDED.c.ended_at,
 )
+# Both see the rows as they were before, so neither waits for the other.
+_END_TOGETHER = select(
+    select(func.count())
+    .select_from(_SUCCEEDED.returning(Job.id).cte("succeeded"))
+    .scalar_subquery()
+).add_cte(_CLOSED.returning(JobAttempt.id).cte("closed"))
