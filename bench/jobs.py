@@ -145,7 +145,7 @@ def run(queue: Queue, jobs: int, together: int) -> tuple[float, float]:
 def drain(queue: Queue, jobs: int, groups: Sequence[int]) -> float:
     """Enqueue so many jobs while the workers are held, let them go, and return their rate."""
     before = begin(queue)
-    signal_all(groups, signal.SIGSTOP)
+    hold(queue, groups)
     try:
         queue.send(jobs, TOGETHER if queue.several else 1)
     finally:
@@ -153,6 +153,15 @@ def drain(queue: Queue, jobs: int, groups: Sequence[int]) -> float:
     started = time.perf_counter()
     wait_for_end(queue, before, jobs)
     return jobs / (time.perf_counter() - started)
+
+
+def hold(queue: Queue, groups: Sequence[int]) -> None:
+    """Hold the workers, none of them in the middle of a transaction that others wait for."""
+    signal_all(groups, signal.SIGSTOP)
+    while queue.locked and queue.locked():
+        signal_all(groups, signal.SIGCONT)
+        time.sleep(0.05)
+        signal_all(groups, signal.SIGSTOP)
 
 
 def signal_all(groups: Sequence[int], number: signal.Signals) -> None:

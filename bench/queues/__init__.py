@@ -14,10 +14,12 @@ class Queue:
 
     ``workers`` are the commands that make up two worker processes.  ``send(count, together)``
     enqueues so many jobs, so many of them in one transaction; only some queues can do ``several``.
-    ``settled`` counts the jobs that the queue itself knows to be done.
+    ``settled`` counts the jobs that the queue itself knows to be done.  ``locked`` tells whether
+    somebody is writing, where nobody else can meanwhile.
     """
 
     workers: Sequence[Sequence[str]]
     send: Callable[[int, int], None]
     settled: Callable[[], int] | None = None
     several: bool = False
+    locked: Callable[[], bool] | None = None

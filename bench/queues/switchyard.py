@@ -33,12 +33,13 @@ def note(context: JobContext, arguments: Sent) -> Result:
 @contextmanager
 def queue() -> Iterator[Queue]:
     """Enqueue as the web process does, one transaction for each job."""
-    from sqlalchemy import func, select  # noqa: PLC0415  # what workers need not import
+    from sqlalchemy import create_engine, func, select  # noqa: PLC0415  # workers need it not
+    from sqlalchemy.exc import OperationalError  # noqa: PLC0415
 
     from tasks import application  # noqa: PLC0415
     from webapp.actors import SYSTEM  # noqa: PLC0415
     from webapp.clock import now  # noqa: PLC0415
-    from webapp.db import reading, transaction  # noqa: PLC0415
+    from webapp.db import db, engine_options, reading, transaction  # noqa: PLC0415
     from webapp.jobs import service  # noqa: PLC0415
     from webapp.jobs.models import Job  # noqa: PLC0415
     from webapp.jobs.values import JobState  # noqa: PLC0415
@@ -60,6 +61,17 @@ def queue() -> Iterator[Queue]:
             done = select(func.count()).where(Job.state == JobState.SUCCEEDED)
             return session.scalar(done) or 0
 
+    def locked() -> bool:
+        try:
+            with transaction(briefly):
+                return False
+        except OperationalError:
+            return True
+
     consumer = [str(BIN / "huey_consumer"), "tasks.huey", *CONSUMER.split()]
     with application().app_context():
-        yield Queue(workers=[consumer], send=send, settled=settled, several=True)
+        url = db.engine.url
+        briefly = create_engine(url, **engine_options(str(url), answer_seconds=0.2))
+        one_writer = locked if url.get_backend_name() == "sqlite" else None
+        yield Queue(workers=[consumer], send=send, settled=settled, several=True, locked=one_writer)
+        briefly.dispose()
