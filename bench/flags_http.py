@@ -3,10 +3,11 @@
     python bench/flags_http.py [--seconds 5] [--unleash-proxy NODE_MODULES] [--cpus 0 1]
 
 Under gunicorn, as the web process is served: a Flask view that does nothing, a WSGI callable that
-does nothing, one flag, ten flags.  Under granian, in one process, as the edge is served: the WSGI
-callable and the same evaluations; and beside them the Unleash proxy, where it is installed in
-NODE_MODULES (``npm install --prefix DIR @unleash/proxy``).  ``--cpus SERVER LOAD`` keeps servers of
-one process on one processor and what asks them on another.  Needs wrk.
+does nothing, one that sends an evaluation's headers, one flag, ten flags.  Under granian, in one
+process, as the edge is served: the WSGI callable and the same evaluations; and beside them the
+Unleash proxy, where it is installed in NODE_MODULES (``npm install --prefix DIR @unleash/proxy``).
+``--cpus SERVER LOAD`` keeps servers of one process on one processor and what asks them on another.
+Needs wrk.
 
 What is compared is asked in turn, several times, and the best of each counts, because a machine
 that does other things disturbs one more than the other.  Beside the rate stands the processor time
@@ -142,7 +143,7 @@ def show(title: str, seen: Mapping[str, Seen], floor: str) -> None:
     for name, item in seen.items():
         rate = item.load.requests_per_second
         print(
-            f"  {name:24} {rate:8,.0f} /s {rate / least:5.2f} x"
+            f"  {name:26} {rate:8,.0f} /s {rate / least:5.2f} x"
             f"   p50 {item.load.p50:6.2f} ms   p99 {item.load.p99:6.2f} ms"
             f"   processor {item.processor:4.0f} µs, {most / item.processor:5.2f} x less",
             flush=True,
@@ -156,12 +157,17 @@ def under_gunicorn(environ: Mapping[str, str], arguments: Namespace) -> None:
         start = stack.enter_context
         nothing = start(running(gunicorn("nothing:flask_app", PORT), PORT, path="/"))
         bare = start(running(gunicorn("nothing:wsgi_app", PORT + 1), PORT + 1, path="/"))
+        dressed = start(running(gunicorn("nothing:dressed_app", PORT + 6), PORT + 6, path="/"))
         command = gunicorn("wsgi:app", PORT + 2)
         ours = start(running(command, PORT + 2, path="/ready", environ=environ))
         make_flags(ours, headers)
         asked = [
             Asked("Flask view, nothing", partial(load, nothing + NOTHING[0], body=NOTHING[1])),
             Asked("WSGI callable, nothing", partial(load, bare + NOTHING[0], body=NOTHING[1])),
+            Asked(
+                "WSGI callable, our headers",
+                partial(load, dressed + NOTHING[0], headers=headers, body=NOTHING[1]),
+            ),
             Asked("one flag", partial(load, ours + SINGLE[0], headers=headers, body=SINGLE[1])),
             Asked("ten flags", partial(load, ours + BULK[0], headers=headers, body=BULK[1])),
         ]

@@ -38,7 +38,8 @@ _HEADERS: Final = [
     # As Flask does, which looks for a session whoever asks.
     ("Vary", ", ".join([*VARY, "Cookie"])),
 ]
-_OF_JSON: Final = [*_HEADERS, ("Content-Type", JSON)]
+#: The headers of every answer with a body, but for its length and the request's id.
+OF_JSON: Final = [*_HEADERS, ("Content-Type", JSON)]
 
 
 class Answered(NamedTuple):
@@ -90,7 +91,7 @@ class BeforeFlask(ABC):
             return self.behind(environ, start_response)
         named = ("X-Request-ID", request_id)
         if answer.body:
-            headers = [*_OF_JSON, named, ("Content-Length", str(len(answer.body)))]
+            headers = [*OF_JSON, named, ("Content-Length", str(len(answer.body)))]
         else:
             headers = [*_HEADERS, named]
         if answer.headers:
