@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import func, null, select
+from sqlalchemy import event, func, null, select
 from sqlalchemy.orm import Session
 
 from webapp.actors import SYSTEM
@@ -17,6 +18,7 @@ from webapp.jobs import attempts, dispatch, service
 from webapp.jobs.models import Job, JobAttempt
 from webapp.jobs.turns import Batch, Success, claim_next, look_at, succeed_all
 from webapp.jobs.values import Claim, JobState, Outcome
+from webapp.jobs.wishes import Wish
 
 LEASE = 30.0
 QUICK = {"test_echo": 0.0001, "test_fail": None}
@@ -52,6 +54,28 @@ def test_quick_jobs_are_claimed_together_each_with_its_own_fence_lease_and_attem
         assert (fresh.started_at, outcomes(session, job)) == (begun, [Outcome.RUNNING])
         assert fresh.lease_expires_at == now + timedelta(seconds=LEASE)
     assert take(session, now) == Batch([], more=False)
+
+
+def test_a_claim_of_a_few_does_not_look_through_all_that_are_queued(
+    session: Session, now: datetime
+) -> None:
+    service.enqueue_all(
+        session, [Wish("test_echo", {}, {}) for _ in range(3_000)], by=SYSTEM, now=now
+    )
+    bind = session.connection()
+    asked: list[tuple[str, Any]] = []
+
+    def note(*of: Any) -> None:
+        asked.append((of[2], of[3]))
+
+    event.listen(bind, "before_cursor_execute", note)
+    assert len(take(session, now).claims) > 1
+    event.remove(bind, "before_cursor_execute", note)
+    words = "EXPLAIN QUERY PLAN" if bind.dialect.name == "sqlite" else "EXPLAIN"
+    updates = [one for one in asked if one[0].startswith("UPDATE jobs ")]
+    assert len(updates) == 1
+    plan = bind.exec_driver_sql(f"{words} {updates[0][0]}", updates[0][1]).all()
+    assert "ix_jobs_queued" not in str(plan)
 
 
 def test_the_most_urgent_come_first_and_the_rest_is_told_of(
