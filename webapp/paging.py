@@ -140,8 +140,12 @@ def fetch_page(
     placed = _behind(wanted, scan, cursor)
     if edge is not None:
         placed = placed.where(key < edge if rising else key > edge)
-    nearest = placed.order_by(key if rising else key.desc())
-    found = list(session.scalars(nearest.limit(size + 1)))
+    order = key if rising else key.desc()
+    # The keys first, which an index may have alone: a planner that walks through the rows in the
+    # order of their keys, and hopes to find some that fit, reads a whole table where few do.
+    keys = placed.with_only_columns(key, maintain_column_froms=True)
+    nearest = keys.order_by(order).limit(size + 1)
+    found = list(session.scalars(wanted.where(key.in_(nearest)).order_by(order)))
     more, kept = len(found) > size, found[:size]
     ids = [getattr(item, key.key) for item in kept]
     total = len(found)

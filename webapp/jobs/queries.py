@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ScalarSelect, func, literal, select, union_all
+from sqlalchemy import ScalarSelect, Select, func, literal, select, union_all
 
 from webapp.db import DbSession
 from webapp.jobs.filters import JobFilters, narrowed, scan_for
@@ -196,14 +196,19 @@ def queue_figures(session: DbSession, *, now: datetime) -> QueueFigures:
     Each state is counted up to one past the cap.
     """
     counts = (_counted(state) for state in (JobState.QUEUED, JobState.RUNNING, JobState.RETRYING))
-    due = select(func.min(Job.run_at)).where(
-        Job.state.in_(WAITING), Job.run_at <= now, Job.held.is_(False)
-    )
-    waiting, running, retrying, oldest = session.execute(
-        select(*counts, due.scalar_subquery())
-    ).one()
+    due = union_all(*(_due_longest(state, now) for state in sorted(WAITING))).subquery()
+    oldest_of_all = select(func.min(due.c.run_at)).scalar_subquery()
+    waiting, running, retrying, oldest = session.execute(select(*counts, oldest_of_all)).one()
     age = max(0.0, (now - oldest).total_seconds()) if oldest else None
     return QueueFigures(waiting, running, retrying, age)
+
+
+def _due_longest(state: JobState, now: datetime) -> Select[tuple[datetime]]:
+    """Return when the first of a state was due: by its index, at the end of which that stands."""
+    due = select(Job.run_at).where(Job.state == state, Job.run_at <= now, Job.held.is_(False))
+    # As a table of its own: SQLite has no limit in a part of a union.
+    first = due.order_by(Job.run_at).limit(1).subquery()
+    return select(first.c.run_at)
 
 
 @dataclass(frozen=True, slots=True)
