@@ -36,7 +36,7 @@ def worker(
 ) -> None:
     """Run jobs: the consumer of the Procfile, in this process's place."""
     settings = Settings.from_environment()
-    if settings.queue_backend == "immediate":
+    if not settings.has_workers:
         message = "QUEUE_BACKEND is immediate: each job runs in the process that enqueues it."
         raise click.ClickException(message)
     wanted = {
