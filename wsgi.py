@@ -1,5 +1,10 @@
 """The web process: ``gunicorn wsgi:app`` and ``flask --app wsgi``."""
 
-from tasks.application import application
+from webapp.standalone import stand_in
 
-app = application()
+app = stand_in()
+if app is None:
+    # Not before: what is imported here builds the application.
+    from tasks.application import application
+
+    app = application()

@@ -61,10 +61,10 @@ def _broker(queues: Sequence[str] = ()) -> HueyBroker:
     return HueyBroker(sender, sender.task(name="run_job")(run_job.func))
 
 
-if _settings.queue_backend == "immediate":
-    provide_broker(CallerBroker(partial(run, _app, worker="caller", early=True), _catch_up))
-else:
+if _settings.has_workers:
     # Connections of its own: whoever enqueues must not wait as long as an idle worker may.
     provide_broker(_broker())
     if _settings.worker_queues:
         huey.own_broker = _broker(_settings.worker_queues)
+else:
+    provide_broker(CallerBroker(partial(run, _app, worker="caller", early=True), _catch_up))

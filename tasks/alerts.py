@@ -23,7 +23,7 @@ def evaluate_alerts(app: Flask, moment: datetime) -> Evaluation | None:
     with reading() as session:
         if not is_due(session, now=moment):
             return None
-        measured = measure(session, now=moment)
+        measured = measure(session, now=moment, has_workers=settings.has_workers)
     with transaction() as session:
         done = evaluate(session, measured, now=moment, console_url=settings.console_url)
     if done is not None:

@@ -133,7 +133,7 @@ def _build(settings: Settings, name: str, answer_seconds: float) -> Huey:
             retry=Retry(NoBackoff(), 0),
         )
         return LedgerRedisHuey(name, connection_pool=pool, **options)
-    immediate = settings.queue_backend == "immediate"
+    immediate = not settings.has_workers
     return LedgerSqliteHuey(name, filename=str(settings.queue_path), immediate=immediate, **options)
 
 

@@ -7,6 +7,7 @@ commits is removed after it; what it only flushes is rolled back.
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from importlib import import_module
@@ -257,6 +258,13 @@ def app(migrated_app: Flask) -> Iterator[Flask]:
         capability.setup(migrated_app)
     yield migrated_app
     leave(migrated_app)
+
+
+@pytest.fixture
+def no_workers(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs run in the process that enqueues them, as ``QUEUE_BACKEND=immediate`` says."""
+    changed = replace(app.extensions["settings"], queue_backend="immediate")
+    monkeypatch.setitem(app.extensions, "settings", changed)
 
 
 def leave(migrated_app: Flask) -> None:

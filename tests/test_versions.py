@@ -12,7 +12,13 @@ from webapp.channels.models import Channel
 from webapp.channels.service import find_channel
 from webapp.errors import Conflict
 from webapp.flags.models import FlagSegment
-from webapp.versions import refuse_outdated, remove_version, write_version
+from webapp.versions import (
+    NextVersion,
+    refuse_outdated,
+    remove_version,
+    write_version,
+    write_versions,
+)
 
 
 @pytest.fixture
@@ -99,3 +105,13 @@ def test_a_version_that_has_passed_is_refused_and_none_is_whichever_stands(
     for version in (0, 2, -1):
         with pytest.raises(Conflict, match=f"from version {version}, it is at version 1"):
             refuse_outdated(channel, version)
+
+
+def test_rows_are_written_together_and_a_conflict_says_that_one_was_overtaken(
+    session: Session, channel: Channel, now: datetime
+) -> None:
+    after = [NextVersion(channel.id, 1, 3, {"enabled": False})]
+    write_versions(session, Channel, after, by=COMMAND, now=now)
+    assert (channel.version, channel.enabled, channel.updated_by) == (3, False, COMMAND.name)
+    with pytest.raises(Conflict, match="changed meanwhile"):
+        write_versions(session, Channel, after, by=COMMAND, now=now)

@@ -301,6 +301,18 @@ def mark_writing(*, writing: bool) -> None:
     _writing.set(writing)
 
 
+def write_from_here(session: DbSession) -> None:
+    """Let a session write that has only read so far: what it read is over, SQLite's lock is taken.
+
+    Nothing happens where the present transaction is a writing one already.
+    """
+    if not _writing.get():
+        session.rollback()
+        mark_writing(writing=True)
+    # Waited for here, by whoever has done all that needs no lock.
+    session.connection()
+
+
 @contextmanager
 def transaction(engine: Engine | None = None) -> Iterator[Session]:
     """One writing transaction on a session of its own, committed at the end or rolled back.

@@ -113,7 +113,7 @@ def _use(connection: Connection, settings: Settings) -> Iterator[Finding]:
         yield Finding("accounts", f"{counted.admins} admin{'s' * (counted.admins > 1)}")
     else:
         yield warning("accounts", "no admin", "Run: flask users create NAME --role admin")
-    if settings.queue_backend != "immediate":
+    if settings.has_workers:
         yield _workers(counted.workers, counted.schedulers)
     if not counted.cleanups and settings.is_production:
         yield warning(

@@ -300,6 +300,11 @@ class Settings:
         return self.environment == "production"
 
     @property
+    def has_workers(self) -> bool:
+        """Tell whether workers run jobs, and not whoever enqueues them."""
+        return self.queue_backend != "immediate"
+
+    @property
     def queue_path(self) -> Path:
         """The file of the embedded queue."""
         return self.instance_dir / "queue.db"

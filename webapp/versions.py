@@ -4,12 +4,14 @@ Whoever reads, thinks and writes later says which version that was; between read
 database itself looks.  The loser of two learns of it by a :class:`Conflict` and changes nothing.
 """
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
-from sqlalchemy import ColumnElement, CursorResult, and_, delete, inspect, update
+from sqlalchemy import ColumnElement, CursorResult, and_, bindparam, delete, inspect, update
 from sqlalchemy.orm import InstanceState
+from sqlalchemy.orm.util import identity_key
 
 from webapp.actors import Actor
 from webapp.db import DbSession
@@ -48,6 +50,61 @@ def write_version(
     )
     _check_won(session, stored, result)
     session.refresh(stored)
+
+
+class NextVersion(NamedTuple):
+    """What a row becomes: the version that was read, the one that it will be, and its columns."""
+
+    id: int
+    read: int
+    version: int
+    values: Mapping[str, Any]
+
+
+def write_versions(
+    session: DbSession, model: Any, rows: Iterable[NextVersion], *, by: Actor, now: datetime
+) -> None:
+    """Store many rows' next versions, in one statement for all that change the same columns.
+
+    Whoever has one of them in this session reads it anew.  :class:`Conflict` where one is no longer
+    what was read; then none may be committed.
+    """
+    together: defaultdict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        values = {**row.values, "version": row.version}
+        given = {_NEW + name: values[name] for name in sorted(values)}
+        together[tuple(sorted(values))].append(given | {"row_id": row.id, "read": row.read})
+    for names, same in together.items():
+        _write_together(session, model, names, same, by=by, now=now)
+
+
+def _write_together(
+    session: DbSession,
+    model: Any,
+    names: Iterable[str],
+    rows: list[dict[str, Any]],
+    *,
+    by: Actor,
+    now: datetime,
+) -> None:
+    statement = (
+        update(model)
+        .where(model.id == bindparam("row_id"), model.version == bindparam("read"))
+        .values({name: bindparam(_NEW + name) for name in names})
+        .values(updated_at=now, updated_by=by.name)
+    )
+    # The session itself would take a list for rows by their keys alone, whatever their versions.
+    result = session.connection().execute(statement, rows)
+    if result.rowcount != len(rows):
+        raise Conflict("One of these was changed meanwhile.")
+    for row in rows:
+        known = session.identity_map.get(identity_key(model, row["row_id"]))
+        if known is not None:
+            session.expire(known)
+
+
+# A parameter may not be called like the column that it is for.
+_NEW: Final = "new_"
 
 
 def remove_version(session: DbSession, stored: Versioned) -> None:

@@ -46,13 +46,14 @@ URL = "https://console.example.com"
 class Clock:
     """Evaluates minute after minute."""
 
-    def __init__(self, session: Session, now: datetime) -> None:
+    def __init__(self, session: Session, now: datetime, *, has_workers: bool = True) -> None:
         self.session = session
         self.now = now
+        self.has_workers = has_workers
 
     def tick(self, minutes: int = 1) -> Evaluation:
         """Evaluate, and go on by so many minutes."""
-        measured = measure(self.session, now=self.now)
+        measured = measure(self.session, now=self.now, has_workers=self.has_workers)
         done = evaluate(self.session, measured, now=self.now, console_url=URL)
         assert done is not None
         self.now += minutes * MINUTE
@@ -258,6 +259,19 @@ def test_no_worker_is_an_alert_until_one_beats(
     clock.tick()
     assert only_alert(session).state == AlertState.RESOLVED
     assert events(session) == [AlertEvent.PENDING, AlertEvent.FIRED, AlertEvent.RESOLVED]
+
+
+def test_where_there_are_to_be_no_workers_none_is_missed(
+    session: Session, now: datetime, make: MakeRule
+) -> None:
+    make(metric=Metric.WORKERS_ALIVE, comparison=Direction.BELOW, threshold=1)
+    Clock(session, now).tick()
+    assert only_alert(session).state == AlertState.FIRING
+    # Somebody has chosen to have jobs run where they are enqueued: it is over.
+    clock = Clock(session, now + MINUTE, has_workers=False)
+    for _ in range(2):
+        clock.tick()
+        assert only_alert(session).state == AlertState.RESOLVED
 
 
 def test_a_job_that_waits_for_too_long_is_an_alert(

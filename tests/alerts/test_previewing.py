@@ -143,6 +143,9 @@ def test_where_no_past_is_kept_it_says_so_and_tells_the_present(
     assert (found.has_history, found.total) == (False, 0)
     assert "No past figures" in found.note
     assert [(item.value, item.holds) for item in found.present] == [(0.0, True)]
+    found = preview(session, draft, hours=24, now=now, has_workers=False)
+    assert "does not apply here" in found.note
+    assert [(item.value, item.holds) for item in found.present] == [(None, False)]
     with pytest.raises(Invalid) as refused:
         preview(session, draft, hours=25, now=now)
     assert list(refused.value.errors) == ["hours"]

@@ -219,3 +219,18 @@ def test_every_metric_can_be_shown_tried_and_explained(app: Flask, admin: Consol
     with app.app_context(), transaction() as session:
         session.execute(update(AlertRule).values(channels=["a", "b"]))
     assert admin.get("/alerts/rules").status_code == 200
+
+
+@pytest.mark.usefixtures("no_workers")
+def test_where_there_are_to_be_no_workers_a_rule_about_them_says_that_it_does_not_apply(
+    app: Flask, admin: ConsoleClient
+) -> None:
+    make_rule(app)
+    assert "Does not apply" in admin.get("/alerts/rules").text
+    page = admin.get("/alerts/rules/no-worker").text
+    assert ("It does not apply here." in page, "Does not apply" in page) == (True, True)
+    form = admin.get("/alerts/rules/no-worker/edit").text
+    assert ("It would be quiet now." in form, "It does not apply here" in form) == (True, True)
+    asked = {"metric": "workers_alive", "comparison": "below", "threshold": 1, "severity": "info"}
+    told = admin.post("/api/v1/alert-rules/preview", json=asked).get_json()
+    assert [item["holds"] for item in told["now"]] == [False]

@@ -143,6 +143,13 @@ def test_a_silent_worker_is_none(app: Flask, settings: Settings, private: Path) 
     assert findings(app, ours)["workers"].state == "none is alive: jobs wait"
 
 
+def test_where_there_are_to_be_no_workers_none_is_missed(
+    app: Flask, settings: Settings, private: Path
+) -> None:
+    ours = make_settings(private, DATABASE_URL=settings.database_url, QUEUE_BACKEND="immediate")
+    assert "workers" not in findings(app, ours)
+
+
 def test_a_clock_that_is_off_is_a_problem(app: Flask, settings: Settings, private: Path) -> None:
     if not settings.database_url.startswith("postgresql"):
         pytest.skip("a file has the clock of its machine")

@@ -25,7 +25,7 @@ Send = Callable[..., TestResponse]
 def send(app: Flask) -> Send:
     """Send a request as a program with a role, bound to an environment or to none.
 
-    The path follows that of the flags; ``base`` is another's.
+    The path follows that of the flags; ``base`` is another's.  ``key`` is for idempotency.
     """
     tokens: dict[tuple[Role, str | None], str] = {}
 
@@ -35,12 +35,15 @@ def send(app: Flask) -> Send:
         role: Role = Role.ADMIN,
         bound: str | None = None,
         base: str = URL,
+        key: str | None = None,
         **kwargs: Any,
     ) -> TestResponse:
         if (role, bound) not in tokens:
             with app.app_context(), transaction() as session:
                 tokens[role, bound] = make_token(session, role, bound)
         headers = {"Authorization": f"Bearer {tokens[role, bound]}"}
+        if key is not None:
+            headers["Idempotency-Key"] = key
         client = FlaskClient(app, use_cookies=False)
         return client.open(base + path, method=method, headers=headers, **kwargs)
 

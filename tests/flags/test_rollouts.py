@@ -16,6 +16,7 @@ from webapp.db import reading, transaction
 from webapp.errors import Conflict, Invalid
 from webapp.flags import rollouts
 from webapp.flags.models import FeatureFlag
+from webapp.flags.planning import WantedFlag
 from webapp.flags.queries import get_flag
 from webapp.flags.service import (
     archive_flag,
@@ -26,7 +27,7 @@ from webapp.flags.service import (
     restore_flag,
     switch_flag,
 )
-from webapp.flags.transfer import Wanted, WantedFlag, export_all, import_all
+from webapp.flags.transfer import Wanted, export_all, import_all
 from webapp.flags.values import FlagChanges, FlagDraft, PlanStep, RolloutState
 
 BY = Actor("user", "mira")

@@ -150,6 +150,17 @@ def test_the_whole_is_as_its_worst_part(session: Session, now: datetime) -> None
     assert kinds(verdict(session, now)) == [IssueKind.DEAD_LETTERS]
 
 
+def test_where_there_are_to_be_no_workers_none_is_missed(session: Session, now: datetime) -> None:
+    enqueue(session, "test_echo", {}, by=SYSTEM, now=now - 2 * MINUTES)
+    assert kinds(verdict(session, now)) == [IssueKind.UNSERVED]
+    report = read_health(session, now=now, has_workers=False)
+    assert (report.assessment.level, report.assessment.reasons) == (Level.HEALTHY, ())
+    assert read_types(session, now=now, has_workers=False)["test_echo"].issues == ()
+    # A job that waits for too long does so whoever is to run it.
+    late = read_types(session, now=now + 14 * MINUTES, has_workers=False)["test_echo"]
+    assert kinds(late) == [IssueKind.LATE]
+
+
 def test_alerts_that_fire_count_beside_the_rest(session: Session, now: datetime) -> None:
     worker(session, now)
     for state, fired_at in ((AlertState.FIRING, now), (AlertState.RESOLVED, now - MINUTES)):

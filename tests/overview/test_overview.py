@@ -25,6 +25,17 @@ def test_an_empty_installation_says_what_is_missing(viewer: ConsoleClient) -> No
     assert "No run yet" in page
 
 
+@pytest.mark.usefixtures("no_workers")
+def test_where_jobs_run_in_their_caller_no_worker_is_missed(viewer: ConsoleClient) -> None:
+    page = viewer.get("/").text
+    assert "Healthy." in page
+    assert "orker" not in page.partition('id="overview-figures"')[2]
+    assert "count--danger" not in page
+    health = viewer.get("/api/admin/job-health").get_json()
+    assert (health["overall_health"], health["reasons"]) == ("healthy", [])
+    assert "No living worker" not in viewer.get("/jobs/types").text
+
+
 def test_flags_that_nobody_confirms_are_told(
     app: Flask, viewer: ConsoleClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -125,6 +125,16 @@ def test_where_no_worker_is_the_web_process_judges_and_tells(app: Flask, hook: S
     assert jobs()[0].state == JobState.SUCCEEDED
 
 
+@pytest.mark.usefixtures("no_workers")
+def test_where_there_are_to_be_no_workers_nobody_is_told_that_none_is(
+    app: Flask, hook: Server
+) -> None:
+    began = now()
+    Watch(app, since=began).look(began + OVERDUE + MINUTE)
+    assert judged() is not None
+    assert (titles(hook), jobs()) == ([], [])
+
+
 def test_where_jobs_run_at_once_the_web_process_judges_and_they_tell(
     app: Flask, hook: Server
 ) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+import pytest
 from flask import Flask
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -157,6 +158,18 @@ def test_the_page_says_what_to_do_where_all_have_ended(app: Flask, viewer: Conso
 
 def test_an_empty_page_says_how_to_start_one(viewer: ConsoleClient) -> None:
     assert "flask worker" in viewer.get("/workers").text
+
+
+@pytest.mark.usefixtures("no_workers")
+def test_where_jobs_run_in_their_caller_the_page_says_so(app: Flask, viewer: ConsoleClient) -> None:
+    says = "Jobs run in the process that enqueues them"
+    page = viewer.get("/workers").text
+    assert (says in page, "flask worker" in page, "count--danger" in page) == (True, False, False)
+    with app.app_context(), transaction() as session:
+        service.beat(session, WORKER, now=clock_now())
+        service.farewell(session, WORKER.name, now=clock_now())
+    page = viewer.get("/workers").text
+    assert (says in page, "jobs wait" in page) == (True, False)
 
 
 def test_the_page_shows_workers_and_the_menu_tells_when_none_lives(

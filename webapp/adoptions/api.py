@@ -13,13 +13,14 @@ from webapp.clock import now
 from webapp.db import db
 from webapp.errors import Invalid
 from webapp.flags.importing import MOST_BYTES
+from webapp.flags.planning import Imported, counts_of
 from webapp.flags.schemas import imported_as_json
-from webapp.flags.transfer import Imported, counts_of, errors_of
+from webapp.flags.transfer import errors_of
 from webapp.roles import Role
 from webapp.web.access import actor, requires
 from webapp.web.answers import json_answer
 from webapp.web.openapi import describes
-from webapp.web.requests import accepts
+from webapp.web.requests import accepts, reads_first
 from webapp.web.schemas import read_choice, read_json
 
 blueprint = Blueprint("adoptions_api", __name__, url_prefix="/api/v1/feature-flags/import")
@@ -29,6 +30,7 @@ blueprint = Blueprint("adoptions_api", __name__, url_prefix="/api/v1/feature-fla
 @requires(Role.ADMIN)
 @describes({200: AdoptionResponse}, body=UnleashExport, query=AdoptionQuery)
 @accepts(MOST_BYTES)
+@reads_first
 def from_unleash() -> Response:
     """Take over an export of Unleash, or what its SDKs get.
 
@@ -41,6 +43,7 @@ def from_unleash() -> Response:
 @requires(Role.ADMIN)
 @describes({200: AdoptionResponse}, body=FlagdFile, query=AdoptionQuery)
 @accepts(MOST_BYTES)
+@reads_first
 def from_flagd() -> Response:
     """Take over a file of flagd.
 
@@ -55,7 +58,9 @@ def _environment() -> str | None:
 
 def _taken_over(adoption: Adoption) -> Response:
     dry_run, reason = read_choice("dry_run"), request.args.get("reason", "")
-    taken = take_adoption(db.session, adoption, by=actor(), now=now(), reason=reason)
+    taken = take_adoption(
+        db.session, adoption, by=actor(), now=now(), reason=reason, dry_run=dry_run
+    )
     flags, errors = taken.results["flags"], errors_of(taken.results)
     if dry_run:
         db.session.rollback()

@@ -1,6 +1,6 @@
 """The page that imports flags: looked at first, then done as a whole or not at all.
 
-One form serves both, and works without scripts.  A look is an import that is rolled back, so what
+One form serves both, and works without scripts.  A look is an import that is not written, so what
 is shown is what would happen; the import is done where that is still what happens.
 """
 
@@ -22,7 +22,7 @@ from webapp.formats import bytes_
 from webapp.roles import Role
 from webapp.web.access import actor, requires
 from webapp.web.htmx import render
-from webapp.web.requests import accepts_form
+from webapp.web.requests import accepts_form, reads_first
 
 blueprint = Blueprint("adoptions", __name__, url_prefix="/flags/import")
 
@@ -48,6 +48,7 @@ def new() -> Response:
 @blueprint.post("")
 @requires(Role.ADMIN)
 @accepts_form(MOST_FORM_BYTES)
+@reads_first
 def create() -> Response:
     """Look at what a document would change, or import it where that was looked at."""
     form, file = ImportForm.read(request.form), _file()
@@ -66,7 +67,10 @@ def create() -> Response:
 
 def _take(form: ImportForm, text: bytes) -> Taken:
     document = Document(system=form.whose(), text=text, environment=form.place())
-    return take_document(db.session, document, by=actor(), now=now(), reason=form.reason)
+    looks = "reviewed" not in request.form
+    return take_document(
+        db.session, document, by=actor(), now=now(), reason=form.reason, dry_run=looks
+    )
 
 
 def _done(form: ImportForm, taken: Taken) -> Response:

@@ -1,7 +1,6 @@
 """Takes flags over from a document of any system, and tells what became of each.
 
-It never commits: a dry run is one that is rolled back, an import one that is committed where
-nothing is refused.
+It never commits.  In a dry run nothing is written, nor where something is refused.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,8 +17,9 @@ from webapp.adoptions.schemas import FlagdFile, UnleashExport
 from webapp.db import DbSession
 from webapp.errors import Invalid
 from webapp.flags.importing import import_document
+from webapp.flags.planning import Results, WantedFlag
 from webapp.flags.schemas import FlagsToImport
-from webapp.flags.transfer import Results, Wanted, WantedFlag, import_all
+from webapp.flags.transfer import Wanted, import_all
 from webapp.web.schemas import parse_json
 
 
@@ -53,28 +53,41 @@ class Taken:
 
 
 def take_document(
-    session: DbSession, document: Document, *, by: Actor, now: datetime, reason: str
+    session: DbSession,
+    document: Document,
+    *,
+    by: Actor,
+    now: datetime,
+    reason: str,
+    dry_run: bool = False,
 ) -> Taken:
     """Take over what a document holds; :class:`Invalid` where it cannot be read as a whole."""
     if document.system is not System.SWITCHYARD:
         adoption = _READERS[document.system](document.text, document.environment)
-        return take_adoption(session, adoption, by=by, now=now, reason=reason)
+        return take_adoption(session, adoption, by=by, now=now, reason=reason, dry_run=dry_run)
     if document.environment:
         raise Invalid.field("environment", "An export of a console names its environments.")
     body = parse_json(FlagsToImport, document.text, what=_IT)
-    return Taken(results=import_document(session, body, by=by, now=now, reason=reason))
+    results = import_document(session, body, by=by, now=now, reason=reason, dry_run=dry_run)
+    return Taken(results=results)
 
 
 def take_adoption(
-    session: DbSession, adoption: Adoption, *, by: Actor, now: datetime, reason: str
+    session: DbSession,
+    adoption: Adoption,
+    *,
+    by: Actor,
+    now: datetime,
+    reason: str,
+    dry_run: bool = False,
 ) -> Taken:
     """Take over flags of another system."""
     wanted = Wanted(
         flags=[WantedFlag(name=name, changes=found) for name, found in adoption.flags.items()]
     )
-    flags = import_all(session, wanted, by=by, now=now, reason=reason).flags
+    taken = import_all(session, wanted, by=by, now=now, reason=reason, dry_run=dry_run)
     return Taken(
-        results={"flags": dict(sorted(flags.items()))},
+        results={"flags": dict(sorted(taken.flags.items()))},
         notes=adoption.notes,
         left_out=adoption.left_out,
     )

@@ -49,7 +49,7 @@ from webapp.web.access import actor, requires
 from webapp.web.answers import json_answer
 from webapp.web.cursors import neighbours, read_cursor, read_search
 from webapp.web.openapi import Collection, Page, PageQuery, describes
-from webapp.web.requests import makes
+from webapp.web.requests import current_settings, makes
 from webapp.web.schemas import (
     Reasoned,
     Removal,
@@ -184,7 +184,14 @@ def preview_rule() -> Response:
     """Tell what a rule would have fired on in the last 24 or 168 hours; nothing is saved."""
     body = read_json(AlertRuleQuestion)
     draft = service.checked(db.session, body.draft(), reason="Only asked")
-    return json_answer(preview_as_json(preview(db.session, draft, hours=body.hours, now=now())))
+    found = preview(
+        db.session,
+        draft,
+        hours=body.hours,
+        now=now(),
+        has_workers=current_settings().has_workers,
+    )
+    return json_answer(preview_as_json(found))
 
 
 @blueprint.get("/alert-rules/<name>")

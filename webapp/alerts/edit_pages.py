@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from flask import Blueprint, Response, request, url_for
@@ -22,7 +23,7 @@ from webapp.alerts.models import AlertRule
 from webapp.alerts.page_queries import alerts_of_rule, last_fired
 from webapp.alerts.previewing import Preview, preview
 from webapp.alerts.queries import list_rules, view_rule
-from webapp.alerts.values import METRICS, Metric, MetricFacts, RuleDraft
+from webapp.alerts.values import METRICS, Metric, MetricFacts, RuleDraft, applies
 from webapp.audit.differences import in_short
 from webapp.audit.service import history
 from webapp.audit.values import Entry
@@ -35,7 +36,7 @@ from webapp.web.access import actor, requires
 from webapp.web.confirmations import Confirmation, act, asking
 from webapp.web.cursors import read_search
 from webapp.web.htmx import go_to, refused_status, render
-from webapp.web.requests import writes_nothing
+from webapp.web.requests import current_settings, writes_nothing
 
 blueprint = Blueprint("rules", __name__, url_prefix="/rules")
 
@@ -63,6 +64,7 @@ def index() -> Response:
         "alerts/_rules.html",
         rules=list_rules(db.session, text=text),
         last_fired=last_fired(db.session),
+        applies=_applies(),
         q=text,
     )
 
@@ -107,10 +109,16 @@ def show(name: str) -> Response:
         "alerts/rule.html",
         "alerts/_rule.html",
         rule=view_rule(db.session, rule),
+        applies=_applies(),
         means=GUIDANCE[Metric(rule.metric)].means,
         alerts=alerts_of_rule(db.session, name),
         entries=[in_short(item) for item in history(db.session, "alert_rule", name, HISTORY)],
     )
+
+
+def _applies() -> Callable[[Metric], bool]:
+    """Return what tells whether rules about a metric are judged in this deployment."""
+    return partial(applies, has_workers=current_settings().has_workers)
 
 
 @blueprint.get("/<name>/edit")
@@ -250,7 +258,10 @@ def _try(form: RuleForm, rule: AlertRule | None, at: datetime) -> Trial:
         draft = service.checked(db.session, unnamed.draft(), reason="Only tried")
     except Invalid as error:
         return Trial(facts, means, errors=error.errors)
-    return Trial(facts, means, draft, preview(db.session, draft, hours=form.looks_back(), now=at))
+    has_workers = current_settings().has_workers
+    hours = form.looks_back()
+    found = preview(db.session, draft, hours=hours, now=at, has_workers=has_workers)
+    return Trial(facts, means, draft, found)
 
 
 def _overtaken(name: str, form: RuleForm, error: DomainError) -> tuple[RuleForm, tuple[Entry, ...]]:

@@ -12,7 +12,7 @@ from typing import Final
 from sqlalchemy import func, select
 
 from webapp.alerts.models import AlertReport, AlertRule
-from webapp.alerts.values import METRICS, MOST_READINGS, Metric, Missing, Reading
+from webapp.alerts.values import METRICS, MOST_READINGS, Metric, Missing, Reading, applies
 from webapp.breakers.service import states_by_name
 from webapp.breakers.values import BreakerState
 from webapp.db import DbSession
@@ -53,16 +53,24 @@ class Measured:
         return Reading(metric=metric, label=label, value=0.0 if zero else None)
 
 
-def measure(session: DbSession, *, now: datetime) -> Measured:
-    """Measure what the enabled rules are about."""
+def measure(session: DbSession, *, now: datetime, has_workers: bool = True) -> Measured:
+    """Measure what the enabled rules are about; ``has_workers`` tells who runs jobs here."""
     wanted = select(AlertRule).where(AlertRule.enabled).order_by(AlertRule.name)
     rules = session.scalars(wanted).all()
     places = dict.fromkeys(_place(rule.metric, rule.window_seconds) for rule in rules)
-    return Measured(rules, {place: read(session, *place, now=now) for place in places})
+    readings = {place: read(session, *place, now=now, has_workers=has_workers) for place in places}
+    return Measured(rules, readings)
 
 
-def read(session: DbSession, metric: Metric, window: int, *, now: datetime) -> list[Reading]:
-    """Measure one metric; of more things than are judged, those with the highest values."""
+def read(
+    session: DbSession, metric: Metric, window: int, *, now: datetime, has_workers: bool = True
+) -> list[Reading]:
+    """Measure one metric; of more things than are judged, those with the highest values.
+
+    One that does not apply has a reading without a value, which no rule holds for.
+    """
+    if not applies(metric, has_workers=has_workers):
+        return [Reading(metric=metric, value=None)]
     found = _READERS[metric](session, timedelta(seconds=window), now)
     found.sort(key=lambda item: (-(item.value or 0.0), item.label))
     return found[:MOST_READINGS]

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from webapp.alerts.lifecycle import holds
 from webapp.alerts.measuring import read
 from webapp.alerts.models import AlertReport
-from webapp.alerts.values import METRICS, REPORTED, Direction, Metric, Reading, RuleDraft
+from webapp.alerts.values import METRICS, REPORTED, Direction, Metric, Reading, RuleDraft, applies
 from webapp.breakers.queries import changes_since
 from webapp.breakers.service import states_by_name
 from webapp.breakers.values import BreakerState
@@ -27,6 +27,7 @@ SPANS: Final = (24, 168)
 MOST_SHOWN: Final = 100
 #: Rows of figures that a preview looks at.
 MOST_ROWS: Final = 100_000
+NOT_APPLYING: Final = "It does not apply here: jobs run in the process that enqueues them."
 _FINE: Final = timedelta(minutes=5)
 _COARSE: Final = timedelta(hours=1)
 
@@ -74,7 +75,9 @@ class Preview:
     present: Sequence[PreviewedReading]
 
 
-def preview(session: DbSession, draft: RuleDraft, *, hours: int, now: datetime) -> Preview:
+def preview(
+    session: DbSession, draft: RuleDraft, *, hours: int, now: datetime, has_workers: bool = True
+) -> Preview:
     """Return what a rule would have fired on in the last hours: three statements at most.
 
     The draft has been checked; :class:`Invalid` where nobody looks so far back.
@@ -82,9 +85,11 @@ def preview(session: DbSession, draft: RuleDraft, *, hours: int, now: datetime) 
     if hours not in SPANS:
         raise Invalid.field("hours", f"One of {', '.join(map(str, SPANS))}.")
     metric, since = Metric(draft.metric), now - timedelta(hours=hours)
-    readings = read(session, metric, draft.window_seconds, now=now)
+    readings = read(session, metric, draft.window_seconds, now=now, has_workers=has_workers)
     found: Mapping[str, Sequence[Point]] = {}
     note = "No past figures are kept of this: only what is measured now can be told."
+    if not applies(metric, has_workers=has_workers):
+        note = NOT_APPLYING
     if METRICS[metric].history:
         found, note = _series(session, draft, metric, since, now)
     firings = sorted(

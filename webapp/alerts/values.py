@@ -143,6 +143,14 @@ class MetricFacts:
     missing: Missing = Missing.ZERO
 
 
+def applies(metric: Metric, *, has_workers: bool) -> bool:
+    """Tell whether a metric means anything here: where there are to be no workers, none is missed.
+
+    Whoever enqueues a job runs it there.
+    """
+    return has_workers or metric != Metric.WORKERS_ALIVE
+
+
 METRICS: Final[Mapping[Metric, MetricFacts]] = {
     Metric.JOB_FAILURE_RATE: MetricFacts(
         title="Failure rate of a job type",

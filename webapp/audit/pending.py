@@ -12,18 +12,18 @@ from dataclasses import fields
 from typing import Final
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import event, select
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy import event, insert, select
 from sqlalchemy.orm import Session, SessionTransaction, scoped_session
 
 from webapp.audit.chain import GENESIS, Facts, hash_after
 from webapp.audit.models import HEAD_ROW, AuditEntry, AuditHead
-from webapp.db import DbSession
+from webapp.db import DbSession, insert_into
 
 # Under these names in ``session.info``: the facts in order, and how many there were at a savepoint.
 _PENDING: Final = "audit_pending"
 _MARKS: Final = "audit_marks"
+
+_FACTS: Final = tuple(item.name for item in fields(Facts))
 
 
 def add_pending(session: DbSession, facts: Facts) -> None:
@@ -47,14 +47,14 @@ def write_pending(session: DbSession) -> None:
     # Whatever else this transaction locks, it locks before the chain.
     real.flush()
     head = _lock_head(real)
+    rows = []
     for facts in pending:
-        entry = AuditEntry(
-            **{item.name: getattr(facts, item.name) for item in fields(facts)},
-            previous_hash=head.hash,
-            hash=hash_after(head.hash, facts),
-        )
-        real.add(entry)
-        head.hash = entry.hash
+        row = {name: getattr(facts, name) for name in _FACTS}
+        row["previous_hash"], row["hash"] = head.hash, hash_after(head.hash, facts)
+        rows.append(row)
+        head.hash = row["hash"]
+    # As one statement: an import has thousands of them, and others wait for the chain.
+    real.execute(insert(AuditEntry), rows)
     real.flush()
 
 
@@ -74,8 +74,7 @@ def _lock_head(session: Session) -> AuditHead:
 def _begin_chain(session: Session) -> None:
     """Make the head of an emptied database; of two that try, one waits and finds it made."""
     newest = session.scalar(select(AuditEntry.hash).order_by(AuditEntry.id.desc()).limit(1))
-    insert = sqlite_insert if session.get_bind().dialect.name == "sqlite" else postgresql_insert
-    made = insert(AuditHead).values(id=HEAD_ROW, hash=newest or GENESIS)
+    made = insert_into(session, AuditHead).values(id=HEAD_ROW, hash=newest or GENESIS)
     session.execute(made.on_conflict_do_nothing())
 
 

@@ -65,22 +65,24 @@ def history_length(session: DbSession, subject: str, name: str) -> int:
 
 
 def _stored(changes: Mapping[str, Change]) -> dict[str, list[Any]]:
-    old = _plain({field: change.old for field, change in changes.items()})
-    new = _plain({field: change.new for field, change in changes.items()})
+    old = mask_secrets(None, "", {field: _plain(change.old) for field, change in changes.items()})
+    new = mask_secrets(None, "", {field: _plain(change.new) for field, change in changes.items()})
     return {field: [old[field], new[field]] for field in changes}
 
 
 def _plain(value: Any) -> Any:
-    """Turn a value into what JSON can hold, with secrets masked at every depth."""
-    if isinstance(value, Mapping):
-        plain = {str(key): _plain(item) for key, item in value.items()}
-        return dict(mask_secrets(None, "", plain))
+    """Turn a value into what JSON can hold."""
+    # Most are plain, and an import asks this a hundred times of each of thousands.
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, str):
+        return str(value)
     if isinstance(value, datetime):
         return rfc3339(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, set | frozenset):
         return sorted(_plain(item) for item in value)
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    if value is None or isinstance(value, bool | int | float):
-        return value
     return str(value)

@@ -29,6 +29,9 @@ Document = Mapping[str, Any]
 
 def plain(value: Any) -> Any:
     """Return a value as JSON can hold it: objects and mappings as dicts, tuples as lists."""
+    # Most are, and an import asks this a hundred times of each of thousands.
+    if value is None or isinstance(value, str | int | float):
+        return value
     if isinstance(value, PlanStep):
         return {"at": rfc3339(value.at), "percentage": value.percentage}
     if is_dataclass(value) and not isinstance(value, type):

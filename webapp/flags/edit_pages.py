@@ -25,6 +25,7 @@ from webapp.flags.disputes import (
     settled,
 )
 from webapp.flags.forms import FlagForm, form_of
+from webapp.flags.lifecycle import differences, with_changes
 from webapp.flags.models import FeatureFlag
 from webapp.flags.pages import blueprint
 from webapp.flags.presentation import Offers, offers_of
@@ -109,8 +110,8 @@ def _saved_or_review(flag: FeatureFlag, form: FlagForm, sent: Sent) -> Review | 
         theirs = dict.fromkeys(settled(_clashes(flag, form, sent)), UNSET)
         _save(flag, form, replace(changes, **theirs))
         return None
-    after = service.with_changes(before, changes)
-    different = service.differences(before, after)
+    after = with_changes(before, changes)
+    different = differences(before, after)
     if sent.get("reviewed") == mark_of(different):
         _save(flag, form, changes)
         return None
@@ -134,7 +135,7 @@ def _save(flag: FeatureFlag, form: FlagForm, changes: FlagChanges) -> None:
 
 def _clashes(flag: FeatureFlag, form: FlagForm, sent: Sent) -> list[Clash]:
     before = service.draft_of(flag)
-    different = service.differences(before, service.with_changes(before, form.settings()))
+    different = differences(before, with_changes(before, form.settings()))
     return clashes_since(db.session, _overtaken(flag, sent), different, sent)
 
 

@@ -1,7 +1,6 @@
 """Reads an export as it was written, and imports it.
 
-What cannot be read of it is told under its name, beside what the import refuses.  It never commits:
-whoever asks decides whether this was a dry run.
+What cannot be read of it is told under its name, beside what the import refuses.  It never commits.
 """
 
 import json
@@ -13,8 +12,9 @@ from pydantic import ValidationError
 
 from webapp.actors import Actor
 from webapp.db import DbSession
+from webapp.flags.planning import Results, refused
 from webapp.flags.schemas import FlagsToImport, FlagToImport, GroupToImport, SegmentToImport
-from webapp.flags.transfer import Results, Wanted, import_all, refused
+from webapp.flags.transfer import Wanted, import_all
 from webapp.flags.values import MAX_NAME
 from webapp.web.schemas import invalid
 
@@ -30,11 +30,21 @@ _KINDS: Final[Mapping[str, type[GroupToImport | SegmentToImport | FlagToImport]]
 
 
 def import_document(
-    session: DbSession, body: FlagsToImport, *, by: Actor, now: datetime, reason: str
+    session: DbSession,
+    body: FlagsToImport,
+    *,
+    by: Actor,
+    now: datetime,
+    reason: str,
+    dry_run: bool = False,
 ) -> dict[str, Results]:
-    """Take what a document names; returns what became of it by kind and name, in their order."""
+    """Take what a document names; returns what became of it by kind and name, in their order.
+
+    Nothing is written where something is refused or cannot be read, nor in a dry run.
+    """
     wanted, unreadable = _read(body)
-    taken = import_all(session, wanted, by=by, now=now, reason=reason)
+    tries = dry_run or any(unreadable.values())
+    taken = import_all(session, wanted, by=by, now=now, reason=reason, dry_run=tries)
     return {kind: _merged(getattr(taken, kind), unreadable[kind]) for kind in _KINDS}
 
 

@@ -128,6 +128,21 @@ def definition_of(row: Any) -> FlagDefinition:
     )
 
 
+#: All that somebody may change of a flag, and how it stands.
+STANDING: Final = (
+    *DECIDING,
+    FeatureFlag.description,
+    FeatureFlag.group,
+    FeatureFlag.tags,
+    FeatureFlag.details,
+    FeatureFlag.rollout_plan,
+    FeatureFlag.guards,
+    FeatureFlag.rollout_state,
+    FeatureFlag.rollout_since,
+    FeatureFlag.archived_at,
+)
+
+
 #: What tells how a rollout stands.
 MOVING: Final = (
     FeatureFlag.name,

@@ -10,14 +10,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, ScalarSelect, func, select
+from sqlalchemy import ColumnElement, Row, ScalarSelect, func, select
 from sqlalchemy.orm import load_only
 
 from webapp.db import DbSession
 from webapp.errors import NotFound
 from webapp.flags.documents import prerequisite_from, rule_from
 from webapp.flags.evaluation import state_of
-from webapp.flags.models import REVISION_ROW, FeatureFlag, FeatureFlagUse, FlagRevision
+from webapp.flags.models import (
+    REVISION_ROW,
+    STANDING,
+    FeatureFlag,
+    FeatureFlagUse,
+    FlagRevision,
+)
 from webapp.flags.rollout import Rollout
 from webapp.flags.staleness import FlagAge, Staleness, last_turn, staleness_of
 from webapp.flags.values import FlagDefinition, FlagState, Override
@@ -25,6 +31,8 @@ from webapp.flags.values import FlagDefinition, FlagState, Override
 PAGE_SIZE: Final = 50
 # More flags than anybody has.
 MAX_SKIP: Final = 1_000_000
+# So many are asked for in one statement.
+MOST_NAMES: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +149,16 @@ def load_flags(session: DbSession, names: Sequence[str]) -> list[FeatureFlag]:
     wanted = select(FeatureFlag).where(FeatureFlag.name.in_(names))
     found = {flag.name: flag for flag in session.scalars(wanted)}
     return [found[name] for name in names if name in found]
+
+
+def rows_by_name(session: DbSession, names: Sequence[str]) -> dict[str, Row[Any]]:
+    """Return how flags stand, those that there are: id, version and the columns of STANDING."""
+    found: dict[str, Row[Any]] = {}
+    for start in range(0, len(names), MOST_NAMES):
+        some = FeatureFlag.name.in_(names[start : start + MOST_NAMES])
+        wanted = select(FeatureFlag.id, FeatureFlag.version, *STANDING).where(some)
+        found |= {row.name: row for row in session.execute(wanted)}
+    return found
 
 
 def all_flags(session: DbSession) -> list[FeatureFlag]:

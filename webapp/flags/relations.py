@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 
 from webapp.db import DbSession
 from webapp.errors import NotFound
@@ -26,6 +26,8 @@ from webapp.flags.models import (
 )
 from webapp.flags.validation import References
 from webapp.flags.values import FlagDefinition, FlagDraft, FlagState, Segments
+
+Shared = TypeVar("Shared", FlagSegment, FlagGroup)
 
 _NEEDS: Final = select(FeatureFlag.name, FeatureFlag.prerequisites)
 
@@ -51,6 +53,25 @@ class GroupUse:
 
     group: FlagGroup
     flags: Sequence[str]
+
+
+class Needs(NamedTuple):
+    """A flag, whether it is archived, and the flags that it builds on."""
+
+    name: str
+    archived: bool
+    flags: Sequence[str]
+
+
+def all_needs(session: DbSession) -> list[Needs]:
+    """Return what every flag builds on, archived ones too."""
+    rows = session.execute(
+        select(FeatureFlag.name, FeatureFlag.archived_at, FeatureFlag.prerequisites)
+    )
+    return [
+        Needs(name, archived_at is not None, [item["flag"] for item in items])
+        for name, archived_at, items in rows
+    ]
 
 
 def load_definitions(session: DbSession) -> Definitions:
@@ -137,6 +158,20 @@ def get_group(session: DbSession, name: str) -> FlagGroup:
     if group is None:
         raise NotFound(f"There is no group {name!r}.")
     return group
+
+
+def all_segments(session: DbSession) -> Sequence[FlagSegment]:
+    """Return every segment as it is stored now."""
+    return session.scalars(_afresh(select(FlagSegment))).all()
+
+
+def all_groups(session: DbSession) -> Sequence[FlagGroup]:
+    """Return every group as it is stored now."""
+    return session.scalars(_afresh(select(FlagGroup))).all()
+
+
+def _afresh(wanted: Select[tuple[Shared]]) -> Select[tuple[Shared]]:
+    return wanted.execution_options(populate_existing=True)
 
 
 def list_segments(session: DbSession) -> list[SegmentUse]:

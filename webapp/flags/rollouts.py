@@ -17,9 +17,10 @@ from webapp.db import DbSession
 from webapp.errors import Conflict
 from webapp.flags import rollout as deciding
 from webapp.flags.documents import plain
+from webapp.flags.lifecycle import rollout_columns, state_change
 from webapp.flags.models import FeatureFlag, FeatureFlagGuard
 from webapp.flags.rollout import Rollout
-from webapp.flags.service import audit_flag, flag_to_change, rollout_columns, state_change
+from webapp.flags.service import audit_flag, flag_to_change
 from webapp.flags.values import GuardState, RolloutState
 from webapp.moments import rfc3339
 from webapp.reasons import checked_reason
@@ -144,7 +145,7 @@ def move(  # noqa: PLR0913  # all but the first three are named at the call
     values = {"percentage": stands.percentage, "rollout_plan": plain(stands.plan)}
     values |= rollout_columns(stands, by=by, reason=reason)
     write_version(session, flag, values, by=by, now=now)
-    audit_flag(session, flag, action, by=by, now=now, reason=reason, changes=changes)
+    audit_flag(session, flag.name, action, by=by, now=now, reason=reason, changes=changes)
 
 
 def arm_guards(session: DbSession, name: str, *, now: datetime) -> None:

@@ -12,9 +12,10 @@ from webapp.flags.explanation import Explanation
 from webapp.flags.figures import Usage
 from webapp.flags.harm import figures_from
 from webapp.flags.models import FeatureFlag, FlagGroup, FlagSegment
+from webapp.flags.planning import Imported, WantedFlag
 from webapp.flags.progress import GuardView
 from webapp.flags.service import draft_of
-from webapp.flags.transfer import Export, Imported, WantedFlag
+from webapp.flags.transfer import Export
 from webapp.flags.values import (
     Condition,
     Decision,

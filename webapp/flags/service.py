@@ -1,75 +1,91 @@
 """Writes flags.  Each change is one version, one audit row and one revision, in one transaction."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import CursorResult, delete, select, update
+from sqlalchemy import delete, insert, select, update
 
 from webapp.actors import Actor
 from webapp.audit.service import record
 from webapp.audit.values import Change
 from webapp.db import DbSession, after_commit
 from webapp.errors import Conflict, Invalid
-from webapp.flags.documents import plain
+from webapp.flags.documents import guard_from
+from webapp.flags.lifecycle import (
+    Standing,
+    Turn,
+    archived,
+    as_given,
+    changed,
+    completed,
+    made,
+    with_changes,
+)
 from webapp.flags.models import (
     REVISION_ROW,
     FeatureFlag,
     FeatureFlagError,
     FeatureFlagGuard,
     FlagRevision,
+    definition_of,
+    rollout_of,
 )
 from webapp.flags.queries import get_flag
 from webapp.flags.relations import dependents_of, references_of
-from webapp.flags.rollout import Rollout, after_change, pause, started
 from webapp.flags.snapshot import SnapshotStatus, flag_store
 from webapp.flags.validation import (
     complaints_about,
     complaints_about_references,
 )
-from webapp.flags.values import RESERVED_NAMES, FlagChanges, FlagDraft, RolloutState
-from webapp.reasons import MAX_REASON, checked_reason, complaint_about_reason
+from webapp.flags.values import RESERVED_NAMES, FlagChanges, FlagDefinition, FlagDraft
+from webapp.reasons import checked_reason, complaint_about_reason
 from webapp.versions import FIRST_VERSION, refuse_outdated, remove_version, write_version
 
-# How the model spells a field of the draft, where they differ.
-_COLUMNS: Final = {"metadata": "details"}
+_DECIDING: Final = tuple(item.name for item in fields(FlagDefinition))
 
 
 def create_flag(
     session: DbSession, draft: FlagDraft, *, by: Actor, now: datetime, reason: str
 ) -> FeatureFlag:
     """Make a flag; :class:`Conflict` where its name is taken, by an archived one too."""
-    draft = replace(draft, stickiness=draft.stickiness or draft.name)
-    if draft.name in RESERVED_NAMES:
-        raise Invalid.field("name", f"{draft.name!r} is an address of the console's own.")
+    draft = completed(draft)
+    refuse_reserved(draft.name)
     raise_revision(session, now=now)
     refuse_draft(session, draft, reason)
     if session.scalar(select(FeatureFlag.id).where(FeatureFlag.name == draft.name)):
         raise Conflict(f"There is a flag {draft.name!r} already; it may be archived.")
-    rollout = Rollout(
-        plan=draft.rollout_plan,
-        percentage=draft.percentage,
-        enabled=draft.enabled,
-        state=started(draft.rollout_plan, draft.percentage),
-        since=now if draft.rollout_plan else None,
-    )
-    flag = FeatureFlag(
-        **_stored(draft),
-        **rollout_columns(rollout, by=by, reason=reason),
-        version=FIRST_VERSION,
-        created_at=now,
-        created_by=by.name,
-        updated_at=now,
-        updated_by=by.name,
-    )
+    turn = made(draft, by=by, now=now, reason=reason)
+    flag = FeatureFlag(**turn.values, **first_columns(by=by, now=now))
     session.add(flag)
     session.flush()
     session.refresh(flag)
-    given = {field: value for field, value in _as_given(draft).items() if value}
-    changes = {field: Change(None, value) for field, value in given.items() if field != "name"}
-    audit_flag(session, flag, "flag.created", by=by, now=now, reason=reason, changes=changes)
+    audit_turn(session, flag.name, turn, by=by, now=now, reason=reason)
     return flag
+
+
+def add_flags(session: DbSession, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Store flags that are made together; the caller has checked them, and audits each."""
+    if rows:
+        session.execute(insert(FeatureFlag), rows)
+
+
+def refuse_reserved(name: str) -> None:
+    """Raise :class:`Invalid` where addresses have this in the place of a flag's name."""
+    if name in RESERVED_NAMES:
+        raise Invalid.field("name", f"{name!r} is an address of the console's own.")
+
+
+def first_columns(*, by: Actor, now: datetime) -> dict[str, Any]:
+    """Return the columns of a flag's first version that say whose it is."""
+    return {
+        "version": FIRST_VERSION,
+        "created_at": now,
+        "created_by": by.name,
+        "updated_at": now,
+        "updated_by": by.name,
+    }
 
 
 def change_flag(  # noqa: PLR0913  # all but the first three are named at the call
@@ -91,44 +107,12 @@ def change_flag(  # noqa: PLR0913  # all but the first three are named at the ca
     flag = flag_to_change(session, name, version, now=now)
     if flag.archived_at is not None:
         raise Conflict(f"The flag {name!r} is archived; restore it first.")
-    before = draft_of(flag)
-    after = with_changes(before, changes)
+    stands = standing_of(flag)
+    after = with_changes(stands.draft, changes)
     refuse_draft(session, after, reason)
-    different = differences(before, after)
-    if different:
-        values = {_COLUMNS.get(field, field): plain(getattr(after, field)) for field in different}
-        stood = flag.rollout()
-        stands = after_change(stood, _with_draft(stood, after), now=now)
-        if stands.state is not stood.state or stands.plan != stood.plan:
-            values |= rollout_columns(stands, by=by, reason=reason)
-            different |= state_change(stood, stands)
-        write_version(session, flag, values, by=by, now=now)
-        audit_flag(session, flag, "flag.updated", by=by, now=now, reason=reason, changes=different)
+    turn = changed(stands, after, by=by, now=now, reason=reason)
+    _take(session, flag, turn, by=by, now=now, reason=reason)
     return flag
-
-
-def _with_draft(rollout: Rollout, draft: FlagDraft) -> Rollout:
-    return replace(
-        rollout, plan=draft.rollout_plan, percentage=draft.percentage, enabled=draft.enabled
-    )
-
-
-def rollout_columns(rollout: Rollout, *, by: Actor, reason: str) -> dict[str, Any]:
-    """Return how a rollout stands as it is stored, beside plan and percentage."""
-    return {
-        "rollout_state": rollout.state,
-        "rollout_next_at": rollout.next_at,
-        "rollout_since": rollout.since,
-        "rollout_by": by.name if rollout.since else None,
-        "rollout_reason": reason.strip()[:MAX_REASON] if rollout.since else None,
-    }
-
-
-def state_change(stood: Rollout, stands: Rollout) -> dict[str, Change]:
-    """Return the change of a rollout's state, if it is one."""
-    if stood.state is stands.state:
-        return {}
-    return {"rollout_state": Change(stood.state.value, stands.state.value)}
 
 
 def switch_flag(
@@ -152,7 +136,7 @@ def archive_flag(
     :class:`Conflict` where flags in use build on it: they would be off from then on.
     """
     flag = flag_to_change(session, name, version, now=now)
-    _refuse_dependents(session, name, archived=False)
+    refuse_dependents(name, dependents_of(session, name, archived=False))
     _set_archived(session, flag, now, by=by, now=now, reason=reason)
     return flag
 
@@ -180,8 +164,8 @@ def purge_flag(
     reason = checked_reason(reason)
     if flag.archived_at is None:
         raise Conflict(f"The flag {name!r} is in use; archive it first.")
-    _refuse_dependents(session, name, archived=True)
-    state = _as_given(draft_of(flag))
+    refuse_dependents(name, dependents_of(session, name, archived=True))
+    state = as_given(draft_of(flag))
     state |= {"version": flag.version, "archived_at": flag.archived_at}
     last = {field: Change(value, None) for field, value in state.items() if field != "name"}
     remove_version(session, flag)
@@ -189,7 +173,7 @@ def purge_flag(
         session.execute(
             delete(seen).where(seen.flag == name).execution_options(synchronize_session=False)
         )
-    audit_flag(session, flag, "flag.purged", by=by, now=now, reason=reason, changes=last)
+    audit_flag(session, name, "flag.purged", by=by, now=now, reason=reason, changes=last)
 
 
 def snapshot_status() -> SnapshotStatus:
@@ -197,34 +181,23 @@ def snapshot_status() -> SnapshotStatus:
     return flag_store().status()
 
 
-def draft_of(flag: FeatureFlag) -> FlagDraft:
-    """Return a stored flag as the draft that would make it anew."""
-    decides = flag.definition()
+def draft_of(flag: Any) -> FlagDraft:
+    """Return a flag, or a row with its columns, as the draft that would make it anew."""
+    decides = definition_of(flag)
     return FlagDraft(
-        **{item.name: getattr(decides, item.name) for item in fields(decides)},
+        **{name: getattr(decides, name) for name in _DECIDING},
         description=flag.description,
         group=flag.group,
         tags=tuple(flag.tags),
         metadata=flag.details,
-        rollout_plan=flag.rollout().plan,
-        guards=flag.own_guards(),
+        rollout_plan=rollout_of(flag).plan,
+        guards=tuple(map(guard_from, flag.guards)),
     )
 
 
-def with_changes(draft: FlagDraft, changes: FlagChanges) -> FlagDraft:
-    """Return a draft with the fields that are given changed."""
-    after = replace(draft, **changes.given())
-    return replace(after, stickiness=after.stickiness or after.name)
-
-
-def differences(before: FlagDraft, after: FlagDraft) -> dict[str, Change]:
-    """Return the fields in which two drafts differ."""
-    old, new = _as_given(before), _as_given(after)
-    return {
-        field: Change(old[field], new[field])
-        for field in new
-        if not _is_same(old[field], new[field])
-    }
+def standing_of(flag: Any) -> Standing:
+    """Return how a flag stands, or a row with its columns."""
+    return Standing(draft=draft_of(flag), rollout=rollout_of(flag), archived_at=flag.archived_at)
 
 
 def _refresh_flags() -> None:
@@ -253,17 +226,6 @@ def refuse(errors: Mapping[str, Sequence[str]]) -> None:
         raise Invalid(f"{field}: {messages[0]}", errors)
 
 
-def _is_same(old: Any, new: Any) -> bool:
-    """Compare two values as JSON does, for which 1 and true are not the same."""
-    if isinstance(old, bool) != isinstance(new, bool):
-        return False
-    if isinstance(old, dict) and isinstance(new, dict):
-        return old.keys() == new.keys() and all(_is_same(old[key], new[key]) for key in old)
-    if isinstance(old, list) and isinstance(new, list):
-        return len(old) == len(new) and all(map(_is_same, old, new))
-    return bool(old == new)
-
-
 def flag_to_change(
     session: DbSession, name: str, version: int | None, *, now: datetime
 ) -> FeatureFlag:
@@ -275,29 +237,35 @@ def flag_to_change(
     return flag
 
 
-def raise_revision(session: DbSession, *, now: datetime) -> None:
+def raise_revision(session: DbSession, *, now: datetime) -> int:
     """Tell every process that flags have changed, this one as soon as it is committed.
 
-    The first of a deployment is the time in milliseconds, not 1: two deployments that share a Redis
-    by mistake then never take each other's flags for their own.
+    Returns the revision that stood before, 0 where there was none.  The first of a deployment is
+    the time in milliseconds, not 1: two deployments that share a Redis by mistake then never take
+    each other's flags for their own.
 
     The row is locked until the transaction ends, so writers of flags come one after another, and
     whoever reads revision n sees all that was changed up to n.
     """
-    raised = session.execute(
+    after_commit(session, _refresh_flags)
+    raised = session.scalar(
         update(FlagRevision)
         .where(FlagRevision.id == REVISION_ROW)
         .values(revision=FlagRevision.revision + 1)
+        .returning(FlagRevision.revision)
+        .execution_options(synchronize_session=False)
     )
-    if not (isinstance(raised, CursorResult) and raised.rowcount):
-        session.add(FlagRevision(id=REVISION_ROW, revision=int(now.timestamp() * 1000)))
-        session.flush()
-    after_commit(session, _refresh_flags)
+    if raised is not None:
+        return raised - 1
+    session.add(FlagRevision(id=REVISION_ROW, revision=int(now.timestamp() * 1000)))
+    session.flush()
+    return 0
 
 
-def _refuse_dependents(session: DbSession, name: str, *, archived: bool) -> None:
-    if found := dependents_of(session, name, archived=archived):
-        raise Conflict(f"{name} is a prerequisite of {', '.join(found)}; change that first.")
+def refuse_dependents(name: str, dependents: Sequence[str]) -> None:
+    """Raise :class:`Conflict` where flags build on this one."""
+    if dependents:
+        raise Conflict(f"{name} is a prerequisite of {', '.join(dependents)}; change that first.")
 
 
 def _set_archived(
@@ -310,24 +278,36 @@ def _set_archived(
     reason: str,
 ) -> None:
     reason = checked_reason(reason)
-    if (flag.archived_at is None) == (archived_at is None):
-        return
-    changes = {"archived_at": Change(flag.archived_at, archived_at)}
-    values: dict[str, Any] = {"archived_at": archived_at}
-    stood = flag.rollout()
-    if stood.state is RolloutState.RUNNING:
-        # What comes back is not to be moved at once by steps that passed meanwhile.
-        stands = pause(stood, now=now)
-        values |= rollout_columns(stands, by=by, reason=reason)
-        changes |= state_change(stood, stands)
-    write_version(session, flag, values, by=by, now=now)
-    action = "flag.archived" if archived_at else "flag.restored"
-    audit_flag(session, flag, action, by=by, now=now, reason=reason, changes=changes)
+    turn = archived(standing_of(flag), archived_at, by=by, now=now, reason=reason)
+    _take(session, flag, turn, by=by, now=now, reason=reason)
+
+
+def _take(
+    session: DbSession,
+    flag: FeatureFlag,
+    turn: Turn | None,
+    *,
+    by: Actor,
+    now: datetime,
+    reason: str,
+) -> None:
+    """Write a turn as the next version of its flag, if it is one."""
+    if turn is not None:
+        write_version(session, flag, turn.values, by=by, now=now)
+        audit_turn(session, flag.name, turn, by=by, now=now, reason=reason)
+
+
+def audit_turn(
+    session: DbSession, name: str, turn: Turn, *, by: Actor, now: datetime, reason: str
+) -> None:
+    """Write a turn of a flag into the audit."""
+    changes = turn.changes
+    audit_flag(session, name, turn.action, by=by, now=now, reason=reason, changes=changes)
 
 
 def audit_flag(  # noqa: PLR0913  # as above
     session: DbSession,
-    flag: FeatureFlag,
+    name: str,
     action: str,
     *,
     by: Actor,
@@ -342,15 +322,7 @@ def audit_flag(  # noqa: PLR0913  # as above
         at=now,
         action=action,
         subject="flag",
-        name=flag.name,
+        name=name,
         reason=reason.strip(),
         changes=changes,
     )
-
-
-def _stored(draft: FlagDraft) -> dict[str, Any]:
-    return {_COLUMNS.get(field, field): value for field, value in _as_given(draft).items()}
-
-
-def _as_given(draft: FlagDraft) -> dict[str, Any]:
-    return {item.name: plain(getattr(draft, item.name)) for item in fields(draft)}

@@ -1,34 +1,37 @@
 """Carries flags from one deployment to another: the whole state as values, and back.
 
-It changes flags through the service only, so an imported flag is held to the rules of every other
-and leaves the same trace.  What it reads and writes is values; JSON is the edge's matter.
+An import is decided as a whole before it takes the lock of those who write, and is written in a
+few statements then; it holds flags to the rules of the service, and leaves the same trace.  What
+is read and written here is values; JSON is the edge's matter.
 """
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 from functools import partial
-from graphlib import CycleError, TopologicalSorter
-from typing import Any
+from typing import Any, Final
 
 from webapp.actors import Actor
-from webapp.audit.values import Change
-from webapp.db import DbSession
-from webapp.errors import Conflict, DomainError, FieldErrors, Invalid
+from webapp.db import DbSession, write_from_here
 from webapp.flags.models import FeatureFlag
-from webapp.flags.queries import all_flags
-from webapp.flags.relations import list_groups, list_segments
-from webapp.flags.service import (
-    archive_flag,
-    change_flag,
-    create_flag,
-    differences,
-    draft_of,
-    restore_flag,
-    with_changes,
+from webapp.flags.planning import (
+    FlagPlan,
+    Found,
+    Imported,
+    ImportOutcome,
+    Results,
+    WantedFlag,
+    note,
 )
+from webapp.flags.queries import all_flags, read_revision, rows_by_name
+from webapp.flags.relations import (
+    all_groups,
+    all_needs,
+    all_segments,
+    list_groups,
+    list_segments,
+)
+from webapp.flags.service import add_flags, audit_turn, draft_of, raise_revision, refuse
 from webapp.flags.shared import (
     Trace,
     change_group,
@@ -39,26 +42,14 @@ from webapp.flags.shared import (
     group_draft,
     segment_draft,
 )
-from webapp.flags.values import FlagChanges, FlagDraft, GroupDraft, SegmentDraft
+from webapp.flags.validation import (
+    Complaints,
+    complaints_about_group,
+    complaints_about_segment,
+)
+from webapp.flags.values import FlagDraft, GroupDraft, SegmentDraft
 from webapp.reasons import checked_reason
-
-
-class ImportOutcome(StrEnum):
-    """What an import makes of one flag."""
-
-    CREATED = "created"
-    UPDATED = "updated"
-    UNCHANGED = "unchanged"
-    REFUSED = "refused"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WantedFlag:
-    """A flag as an import wants it: what is not given stays, or is the default of a new flag."""
-
-    name: str
-    changes: FlagChanges
-    archived: bool | None = None
+from webapp.versions import write_versions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,25 +71,17 @@ class Export:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Imported:
-    """What became of one flag, group or segment, and what changed or why it was refused."""
-
-    outcome: ImportOutcome
-    changes: Mapping[str, Change] = field(default_factory=dict)
-    errors: FieldErrors = field(default_factory=dict)
-
-
-Results = dict[str, Imported]
-_Write = Callable[[DbSession, Any, Trace], object]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ImportResults:
     """What became of everything that an import names."""
 
     groups: Results = field(default_factory=dict)
     segments: Results = field(default_factory=dict)
     flags: Results = field(default_factory=dict)
+
+    def outcomes(self) -> set[ImportOutcome]:
+        """Return what happened to anything."""
+        kinds = (self.groups, self.segments, self.flags)
+        return {item.outcome for results in kinds for item in results.values()}
 
 
 def export_all(session: DbSession) -> Export:
@@ -111,20 +94,30 @@ def export_all(session: DbSession) -> Export:
 
 
 def import_all(
-    session: DbSession, wanted: Wanted, *, by: Actor, now: datetime, reason: str
+    session: DbSession,
+    wanted: Wanted,
+    *,
+    by: Actor,
+    now: datetime,
+    reason: str,
+    dry_run: bool = False,
 ) -> ImportResults:
     """Create and change groups, segments and flags; those that are not named stay as they are.
 
     What is refused is told as such and keeps nothing else from being tried, so that all refusals
-    are known at once.  Whoever wants all or nothing rolls back where there is one.
+    are known at once.  Where there is one, or in a dry run, nothing is written.
     """
-    reason = checked_reason(reason)
-    run = _Import(session=session, trace=Trace(by, now, reason))
-    return ImportResults(
-        groups=run.take_groups(wanted.groups),
-        segments=run.take_segments(wanted.segments),
-        flags=run.take_flags(wanted.flags),
-    )
+    trace = Trace(by, now, checked_reason(reason))
+    plan = _Plan(session, wanted, trace)
+    if dry_run or not plan.is_to_be_written():
+        return plan.results
+    write_from_here(session)
+    if raise_revision(session, now=now) != plan.revision:
+        # Somebody has changed flags since they were read; from here on nobody does.
+        plan = _Plan(session, wanted, trace)
+    if plan.is_to_be_written():
+        plan.write(session)
+    return plan.results
 
 
 def errors_of(results: Mapping[str, Results]) -> dict[str, list[str]]:
@@ -139,139 +132,86 @@ def errors_of(results: Mapping[str, Results]) -> dict[str, list[str]]:
     }
 
 
-def counts_of(results: Results) -> dict[str, int]:
-    """Return how many came to each outcome."""
-    counted = Counter(item.outcome for item in results.values())
-    return {outcome.value: counted[outcome] for outcome in ImportOutcome}
+_Write = Callable[[DbSession, Any, Trace], object]
 
 
-def refused(error: DomainError) -> Imported:
-    """Return the result of a flag that broke a rule."""
-    errors = error.errors if isinstance(error, Invalid) else {}
-    return Imported(outcome=ImportOutcome.REFUSED, errors=errors or {"version": [error.detail]})
+class _Plan:
+    """All that an import will do, as flags stand at one revision."""
+
+    def __init__(self, session: DbSession, wanted: Wanted, trace: Trace) -> None:
+        # First, so that whatever changes while the rest is read makes this one outdated.
+        self.revision = read_revision(session)
+        self._trace = trace
+        groups = {item.name: group_draft(item) for item in all_groups(session)}
+        segments = {item.name: segment_draft(item) for item in all_segments(session)}
+        self._groups = _SharedPlan(_GROUPS, wanted.groups, groups)
+        self._segments = _SharedPlan(_SEGMENTS, wanted.segments, segments)
+        self._flags = FlagPlan(self._found(session, wanted.flags), wanted.flags, trace)
+        self.results = ImportResults(
+            groups=self._groups.results,
+            segments=self._segments.results,
+            flags=self._flags.results,
+        )
+
+    def is_to_be_written(self) -> bool:
+        """Tell whether there is something to do, and nothing that keeps it from being done."""
+        outcomes = self.results.outcomes()
+        return ImportOutcome.REFUSED not in outcomes and bool(outcomes - {ImportOutcome.UNCHANGED})
+
+    def write(self, session: DbSession) -> None:
+        """Write all of it, for whoever holds the lock of the revision that it was made from."""
+        for write, draft in (*self._groups.writes, *self._segments.writes):
+            write(session, draft, self._trace)
+        by, now, reason = self._trace
+        add_flags(session, self._flags.rows())
+        write_versions(session, FeatureFlag, self._flags.versions(), by=by, now=now)
+        for name, turn in self._flags.turns:
+            audit_turn(session, name, turn, by=by, now=now, reason=reason)
+
+    def _found(self, session: DbSession, wanted: Sequence[WantedFlag]) -> Found:
+        needs = all_needs(session)
+        return Found(
+            flags=rows_by_name(session, [item.name for item in wanted]),
+            needs={item.name: item.flags for item in needs},
+            in_use={item.name for item in needs if not item.archived},
+            segments=self._segments.known,
+            groups=self._groups.known,
+        )
 
 
-def _in_order(wanted: Sequence[WantedFlag]) -> list[WantedFlag]:
-    """Return flags behind those that they build on; of a circle the service complains."""
-    needs: dict[str, list[str]] = {}
-    for item in wanted:
-        given = item.changes.given().get("prerequisites", ())
-        needs[item.name] = [prerequisite.flag for prerequisite in given]
-    try:
-        order = {name: place for place, name in enumerate(TopologicalSorter(needs).static_order())}
-    except CycleError:
-        return list(wanted)
-    return sorted(wanted, key=lambda item: order[item.name])
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """How one kind of what flags share is checked and written."""
+
+    complaints: Callable[[Any], Complaints]
+    create: _Write
+    change: _Write
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Import:
-    """One import: who does it, when and why, which every change of it shares."""
+_GROUPS: Final = _Kind(complaints_about_group, create_group, change_group)
+_SEGMENTS: Final = _Kind(complaints_about_segment, create_segment, change_segment)
 
-    session: DbSession
-    trace: Trace
 
-    def take_groups(self, wanted: Sequence[GroupDraft]) -> Results:
-        """Make groups what they are to be."""
-        stand = {item.group.name: group_draft(item.group) for item in list_groups(self.session)}
-        return self._take_shared(wanted, stand, create_group, change_group)
+class _SharedPlan:
+    """What an import makes of groups or segments; ``known`` are those that there are then."""
 
-    def take_segments(self, wanted: Sequence[SegmentDraft]) -> Results:
-        """Make segments what they are to be."""
-        found = list_segments(self.session)
-        stand = {item.segment.name: segment_draft(item.segment) for item in found}
-        return self._take_shared(wanted, stand, create_segment, change_segment)
-
-    def take_flags(self, wanted: Sequence[WantedFlag]) -> Results:
-        """Make flags what they are to be."""
-        stored = {flag.name: flag for flag in all_flags(self.session)}
-        results: Results = {}
-        for item in _in_order(wanted):
-            self._note(results, item.name, partial(self._take, item, stored.get(item.name)))
-        self._archive_last(results, [stored[item.name] for item in wanted if item.name in stored])
-        return results
-
-    def _archive_last(self, results: Results, stored: Sequence[FeatureFlag]) -> None:
-        """Archive what was in use, each behind those that build on it and all behind the changes.
-
-        So they may let go of each other in the same import, or leave together.
-        """
-        leaving = {flag.name: flag for flag in stored if _is_leaving(results[flag.name])}
-        needs = {
-            name: [item["flag"] for item in flag.prerequisites] for name, flag in leaving.items()
-        }
-        for name in reversed(list(TopologicalSorter(needs).static_order())):
-            if name in leaving:
-                self._note(results, name, partial(self._archive, name, results.pop(name)))
-
-    def _archive(self, name: str, done: Imported) -> Imported:
-        archive_flag(self.session, name, **self._named())
-        return done
-
-    def _take_shared(
-        self, wanted: Sequence[Any], stand: Mapping[str, Any], create: _Write, change: _Write
-    ) -> Results:
-        results: Results = {}
+    def __init__(self, kind: _Kind, wanted: Sequence[Any], stand: Mapping[str, Any]) -> None:
+        self.results: Results = {}
+        self.writes: list[tuple[_Write, Any]] = []
+        self.known = set(stand)
+        self._kind = kind
         for draft in wanted:
             before = stand.get(draft.name)
-            write = create if before is None else change
-            self._note(results, draft.name, partial(self._share, draft, before, write))
-        return results
+            note(self.results, draft.name, partial(self._take, draft, before))
 
-    def _share(self, draft: Any, before: Any, write: _Write) -> Imported:
+    def _take(self, draft: Any, before: Any) -> Imported:
         changes = changes_of(before, draft)
         if before is not None and not changes:
             return Imported(outcome=ImportOutcome.UNCHANGED)
-        write(self.session, draft, self.trace)
-        outcome = ImportOutcome.CREATED if before is None else ImportOutcome.UPDATED
-        return Imported(outcome=outcome, changes=changes)
-
-    def _note(self, results: Results, name: str, take: Callable[[], Imported]) -> None:
-        try:
-            if name in results:
-                raise Invalid.field("name", "Given twice.")
-            results[name] = take()
-        except (Invalid, Conflict) as error:
-            results[name] = refused(error)
-
-    def _take(self, item: WantedFlag, flag: FeatureFlag | None) -> Imported:
-        """Make a flag what it is to be; None is one that does not exist yet."""
-        return self._create(item) if flag is None else self._change(item, flag)
-
-    def _create(self, item: WantedFlag) -> Imported:
-        draft = FlagDraft(name=item.name, **item.changes.given())
-        made = create_flag(self.session, draft, **self._named())
-        changes = differences(FlagDraft(name=item.name), draft_of(made))
-        if item.archived:
-            archive_flag(self.session, item.name, **self._named())
-            changes |= _moved(was=False, archived=True)
-        return Imported(outcome=ImportOutcome.CREATED, changes=changes)
-
-    def _change(self, item: WantedFlag, flag: FeatureFlag) -> Imported:
-        was = flag.archived_at is not None
-        archived = was if item.archived is None else item.archived
-        before = draft_of(flag)
-        changes = differences(before, with_changes(before, item.changes))
-        if not changes and archived == was:
-            return Imported(outcome=ImportOutcome.UNCHANGED)
-        # An archived flag cannot be changed: it is brought back for the change.
-        if was:
-            restore_flag(self.session, flag.name, **self._named())
-        change_flag(self.session, flag.name, item.changes, **self._named())
-        if was and archived:
-            archive_flag(self.session, flag.name, **self._named())
-        moved = {} if archived == was else _moved(was=was, archived=archived)
-        return Imported(outcome=ImportOutcome.UPDATED, changes=changes | moved)
-
-    def _named(self) -> dict[str, Any]:
-        return self.trace._asdict()
-
-
-def _moved(*, was: bool, archived: bool) -> dict[str, Change]:
-    return {"archived": Change(was, archived)}
-
-
-def _is_leaving(taken: Imported) -> bool:
-    """Tell whether a flag that was in use is to be archived."""
-    moved = taken.changes.get("archived")
-    return moved is not None and moved.new is True
+        refuse(self._kind.complaints(draft))
+        self.known.add(draft.name)
+        if before is None:
+            self.writes.append((self._kind.create, draft))
+            return Imported(outcome=ImportOutcome.CREATED, changes=changes)
+        self.writes.append((self._kind.change, draft))
+        return Imported(outcome=ImportOutcome.UPDATED, changes=changes)

@@ -6,14 +6,15 @@ from webapp.clock import now
 from webapp.db import db
 from webapp.errors import Invalid
 from webapp.flags.importing import MOST_BYTES, import_document
+from webapp.flags.planning import counts_of
 from webapp.flags.responses import ExportResponse, ImportQuery, ImportResponse
 from webapp.flags.schemas import FlagsToImport, export_as_json, imported_as_json
-from webapp.flags.transfer import counts_of, errors_of, export_all
+from webapp.flags.transfer import errors_of, export_all
 from webapp.roles import Role
 from webapp.web.access import actor, requires
 from webapp.web.answers import json_answer
 from webapp.web.openapi import describes
-from webapp.web.requests import accepts
+from webapp.web.requests import accepts, reads_first
 from webapp.web.schemas import read_choice, read_json
 
 blueprint = Blueprint("flags_transfer_api", __name__, url_prefix="/api/v1/feature-flags")
@@ -33,12 +34,15 @@ def export() -> Response:
 @requires(Role.ADMIN)
 @describes({200: ImportResponse}, body=FlagsToImport, query=ImportQuery)
 @accepts(MOST_BYTES)
+@reads_first
 def import_() -> Response:
     """Create and change what the body names, all or nothing; a dry run only says what would be."""
     body = read_json(FlagsToImport)
     dry_run = read_choice("dry_run")
     reason = request.args.get("reason", "") if body.reason is None else body.reason
-    results = import_document(db.session, body, by=actor(), now=now(), reason=reason)
+    results = import_document(
+        db.session, body, by=actor(), now=now(), reason=reason, dry_run=dry_run
+    )
     errors = errors_of(results)
     if dry_run:
         db.session.rollback()

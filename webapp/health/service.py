@@ -38,9 +38,9 @@ class HealthReport:
     alerts: Sequence[AlertView]
 
 
-def read_health(session: DbSession, *, now: datetime) -> HealthReport:
-    """Return how the whole stands."""
-    found = _read(session, now)
+def read_health(session: DbSession, *, now: datetime, has_workers: bool = True) -> HealthReport:
+    """Return how the whole stands; ``has_workers`` tells who runs jobs here."""
+    found = _read(session, now, has_workers=has_workers)
     alerts = active_alerts(session, MOST_RULES)
     flags = snapshot_status()
     signs = Signs(
@@ -50,6 +50,7 @@ def read_health(session: DbSession, *, now: datetime) -> HealthReport:
         open_letters=sum(found.letters.values()),
         flags_stale=flags.stale,
         signals_down=flags.signals == "down",
+        has_workers=has_workers,
     )
     return HealthReport(
         assessment=assess(signs, _judged(found, now), [_firing(alert) for alert in alerts]),
@@ -65,14 +66,20 @@ def _firing(alert: AlertView) -> FiringAlert:
     return FiringAlert(f"{alert.title} ({figures})", alert.severity, since)
 
 
-def read_types(session: DbSession, *, now: datetime) -> Mapping[str, TypeVerdict]:
+def read_types(
+    session: DbSession, *, now: datetime, has_workers: bool = True
+) -> Mapping[str, TypeVerdict]:
     """Return how each type of job stands, by its name."""
-    return {item.type: item for item in _judged(_read(session, now), now)}
+    found = _read(session, now, has_workers=has_workers)
+    return {item.type: item for item in _judged(found, now)}
 
 
 @dataclass(frozen=True, slots=True)
 class _Crew:
-    """The living workers: how many, how many have a scheduler, and which queues they serve."""
+    """The living workers: how many, how many have a scheduler, and which queues they serve.
+
+    Where whoever enqueues runs the jobs, all queues are served.
+    """
 
     alive: int
     scheduling: int
@@ -96,7 +103,7 @@ class _Found:
     open_breakers: int
 
 
-def _read(session: DbSession, now: datetime) -> _Found:
+def _read(session: DbSession, now: datetime, *, has_workers: bool) -> _Found:
     records = type_records(session, now=now)
     due = due_jobs(session, now=now)
     letters = open_by_type(now=now).subquery()
@@ -120,7 +127,7 @@ def _read(session: DbSession, now: datetime) -> _Found:
         letters={name: number for kind, name, number in told if kind == "letters"},
         paused_types=_named(told, "type"),
         paused_queues=_named(told, "queue"),
-        crew=_crew([row for row in workers if row.scheduler is not None]),
+        crew=_crew([row for row in workers if row.scheduler is not None], has_workers=has_workers),
         open_breakers=workers[0].breakers,
     )
 
@@ -129,11 +136,11 @@ def _named(told: Sequence[Row[Any]], kind: str) -> frozenset[str]:
     return frozenset(row[1] for row in told if row[0] == kind)
 
 
-def _crew(workers: Sequence[Row[Any]]) -> _Crew:
+def _crew(workers: Sequence[Row[Any]], *, has_workers: bool) -> _Crew:
     return _Crew(
         alive=len(workers),
         scheduling=sum(row.scheduler for row in workers),
-        all_queues=any(not row.queues for row in workers),
+        all_queues=not has_workers or any(not row.queues for row in workers),
         queues=frozenset(queue for row in workers for queue in row.queues),
     )
 

@@ -136,7 +136,8 @@ class FiringAlert:
 class Signs:
     """What the whole is judged by, beside its types of job.
 
-    ``signals_down`` is where processes cannot tell each other of changed flags.
+    ``signals_down`` is where processes cannot tell each other of changed flags.  Where there are to
+    be no workers, none is missed.
     """
 
     workers_alive: int
@@ -145,6 +146,7 @@ class Signs:
     open_letters: int
     flags_stale: bool
     signals_down: bool
+    has_workers: bool = True
 
 
 @dataclass(frozen=True, slots=True)

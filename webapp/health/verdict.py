@@ -101,13 +101,8 @@ def _failed(ended: Ended, span: str) -> str:
 
 
 def _of_signs(signs: Signs) -> Iterator[tuple[Level, str]]:
-    if not signs.workers_alive:
-        yield Level.CRITICAL, "No worker is alive: jobs wait."
-    elif not signs.schedulers_alive:
-        yield (
-            Level.UNHEALTHY,
-            "No worker has a scheduler: schedules do not fire, and lost jobs stay lost.",
-        )
+    if signs.has_workers:
+        yield from _of_workers(signs)
     if signs.open_breakers:
         yield Level.DEGRADED, _count(signs.open_breakers, "breaker is", "breakers are", "open")
     if signs.open_letters:
@@ -117,6 +112,16 @@ def _of_signs(signs: Signs) -> Iterator[tuple[Level, str]]:
         yield Level.DEGRADED, "Flags are decided on an old snapshot."
     if signs.signals_down:
         yield Level.DEGRADED, "Redis does not answer: changes of flags are seen a second later."
+
+
+def _of_workers(signs: Signs) -> Iterator[tuple[Level, str]]:
+    if not signs.workers_alive:
+        yield Level.CRITICAL, "No worker is alive: jobs wait."
+    elif not signs.schedulers_alive:
+        yield (
+            Level.UNHEALTHY,
+            "No worker has a scheduler: schedules do not fire, and lost jobs stay lost.",
+        )
 
 
 def _level_of_letters(number: int) -> Level:

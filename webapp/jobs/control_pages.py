@@ -24,6 +24,7 @@ from webapp.roles import Role
 from webapp.web.access import actor, requires
 from webapp.web.confirmations import act, asking
 from webapp.web.htmx import go_to, refused_status, render
+from webapp.web.requests import current_settings
 
 HISTORY: Final = 20
 LABELS: Final[Mapping[str, tuple[str, str]]] = {
@@ -80,7 +81,7 @@ def types() -> Response:
         "jobs/_types.html",
         kinds=[(kind, steering.applied_to(kind)) for kind in job_types()],
         settings=control.find_settings(db.session),
-        verdicts=read_types(db.session, now=now()),
+        verdicts=read_types(db.session, now=now(), has_workers=current_settings().has_workers),
         queues=[(name, paused.get(name)) for name in sorted(names | paused.keys())],
     )
 

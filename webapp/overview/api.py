@@ -15,6 +15,7 @@ from webapp.roles import Role
 from webapp.web.access import requires
 from webapp.web.answers import json_answer
 from webapp.web.openapi import describes
+from webapp.web.requests import current_settings
 
 blueprint = Blueprint("overview_api", __name__)
 
@@ -29,7 +30,8 @@ def job_health() -> Response:
     The answer is 200 also where that is badly: ``overall_health`` is the verdict.
     """
     moment = now()
-    return _uncached(health_as_json(read_health(db.session, now=moment), now=moment))
+    report = read_health(db.session, now=moment, has_workers=current_settings().has_workers)
+    return _uncached(health_as_json(report, now=moment))
 
 
 @blueprint.get("/stats")

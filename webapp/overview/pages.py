@@ -9,6 +9,7 @@ from webapp.overview.queries import get_overview
 from webapp.roles import Role
 from webapp.web.access import requires
 from webapp.web.htmx import render
+from webapp.web.requests import current_settings
 
 blueprint = Blueprint("overview", __name__)
 
@@ -18,5 +19,6 @@ blueprint = Blueprint("overview", __name__)
 def index() -> Response:
     """Show how everything stands."""
     moment = now()
-    overview = get_overview(db.session, now=moment)
+    has_workers = current_settings().has_workers
+    overview = get_overview(db.session, now=moment, has_workers=has_workers)
     return render("overview/index.html", "overview/_figures.html", overview=overview, now=moment)

@@ -25,6 +25,7 @@ CHANGES_SHOWN = 6
 class Overview:
     """Everything that the page shows; percentages 0-100."""
 
+    has_workers: bool
     health: Assessment
     alerts: Sequence[AlertView]
     alerts_firing: int
@@ -48,11 +49,12 @@ class Overview:
         return sum(item.runs for item in self.types)
 
 
-def get_overview(session: DbSession, *, now: datetime) -> Overview:
+def get_overview(session: DbSession, *, now: datetime, has_workers: bool = True) -> Overview:
     """Return the overview: ten statements, however much there is."""
-    health = read_health(session, now=now)
+    health = read_health(session, now=now, has_workers=has_workers)
     runs, rate = recent_runs_and_rate(session, RUNS_SHOWN, since=now - timedelta(days=1))
     return Overview(
+        has_workers=has_workers,
         health=health.assessment,
         alerts=health.alerts[:ALERTS_SHOWN],
         alerts_firing=len(health.alerts),

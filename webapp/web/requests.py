@@ -73,7 +73,16 @@ def writes_nothing(view: View) -> View:
 
     On SQLite it then holds nobody up who writes, however long it looks.
     """
-    view.writes_nothing = True  # type: ignore[attr-defined]
+    view.begins_reading = True  # type: ignore[attr-defined]
+    return view
+
+
+def reads_first(view: View) -> View:
+    """Say that what a view calls reads and decides first, and takes the lock when it has.
+
+    Until then it holds nobody up who writes, as above.
+    """
+    view.begins_reading = True  # type: ignore[attr-defined]
     return view
 
 
@@ -124,8 +133,8 @@ def _begin() -> None:
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=g.request_id)
     traces.note({"request.id": g.request_id})
-    only_looks = request.method in SAFE_METHODS or getattr(_view(), "writes_nothing", False)
-    mark_writing(writing=not only_looks)
+    reads = request.method in SAFE_METHODS or getattr(_view(), "begins_reading", False)
+    mark_writing(writing=not reads)
     _widen()
     refuse_nul(request.path, *texts_of(request.args))
     if most_form_bytes() is None:

@@ -5,6 +5,7 @@ from sqlalchemy import ScalarSelect
 from webapp.clock import now
 from webapp.web.capability import Capability
 from webapp.web.menu import Attention, MenuEntry
+from webapp.web.requests import current_settings
 from webapp.workers.api import blueprint as api
 from webapp.workers.commands import worker
 from webapp.workers.pages import blueprint as pages
@@ -22,8 +23,10 @@ workers = Capability(
         label="Workers",
         endpoint="workers.index",
         icon="server-2",
-        # None at all is what wants attention.
-        attention=Attention(_alive, wanted=lambda count: not count),
+        # None at all is what wants attention, where there are to be some.
+        attention=Attention(
+            _alive, wanted=lambda count: not count and current_settings().has_workers
+        ),
     ),
     commands=(worker,),
 )

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import click
 
-from webapp.settings import WORKER_NAME, Settings
+from webapp.settings import WORKER_NAME, Settings, SettingsError
 
 #: As the Procfile starts it; what each means stands in docs/operating.md.
 CONSUMER = ("-k", "process", "-g", "TERM", "-c", "2", "-d", ".05", "-m", ".25", "-n")
@@ -35,8 +35,8 @@ def worker(
     *, queues: tuple[str, ...], workers: int, name: str, burst: bool, scheduler: bool
 ) -> None:
     """Run jobs: the consumer of the Procfile, in this process's place."""
-    settings = Settings.from_environment()
-    if settings.queue_backend == "immediate":
+    settings = _settings()
+    if not settings.has_workers:
         message = "QUEUE_BACKEND is immediate: each job runs in the process that enqueues it."
         raise click.ClickException(message)
     wanted = {
@@ -50,6 +50,14 @@ def worker(
     # What the command does not say, the environment may.
     given = {variable: value for variable, value in wanted.items() if value}
     _become_consumer(workers, given)
+
+
+def _settings() -> Settings:
+    """Read the settings; end as every command does where they are invalid."""
+    try:
+        return Settings.from_environment()
+    except SettingsError as error:
+        raise SystemExit(str(error)) from None
 
 
 def _become_consumer(workers: int, environ: dict[str, str]) -> NoReturn:

@@ -8,6 +8,7 @@ from webapp.db import db
 from webapp.roles import Role
 from webapp.web.access import actor, requires
 from webapp.web.htmx import done, render
+from webapp.web.requests import current_settings
 from webapp.workers import service
 from webapp.workers.queries import list_workers
 
@@ -19,7 +20,12 @@ blueprint = Blueprint("workers", __name__, url_prefix="/workers")
 def index() -> Response:
     """List the consumer processes of the last day."""
     workers = list_workers(db.session, now=now())
-    return render("workers/index.html", "workers/_table.html", workers=workers)
+    return render(
+        "workers/index.html",
+        "workers/_table.html",
+        workers=workers,
+        has_workers=current_settings().has_workers,
+    )
 
 
 @blueprint.post("/<name>/stop")
