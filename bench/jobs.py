@@ -320,12 +320,17 @@ def line(figures: Figures) -> str:
 
 def ratios(ours: Figures, peers: Sequence[Figures]) -> str:
     """Say how many times faster ours are done than those of each peer."""
-    words = [
-        f"{ours.done / peer.done:.1f} x {peer.name} ({ours.backlog / peer.backlog:.1f} x)"
-        for peer in peers
-        if peer.done and peer.backlog
-    ]
-    return f"{ours.name}, enqueued one by one (a backlog): " + ", ".join(words)
+    words = []
+    for peer in peers:
+        if peer.done and peer.backlog:
+            of = [ours.backlog / peer.backlog]
+            if peer.done_together:
+                of.insert(0, ours.done_together / peer.done_together)
+            others = ", ".join(f"{times:.1f} x" for times in of)
+            words.append(f"{ours.done / peer.done:.1f} x {peer.name} ({others})")
+    return f"{ours.name}, enqueued one by one (by 100s where both can, a backlog): " + ", ".join(
+        words
+    )
 
 
 def main() -> None:

@@ -25,16 +25,16 @@ def note(sent_at: float) -> None:
 
 @contextmanager
 def queue() -> Iterator[Queue]:
-    """One transaction for each job."""
+    """One statement for each job, or for many."""
     connector = procrastinate.SyncPsycopgConnector(conninfo=URL)
     with app.replace_connector(connector) as here, here.open():
         here.schema_manager.apply_schema()
         there = here.tasks["note"]
 
         def send(count: int, together: int) -> None:
-            del together
-            for _ in range(count):
-                there.defer(sent_at=time.time())
+            for start in range(0, count, together):
+                number = min(together, count - start)
+                there.batch_defer(*({"sent_at": time.time()} for _ in range(number)))
 
         worker = [
             sys.executable,
@@ -43,4 +43,5 @@ def queue() -> Iterator[Queue]:
             "--app",
             "queues.procrastinate_postgres.app",
         ]
-        yield Queue(workers=[[*worker, "worker", "--concurrency", "1"]] * 2, send=send)
+        workers = [[*worker, "worker", "--concurrency", "1"]] * 2
+        yield Queue(workers=workers, send=send, several=True)
