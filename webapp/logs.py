@@ -133,7 +133,8 @@ class _LineFormatter(structlog.stdlib.ProcessorFormatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return one line."""
-        if not isinstance(record.msg, dict):
+        # What structlog hands on bears its name; the message of somebody else may be a dict too.
+        if not (isinstance(record.msg, dict) and hasattr(record, "_name")):
             return super().format(record)
         line: Any = record.msg.copy()
         for step in self._rendering:

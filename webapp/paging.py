@@ -140,12 +140,7 @@ def fetch_page(
     placed = _behind(wanted, scan, cursor)
     if edge is not None:
         placed = placed.where(key < edge if rising else key > edge)
-    order = key if rising else key.desc()
-    # The keys first, which an index may have alone: a planner that walks through the rows in the
-    # order of their keys, and hopes to find some that fit, reads a whole table where few do.
-    keys = placed.with_only_columns(key, maintain_column_froms=True)
-    nearest = keys.order_by(order).limit(size + 1)
-    found = list(session.scalars(wanted.where(key.in_(nearest)).order_by(order)))
+    found = _nearest(session, placed, key, size + 1, rising=rising)
     more, kept = len(found) > size, found[:size]
     ids = [getattr(item, key.key) for item in kept]
     total = len(found)
@@ -166,6 +161,24 @@ def fetch_page(
         oldest_first=cursor.oldest_first,
         searched=scan.rows if edge is not None or cursor.moved else None,
     )
+
+
+def _nearest(
+    session: DbSession,
+    placed: Select[tuple[Item]],
+    key: InstrumentedAttribute[int],
+    most: int,
+    *,
+    rising: bool,
+) -> list[Item]:
+    """Read the first rows in an order, their keys before them: an index may have those alone.
+
+    A planner that walks through the rows in the order of their keys, and hopes to find some that
+    fit, reads a whole table where few do.
+    """
+    order = key if rising else key.desc()
+    keys = placed.with_only_columns(key, maintain_column_froms=True).order_by(order).limit(most)
+    return list(session.scalars(placed.where(key.in_(keys)).order_by(order)))
 
 
 def _edge(session: DbSession, scan: Scan, cursor: Cursor, *, rising: bool) -> int | None:

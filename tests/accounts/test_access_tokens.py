@@ -10,8 +10,8 @@ import time_machine
 from flask import Flask
 from sqlalchemy.orm import Session
 
-from tests.architecture.test_statements import statements
 from tests.conftest import PASSWORD, SECRET, ConsoleClient
+from tests.statements import statements
 from webapp.accounts.administration import change_user, reset_password
 from webapp.accounts.service import create_user, sign_out_everywhere
 from webapp.accounts.signatures import LIFETIME, signing_key

@@ -1,17 +1,13 @@
 """What a page costs: so many statements, however long its list is."""
 
 import re
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
 
 from flask import Flask
-from sqlalchemy import event
 
 from tests.architecture.population import populate
 from tests.conftest import ConsoleClient
+from tests.statements import statements
 from webapp.db import db, will_write
 
 # The most that a page may cost, its session and the navigation's counts included.
@@ -69,25 +65,6 @@ FEW = range(5)
 REST = range(5, 60)
 
 
-@contextmanager
-def statements(app: Flask) -> Iterator[list[str]]:
-    """Collect what this thread asks the database; the flags' own thread asks beside it."""
-    seen: list[str] = []
-    mine = threading.get_ident()
-
-    def note(connection: Any, cursor: Any, statement: str, *ignored: object) -> None:
-        if threading.get_ident() == mine and not statement.startswith("BEGIN"):
-            seen.append(IN_LIST.sub("IN (...)", statement))
-
-    with app.app_context():
-        engine = db.engine
-    event.listen(engine, "before_cursor_execute", note)
-    try:
-        yield seen
-    finally:
-        event.remove(engine, "before_cursor_execute", note)
-
-
 def test_a_long_list_costs_as_few_statements_as_a_short_one(
     app: Flask, admin: ConsoleClient, now: datetime
 ) -> None:
@@ -112,4 +89,4 @@ def cost(app: Flask, admin: ConsoleClient, path: str) -> list[str]:
     with statements(app) as seen:
         answer = admin.get(path)
     assert answer.status_code == 200
-    return seen
+    return [IN_LIST.sub("IN (...)", statement) for statement in seen]

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import event, select
+from sqlalchemy import select
 
+from tests.statements import statements
 from webapp.actors import SYSTEM, Actor
 from webapp.audit.models import AuditEntry
 from webapp.audit.service import record
 from webapp.audit.values import Change
-from webapp.db import db, reading, transaction
+from webapp.db import reading, transaction
 
 
 @pytest.fixture
@@ -138,16 +139,6 @@ def test_a_page_without_entries_says_what_to_do(viewer: Any) -> None:
 
 
 def test_a_long_list_costs_no_more_statements(viewer: Any, entries: None, app: Flask) -> None:
-    statements: list[str] = []
-    with app.app_context():
-        engine = db.engine
-
-    def count(*arguments: Any) -> None:
-        statements.append(arguments[2])
-
-    event.listen(engine, "before_cursor_execute", count)
-    try:
+    with statements(app) as seen:
         viewer.get("/audit")
-    finally:
-        event.remove(engine, "before_cursor_execute", count)
-    assert len([text for text in statements if text.startswith(("SELECT", "WITH"))]) <= 12
+    assert 0 < len(seen) <= 12

@@ -15,9 +15,10 @@ from flask import Flask
 from sqlalchemy import select, update
 
 from tests.architecture.markup import elements_of
-from tests.architecture.test_statements import MOST, statements
+from tests.architecture.test_statements import MOST
 from tests.conftest import ConsoleClient
 from tests.dead_letters.conftest import MakeLetters
+from tests.statements import statements
 from webapp.audit.service import history
 from webapp.breakers.models import CircuitBreakerState
 from webapp.clock import now

@@ -10,7 +10,7 @@ from flask import Flask
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from tests.architecture.test_statements import statements
+from tests.statements import statements
 from webapp.actors import Actor
 from webapp.alerts.models import AlertReport
 from webapp.audit.service import history

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import event
 
+from tests.statements import statements
 from webapp.actors import COMMAND
 from webapp.db import db, transaction
 from webapp.flags.queries import get_flag
@@ -356,19 +356,9 @@ def test_a_long_list_costs_no_more_statements(
         for number in range(60):
             draft = FlagDraft(name=f"many.n{number}", whitelist=("a",))
             create_flag(session, draft, by=COMMAND, now=now, reason="r")
-    statements: list[str] = []
-    with app.app_context():
-        engine = db.engine
-
-    def count(*args: Any) -> None:
-        statements.append(args[2])
-
-    event.listen(engine, "before_cursor_execute", count)
-    try:
+    with statements(app) as seen:
         page = viewer.get("/flags").text
-    finally:
-        event.remove(engine, "before_cursor_execute", count)
-    assert len(statements) <= MOST_STATEMENTS
+    assert 0 < len(seen) <= MOST_STATEMENTS
     assert "50 of 61 flags" in page
     assert "many.n9" in viewer.get("/flags?skip=50").text
 

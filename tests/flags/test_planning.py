@@ -1,8 +1,7 @@
 """An import is decided before it locks anything, and leaves what the service would have left."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,15 +9,16 @@ import pytest
 from flask import Flask
 from hypothesis import example, given
 from hypothesis import strategies as st
-from sqlalchemy import event, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from tests.flags.conftest import Send
+from tests.statements import statements
 from webapp.actors import Actor
 from webapp.audit.models import AuditEntry
 from webapp.audit.service import history
 from webapp.audit.verification import verify
-from webapp.db import db, reading, transaction, write_from_here
+from webapp.db import reading, transaction, write_from_here
 from webapp.flags import transfer, validation
 from webapp.flags.models import FeatureFlag
 from webapp.flags.planning import FlagPlan, Found, ImportOutcome, Results, WantedFlag
@@ -123,23 +123,6 @@ def test_whoever_has_read_a_flag_in_the_session_reads_it_anew(
     import_all(session, Wanted(flags=MADE[:1]), **trace)
     assert get_flag(session, "base") is stands
     assert (stands.version, stands.percentage) == (2, 12.34)
-
-
-@contextmanager
-def statements(app: Flask) -> Iterator[list[str]]:
-    """Gather the statements that the application sends meanwhile."""
-    found: list[str] = []
-
-    def keep(*arguments: object) -> None:
-        found.append(str(arguments[2]))
-
-    with app.app_context():
-        engine = db.engine
-    event.listen(engine, "before_cursor_execute", keep)
-    try:
-        yield found
-    finally:
-        event.remove(engine, "before_cursor_execute", keep)
 
 
 MANY = 1_000

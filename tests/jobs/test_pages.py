@@ -11,8 +11,8 @@ import pytest
 from flask import Flask
 from sqlalchemy import update
 
-from tests.architecture.test_statements import statements
 from tests.conftest import ConsoleClient
+from tests.statements import statements
 from webapp.actors import SYSTEM
 from webapp.clock import now
 from webapp.db import transaction

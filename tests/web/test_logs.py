@@ -80,10 +80,14 @@ def lines(written: StringIO) -> list[dict[str, Any]]:
 def test_records_of_others_and_errors_that_nobody_caught_are_json_lines(written: StringIO) -> None:
     logging.getLogger("gunicorn.error").info("Booting %s", "worker")
     logging.getLogger("huey").info("left out")
+    logging.getLogger("plugin").warning({"token": "hunter2", "rows": 7})
     error = ValueError("password=hunter2")
     _tell_of_end(ValueError, error, None)
-    booting, failed = lines(written)
+    booting, mapping, failed = lines(written)
     assert (booting["event"], booting["level"]) == ("Booting worker", "info")
+    assert (mapping["level"], mapping["logger"]) == ("warning", "plugin")
+    assert mapping["event"] == f"{{'token': '{MASK}', 'rows': 7}}"
+    assert mapping["timestamp"]
     assert (failed["event"], failed["level"]) == ("process_failed", "critical")
     assert failed["exception"].endswith(f"ValueError: password={MASK}")
 
