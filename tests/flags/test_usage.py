@@ -99,7 +99,7 @@ def make(session: Session, name: str, now: datetime, percentage: float = 50) -> 
 
 def count(usage: UsageCounter, flag: str, environment: str, decision: Decision) -> None:
     """Hand out a decision, as an evaluation does."""
-    usage.ready_for(flag, environment)(decision).count()
+    next(usage.ready_for(flag, environment)(decision).counter)
 
 
 def set_clock(monkeypatch: pytest.MonkeyPatch, when: datetime) -> None:
@@ -294,7 +294,7 @@ def ask_as(usage: UsageCounter, numbers: range, name: str = "beta") -> None:
     """Ask for a flag as that many subjects."""
     flag = compiled_for(usage, name)
     for number in numbers:
-        flag.decide(f"user-{number}", {}, clock.now()).count()
+        next(flag.decide(f"user-{number}", {}, clock.now()).counter)
 
 
 @pytest.fixture
@@ -378,7 +378,7 @@ def test_a_fork_with_ready_made_decisions_neither_loses_nor_doubles(
 
     def ask(numbers: range) -> None:
         for number in numbers:
-            flag.decide(f"user-{number}", {}, clock.now()).count()
+            next(flag.decide(f"user-{number}", {}, clock.now()).counter)
 
     ask(range(5))
     assert counter.flush()
@@ -477,7 +477,7 @@ def test_environments_beyond_a_bound_and_odd_ones_are_counted_together(
     for environment in [*odd, *(f"env{n}" for n in range(MAX_OTHERS + more)), "staging"]:
         flag = tables.table(environment).find("beta")
         assert flag is not None
-        flag.decide("u", {}, clock.now()).count()
+        next(flag.decide("u", {}, clock.now()).counter)
     counter.flush()
     counted = {row[1]: row[-1] for row in rows()}
     assert counted["staging"] == 1

@@ -23,7 +23,7 @@ where it made the difference, and the order of rules means nothing.
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import accumulate
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -43,12 +43,20 @@ from webapp.flags.values import (
 )
 
 Attributes = Mapping[str, Any]
-# Subject, attributes, the present moment.
-Evaluator = Callable[[str | None, Attributes, datetime], Decision]
 # Takes a decision as it is compiled, and returns the one to hand out: itself, or one that counts.
 Ready = Callable[[Decision], Decision]
 
+# What a flag is told that does not look at the time: reading the clock costs as much as the rest.
+ANY_TIME: Final = datetime.min.replace(tzinfo=UTC)
 NOT_FOUND: Final = Decision(enabled=False, reason=Reason.NOT_FOUND)
+
+
+class Evaluator(Protocol):
+    """Decides for a subject and its attributes; a timed flag must be told the present moment."""
+
+    def __call__(
+        self, subject: str | None, attributes: Attributes, now: datetime = ANY_TIME, /
+    ) -> Decision: ...
 
 
 class SeenSubjects(Protocol):
@@ -80,7 +88,7 @@ class CompiledFlag:
 
 
 def _always(answer: Decision) -> CompiledFlag:
-    return CompiledFlag(lambda subject, attributes, now: answer)  # noqa: ARG005
+    return CompiledFlag(lambda subject, attributes, now=ANY_TIME: answer)  # noqa: ARG005
 
 
 #: Answers where there is no such flag.
@@ -130,7 +138,9 @@ def _within_window(flag: FlagDefinition, ready: Ready, decide: Evaluator) -> Eva
     not_started = ready(Decision(enabled=False, reason=Reason.NOT_STARTED))
     expired = ready(Decision(enabled=False, reason=Reason.EXPIRED))
 
-    def decide_within(subject: str | None, attributes: Attributes, now: datetime) -> Decision:
+    def decide_within(
+        subject: str | None, attributes: Attributes, now: datetime = ANY_TIME
+    ) -> Decision:
         if starts_at is not None and now < starts_at:
             return not_started
         if expires_at is not None and now >= expires_at:
@@ -146,11 +156,13 @@ def _after_prerequisites(
     """Ask ``decide`` where every other flag answers as it must; one that is unknown is off."""
     failed = ready(Decision(enabled=False, reason=Reason.PREREQUISITE))
 
-    def decide_after(subject: str | None, attributes: Attributes, now: datetime) -> Decision:
+    def decide_after(
+        subject: str | None, attributes: Attributes, now: datetime = ANY_TIME
+    ) -> Decision:
         for other, enabled in needed:
             answer = NOT_FOUND if other is None else other.decide(subject, attributes, now)
             # It is evaluated, and is not stale for being asked by another flag only.
-            answer.count()
+            next(answer.counter)
             if answer.enabled is not enabled:
                 return failed
         return decide(subject, attributes, now)
@@ -173,7 +185,9 @@ def _with_variants(flag: FlagDefinition, ready: Ready, decide: Evaluator) -> Eva
         chosen = replace(answer, variant=weighed[number].name, value=weighed[number].value)
         return made.setdefault((id(answer), number), ready(chosen))
 
-    def decide_variant(subject: str | None, attributes: Attributes, now: datetime) -> Decision:
+    def decide_variant(
+        subject: str | None, attributes: Attributes, now: datetime = ANY_TIME
+    ) -> Decision:
         answer = decide(subject, attributes, now)
         if not answer.enabled or not subject:
             return answer
@@ -185,15 +199,19 @@ def _with_variants(flag: FlagDefinition, ready: Ready, decide: Evaluator) -> Eva
 
 def _by_subject(flag: FlagDefinition, around: Surroundings) -> Evaluator:  # noqa: C901  # a line a step
     """Steps 5 to 9.  The names are local, so that the closure looks nothing up elsewhere."""
-    blacklist, whitelist, seen = frozenset(flag.blacklist), frozenset(flag.whitelist), around.seen
+    settled, own = _in_environment(flag, around)
+    if settled is not None:
+        return _settled(settled, flag, around.ready)
+    blacklist, whitelist = frozenset(flag.blacklist), frozenset(flag.whitelist)
     # Hardly anybody is on a list, so one look tells of both.
     listed = blacklist | whitelist
-    prefix = prefix_of(flag.stickiness or flag.name)
-    settled, own = _in_environment(flag, around)
+    prefix, seen, ready = prefix_of(flag.stickiness or flag.name), around.seen, around.ready
     rules = _rules_in_force(flag.rules, own, around)
-    # In whole percent: below the first everybody is within, from the second on nobody is.
-    sure, furthest = own // 100, -(-max([own, *(rule.threshold for rule in rules)]) // 100)
-    ready = around.ready
+    # In whole percent: below the first everybody is within, from the second on nobody is.  At 0 it
+    # is up to the rules which answer that is.
+    thresholds = [own, *(rule.threshold for rule in rules)]
+    sure, furthest = own // 100, -(-max(thresholds) // 100) if own else 100
+    finer = any(threshold % 100 for threshold in thresholds)
     everybody = Reason.EVERYONE if own >= EVERYBODY else Reason.PERCENTAGE
     within = ready(Decision(enabled=True, reason=everybody))
     beyond = ready(Decision(enabled=False, reason=Reason.PERCENTAGE))
@@ -204,17 +222,13 @@ def _by_subject(flag: FlagDefinition, around: Surroundings) -> Evaluator:  # noq
     whitelisted = ready(Decision(enabled=True, reason=Reason.WHITELIST)) if whitelist else within
     without_subject = _without_subject(own, rules, ready, within if own >= EVERYBODY else outside)
 
-    def decide(  # noqa: C901, PLR0912  # a line a step
+    def decide(  # noqa: C901  # a line a step
         subject: str | None,
         attributes: Attributes,
-        now: datetime,  # noqa: ARG001  # the shape of every evaluator
+        now: datetime = ANY_TIME,  # noqa: ARG001  # the shape of every evaluator
     ) -> Decision:
         if subject in listed:
-            if subject in blacklist:
-                return blacklisted
-            return whitelisted if settled is None else settled
-        if settled is not None:
-            return settled
+            return blacklisted if subject in blacklist else whitelisted
         if not subject:
             return without_subject(attributes)
         # As bucketing.spread_of, without the call.
@@ -227,12 +241,14 @@ def _by_subject(flag: FlagDefinition, around: Surroundings) -> Evaluator:  # noq
         percent = spread % 100
         if percent < sure:
             return within
-        if percent >= furthest and own:
+        if percent >= furthest:
             return beyond
-        # As bucketing.bucket_in; few need the hundredths.
-        bucket = percent * 100 + spread // 100 % 100
-        if bucket < own:
-            return within
+        bucket = percent * 100
+        if finer:
+            # As bucketing.bucket_in; whole percentages need no hundredths.
+            bucket += spread // 100 % 100
+            if bucket < own:
+                return within
         for threshold, answer, conditions in rules:
             for holds in conditions:
                 if not holds(attributes):
@@ -240,6 +256,23 @@ def _by_subject(flag: FlagDefinition, around: Surroundings) -> Evaluator:  # noq
             else:
                 return answer if bucket < threshold else beyond
         return outside
+
+    return decide
+
+
+def _settled(answer: Decision, flag: FlagDefinition, ready: Ready) -> Evaluator:
+    """Answer alike for all but those on the blacklist."""
+    blacklist = frozenset(flag.blacklist)
+    if not blacklist:
+        return _always(answer).decide
+    blacklisted = ready(Decision(enabled=False, reason=Reason.BLACKLIST))
+
+    def decide(
+        subject: str | None,
+        attributes: Attributes,  # noqa: ARG001  # the shape of every evaluator
+        now: datetime = ANY_TIME,  # noqa: ARG001
+    ) -> Decision:
+        return blacklisted if subject in blacklist else answer
 
     return decide
 

@@ -16,7 +16,6 @@ import weakref
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextvars import Context
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from webapp.clock import now
@@ -24,7 +23,7 @@ from webapp.errors import Unavailable
 from webapp.flags.evaluation import UNKNOWN, CompiledFlag
 from webapp.flags.feeds import Feed
 from webapp.flags.signals import NoSignals, Signals, SignalState
-from webapp.flags.tables import FlagTables, Ready
+from webapp.flags.tables import Ask, FlagTables, Ready, asking
 from webapp.flags.usage import UsageCounter
 from webapp.flags.values import NO_FLAGS, NOTHING, Decision, FlagSet, subject_id
 from webapp.logs import get_logger
@@ -32,8 +31,6 @@ from webapp.metrics import FLAG_CACHE_REQUESTS
 
 log = get_logger(__name__)
 
-# What a flag is told that does not look at the time: reading the clock costs as much as the rest.
-ANY_TIME: Final = datetime.min.replace(tzinfo=UTC)
 NOT_READ: Final = "No flag could be read yet: what holds them is away."
 # Names come from callers, so what is remembered of them has a bound.
 _MAX_UNKNOWN: Final = 1_000
@@ -92,7 +89,7 @@ class FlagStore:
 
     def _begin_process(self) -> None:
         """Forget what does not outlive a fork: the thread, and locks that others may have held."""
-        self.ready: Ready = {}
+        self._show({})
         self._begun = False
         self._starting = threading.Lock()
         self._refreshing = threading.Lock()
@@ -120,11 +117,11 @@ class FlagStore:
         if type(subject) is not str:
             subject = subject_id(subject)
         try:
-            flag = self.ready[environment][name]
+            ask = self.ready[environment][name]
         except KeyError:
-            flag = self.find(environment, name)
-        decision = flag.decide(subject, attributes, now() if flag.timed else ANY_TIME)
-        decision.count()
+            ask = self.find(environment, name)
+        decision = ask(subject, attributes)
+        next(decision.counter)
         return decision
 
     def evaluate_many(
@@ -142,13 +139,14 @@ class FlagStore:
         for name in tables.found.flags if names is None else names:
             flag = table.find(name) or self._unknown_flag(name)
             decision = flag.decide(asked, attributes, moment)
-            decision.count()
+            next(decision.counter)
             decisions[name] = decision
         return decisions
 
-    def find(self, environment: str | None, name: str) -> CompiledFlag:
-        """Return a flag that nobody has asked for yet in this process, or that there is not."""
-        return self.current().table(environment).find(name) or self._unknown_flag(name)
+    def find(self, environment: str | None, name: str) -> Ask:
+        """Return what asks a flag that nobody asked yet in this process, or that there is not."""
+        table = self.current().table(environment)
+        return asking(table.find(name) or self._unknown_flag(name))
 
     def _unknown_flag(self, name: str) -> CompiledFlag:
         """Log a name that nobody made, once, and leave it for the console's list."""
@@ -241,7 +239,8 @@ class FlagStore:
             watcher.start()
             # Nobody swaps meanwhile: what is asked from now on would be older than the latest.
             with self._refreshing:
-                self._begun, self.ready = True, self._latest.ready
+                self._begun = True
+                self._show(self._latest.ready)
 
     def _watch(self, wake: threading.Event) -> None:
         # What a parent confirmed before a fork says nothing of this process.
@@ -303,7 +302,14 @@ class FlagStore:
         # Each flag is compiled when it is asked next: all at once would hold up whoever evaluates.
         tables = self._latest = FlagTables(found, self.environment, self.usage)
         if self._begun:
-            self.ready = tables.ready
+            self._show(tables.ready)
+
+    def _show(self, ready: Ready) -> None:
+        """Make this what evaluation looks into."""
+        global own  # noqa: PLW0603  # so that the process's own flags are one look away
+        self.ready: Ready = ready
+        if self is only:
+            own = ready.get(None, {})
 
     def _note_failure(self, error: Exception) -> None:
         if not self._failing:
@@ -324,13 +330,16 @@ os.register_at_fork(after_in_child=_after_fork)
 # The store of a process that has one application, as all but tests have: it answers without a look
 # at the context, and in threads of the program's own, where no context is pushed.
 only: FlagStore | None = None
+# What that store has ready in the deployment's own environment; empty where there are several.
+own: Mapping[str, Ask] = {}
 _find_present: Callable[[], FlagStore] | None = None
 
 
 def provide_store(store: FlagStore, find_present: Callable[[], FlagStore]) -> None:
     """Make a store the one that is asked; of several, ``find_present`` says which is meant."""
-    global only, _find_present  # noqa: PLW0603  # set once, as an application is set up
+    global only, own, _find_present  # noqa: PLW0603  # set once, as an application is set up
     only = store if _find_present is None else None
+    own = only.ready.get(None, {}) if only else {}
     _find_present = find_present
 
 

@@ -4,20 +4,29 @@
 what it costs in a dict that fills itself.  Whoever finds nothing there asks the table.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import chain
 from typing import Final
 
-from webapp.flags.evaluation import CompiledFlag, Surroundings, compile_flag
+from webapp import clock
+from webapp.flags.evaluation import Attributes, CompiledFlag, Surroundings, compile_flag
 from webapp.flags.usage import UsageCounter, is_storable
-from webapp.flags.values import MAX_WORD, FlagDefinition, FlagSet
+from webapp.flags.values import MAX_WORD, Decision, FlagDefinition, FlagSet
 
 # Environments that no flag names come from callers: without a bound they could fill the memory.
 MAX_OTHERS: Final = 50
 OTHER_ENVIRONMENTS: Final = "(other)"
 
+# Subject and attributes in: a flag asked at the present moment.
+Ask = Callable[[str | None, Attributes], Decision]
 # By environment and name; None is the deployment's own environment.
-Ready = dict[str | None, dict[str, CompiledFlag]]
+Ready = dict[str | None, dict[str, Ask]]
+
+
+def asking(flag: CompiledFlag) -> Ask:
+    """Return what asks a flag at the present moment, and reads the clock only where it matters."""
+    decide = flag.decide
+    return (lambda who, facts: decide(who, facts, clock.now())) if flag.timed else decide
 
 
 class FlagTable:
@@ -28,15 +37,17 @@ class FlagTable:
 
     def __init__(self, found: FlagSet, environment: str, usage: UsageCounter | None) -> None:
         self.environment = environment
-        self.ready: dict[str, CompiledFlag] = {}
+        self.ready: dict[str, Ask] = {}
+        self._compiled: dict[str, CompiledFlag] = {}
         self._found = found
         self._usage = usage
 
     def find(self, name: str) -> CompiledFlag | None:
         """Return a flag by name, None where there is none."""
-        compiled = self.ready.get(name)
+        compiled = self._compiled.get(name)
         if compiled is None and (definition := self._found.flags.get(name)):
-            self.ready[name] = compiled = compile_flag(definition, self._around(name))
+            self._compiled[name] = compiled = compile_flag(definition, self._around(name))
+            self.ready[name] = asking(compiled)
         return compiled
 
     def _around(self, name: str) -> Surroundings:
@@ -55,10 +66,10 @@ class FlagTables:
 
     def __init__(self, found: FlagSet, own: str, usage: UsageCounter | None) -> None:
         self.found = found
-        self.ready: Ready = {}
         self._own = own
         self._usage = usage
-        self._tables: dict[str, FlagTable] = {}
+        self._tables = {own: FlagTable(found, own, usage)}
+        self.ready: Ready = {None: self._tables[own].ready}
         self._kept = 0
         self._named = frozenset(chain([own], *map(_environments, found.flags.values())))
 

@@ -104,7 +104,7 @@ class UsageCounter:
             key = (flag, environment, variant, enabled, reason)
             cell = self._cells.get(key) or self._cells.setdefault(key, counter())
             # By position: replace() costs several times as much, and flags have many answers.
-            return Decision(enabled, reason, decision.rule, variant, decision.value, cell.__next__)
+            return Decision(enabled, reason, decision.rule, variant, decision.value, cell)
 
         return ready
 

@@ -3,10 +3,11 @@
 Plain values only.  Nothing here touches the database, the clock or Flask.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import Enum, StrEnum
+from itertools import repeat
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
@@ -110,8 +111,8 @@ class FlagState(StrEnum):
     ARCHIVED = "archived"
 
 
-def _uncounted() -> None:
-    """Stand in for the counter of a decision that nobody counts."""
+# Stands in for the counter of a decision that nobody counts.
+_UNCOUNTED: Final = repeat(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +120,8 @@ class Decision:
     """The answer of one flag for one subject.
 
     ``rule`` names the rule that turned it on; ``variant`` and ``value`` are what an on-flag gives
-    beside that.  ``count`` is called once for each time that the decision is handed out: decisions
-    are made beforehand and shared, and each bears its own counter.
+    beside that.  Decisions are made beforehand and shared, and each bears its own ``counter``:
+    whoever hands one out takes the next from it.
     """
 
     enabled: bool
@@ -128,7 +129,7 @@ class Decision:
     rule: str | None = None
     variant: str | None = None
     value: Any = None
-    count: Callable[[], object] = field(default=_uncounted, compare=False, repr=False)
+    counter: Iterator[object] = field(default=_UNCOUNTED, compare=False, repr=False)
 
 
 class EvaluationContext(NamedTuple):
