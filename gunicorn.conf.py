@@ -18,7 +18,7 @@ from gunicorn.glogging import Logger
 
 bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '8000')}"
 
-worker_class = "gthread"
+worker_class = "webapp.web.loop.LoopWorker"
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
 threads = int(os.environ.get("WEB_THREADS", "8"))
 
@@ -102,6 +102,7 @@ def post_worker_init(worker: Any) -> None:
     """
     from tasks.watching import begin_watch  # noqa: PLC0415 - the path is set up by now
 
+    worker.receive_seconds = receive_timeout
     begin_watch(worker.wsgi)
     gc.collect()
     gc.freeze()

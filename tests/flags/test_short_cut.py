@@ -26,7 +26,9 @@ from webapp.clock import now as clock_now
 from webapp.db import transaction
 from webapp.flags.service import create_flag
 from webapp.flags.short_cut import EvaluationShortCut
+from webapp.flags.snapshot import MOST_PROMPT
 from webapp.flags.values import Condition, FlagDraft, Operator, Rule, Variant
+from webapp.promptly import TakesTime, promptly
 from webapp.roles import Role
 from webapp.web.security import MOST_BYTES
 
@@ -473,6 +475,32 @@ def test_a_hot_evaluation_asks_neither_the_database_nor_redis(
         assert hot == []
     finally:
         end(with_redis)
+
+
+def test_what_would_wait_or_take_long_is_left_to_a_thread(app: Flask, token: str) -> None:
+    client = Client(app.wsgi_app, use_cookies=False)
+
+    def asked(path: str, body: object, shown: str = token) -> TestResponse:
+        return client.post(URL + path, json=body, headers={"Authorization": f"Bearer {shown}"})
+
+    def left(path: str, body: object, shown: str = token) -> bool:
+        with promptly():
+            try:
+                assert asked(path, body, shown).status_code == 200
+            except TakesTime:
+                return True
+        return False
+
+    # Whoever asks first reads flags and tokens from the database.
+    assert left("/a.on/evaluate", {})
+    assert asked("/a.on/evaluate", {}).status_code == 200
+    assert not left("/a.on/evaluate", {})
+    assert not left("/evaluate-bulk", {})
+    assert not left("/evaluate-bulk", {"flag_names": ["none"] * MOST_PROMPT})
+    assert left("/evaluate-bulk", {"flag_names": ["none"] * (MOST_PROMPT + 1)})
+    assert left("/a.on/evaluate", {}, shown="nobodys")
+    assert left("/a.on/evaluate", [])
+    assert left("/a.on/evaluate?a=b", {})
 
 
 @pytest.fixture

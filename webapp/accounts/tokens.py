@@ -25,6 +25,7 @@ from webapp.accounts.policy import token_hash
 from webapp.accounts.token_sources import SourceAway, TokenSource, TokenUse, reason_of
 from webapp.accounts.values import TokenGrant
 from webapp.logs import get_logger
+from webapp.promptly import takes_time
 
 log = get_logger(__name__)
 
@@ -130,6 +131,7 @@ class TokenBook:
                 raise SourceAway
         if known is None and self._is_unknown(key, now):
             return None
+        takes_time()
         try:
             grant = self._source.find(text, now=now)
         except SourceAway as error:

@@ -6,7 +6,7 @@ tokens are what this process has in memory.
 
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 from wsgiref.types import WSGIEnvironment
 
 from flask import Flask
@@ -15,7 +15,7 @@ from webapp.flags.answers import answer_many, answer_one
 from webapp.flags.schemas import BulkQuestion, Question
 from webapp.flags.snapshot import FlagStore
 from webapp.web.access import Principal
-from webapp.web.before_flask import Answered, BeforeFlask, circumstances_of
+from webapp.web.before_flask import Answered, BeforeFlask, circumstances_of, stand_before
 
 PREFIX: Final = "/api/v1/feature-flags/"
 BULK: Final = "evaluate-bulk"
@@ -29,6 +29,8 @@ _ASKED: Final = re.compile(
 @dataclass(frozen=True, slots=True)
 class EvaluationShortCut(BeforeFlask):
     """Decides by the flags of ``store``."""
+
+    BEGINNING: ClassVar[bytes] = f"POST {PREFIX}".encode()
 
     store: FlagStore
 
@@ -59,6 +61,5 @@ class EvaluationShortCut(BeforeFlask):
 def register_short_cut(app: Flask) -> None:
     """Answer before Flask, from the flags that the application holds."""
     store: FlagStore = app.extensions["flag_store"]
-    app.wsgi_app = EvaluationShortCut(  # type: ignore[method-assign]
-        app.wsgi_app, store=store, **circumstances_of(app)
-    )
+    around = circumstances_of(app)
+    stand_before(app, lambda behind: EvaluationShortCut(behind, store=store, **around))

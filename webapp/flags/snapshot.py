@@ -28,10 +28,13 @@ from webapp.flags.usage import UsageCounter
 from webapp.flags.values import NO_FLAGS, NOTHING, Decision, FlagSet, subject_id
 from webapp.logs import get_logger
 from webapp.metrics import FLAG_CACHE_REQUESTS
+from webapp.promptly import takes_time
 
 log = get_logger(__name__)
 
 NOT_READ: Final = "No flag could be read yet: what holds them is away."
+# So many take a fraction of a millisecond.
+MOST_PROMPT: Final = 100
 # Names come from callers, so what is remembered of them has a bound.
 _MAX_UNKNOWN: Final = 1_000
 _unknown: set[str] = set()
@@ -135,8 +138,11 @@ class FlagStore:
         """Decide several flags for one subject, None for all: at one moment, on one state."""
         tables = self.current()
         table, asked, moment = tables.table(environment), subject_id(subject), now()
+        wanted = tables.found.flags if names is None else list(names)
+        if len(wanted) > MOST_PROMPT:
+            takes_time()
         decisions = {}
-        for name in tables.found.flags if names is None else names:
+        for name in wanted:
             flag = table.find(name) or self._unknown_flag(name)
             decision = flag.decide(asked, attributes, moment)
             next(decision.counter)
@@ -226,6 +232,7 @@ class FlagStore:
         wake.set()
 
     def _begin(self) -> None:
+        takes_time()
         with self._starting:
             if self._begun:
                 return

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 from wsgiref.types import WSGIEnvironment
 
 from flask import Flask
@@ -21,6 +21,8 @@ _ASKED: Final = re.compile(rf"{ADDRESS}(?:|/[ -.0-~]+)").fullmatch
 @dataclass(frozen=True, slots=True)
 class OfrepShortCut(BeforeFlask):
     """Decides by the flags of ``store``."""
+
+    BEGINNING: ClassVar[bytes] = f"POST {ADDRESS}".encode()
 
     store: FlagStore
 

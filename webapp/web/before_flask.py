@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from io import BytesIO
-from typing import Final, NamedTuple, TypedDict
+from typing import ClassVar, Final, NamedTuple, TypedDict
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from flask import Flask
@@ -19,12 +19,13 @@ from structlog.contextvars import bind_contextvars, reset_contextvars
 
 from webapp.errors import DomainError
 from webapp.networks import network
+from webapp.promptly import BEGINNINGS, takes_time
 from webapp.roles import Role
 from webapp.settings import Settings
 from webapp.web.access import ANONYMOUS, Authenticator, Principal
 from webapp.web.htmx import VARY
-from webapp.web.limits import COUNTED, EvaluationLimit
 from webapp.web.limits import EXTENSION as LIMITS
+from webapp.web.limits import EvaluationLimit
 from webapp.web.requests import id_to_use
 from webapp.web.security import HEADERS, MOST_BYTES, STRICT_TRANSPORT, UNCACHED
 from webapp.web.transport import transport_of
@@ -57,7 +58,11 @@ class BeforeFlask(ABC):
     ``public`` lets everybody evaluate who shows neither a token nor a cookie.  ``admits`` says
     whether a request came over HTTPS and to our name, where it must; ``limit`` counts: who has had
     all is refused by the views.
+
+    A request that is answered here begins with :attr:`BEGINNING`.
     """
+
+    BEGINNING: ClassVar[bytes]
 
     behind: WSGIApplication
     authenticate: Authenticator
@@ -106,20 +111,19 @@ class BeforeFlask(ABC):
         body = None
         try:
             who = self._principal(environ)
-            if who is None or not self._counted(who, environ):
+            if who is None or not self.limit.has_left(asker := _asker(who, environ)):
                 return None
             body = _read(environ)
-            return None if body is None else self.answered(asked, body, who, environ)
+            if body is None:
+                return None
+            answer = self.answered(asked, body, who, environ)
+            # Whoever answers counts: else one that is handed on would be counted twice.
+            self.limit.count(asker)
+            return answer
         except (ValidationError, DomainError):
             if body is not None:
                 _leave(body, environ)
             return None
-
-    def _counted(self, who: Principal, environ: WSGIEnvironment) -> bool:
-        known = who is not ANONYMOUS
-        asker = who.name if known else network(environ.get("REMOTE_ADDR", ""))
-        allowed = environ[COUNTED] = self.limit.allows(asker)
-        return allowed
 
     def _principal(self, environ: WSGIEnvironment) -> Principal | None:
         """Return who asks, None where the views are to find out, or to refuse."""
@@ -128,6 +132,23 @@ class BeforeFlask(ABC):
             who = self.authenticate(token)
             return who if who and who.role and who.role.allows(Role.VIEWER) else None
         return ANONYMOUS if self.public and "HTTP_COOKIE" not in environ else None
+
+
+@dataclass(frozen=True, slots=True)
+class Slowly:
+    """The WSGI application that is Flask, whose views may wait for anybody."""
+
+    behind: WSGIApplication
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Hand a request on, if there is time."""
+        takes_time()
+        return self.behind(environ, start_response)
+
+
+def register_slowness(app: Flask) -> None:
+    """Let none but threads ask Flask.  Before whatever else stands before Flask."""
+    app.wsgi_app = Slowly(app.wsgi_app)  # type: ignore[method-assign]
 
 
 class Circumstances(TypedDict):
@@ -162,11 +183,15 @@ def stand_before(app: Flask, make: Callable[[WSGIApplication], WSGIApplication])
     So the first is reached without a detour, however many stand behind it.
     """
     first: WSGIApplication = app.wsgi_app
-    if isinstance(first, BeforeFlask):
-        first = replace(first, behind=make(first.behind))
-    else:
-        first = make(first)
+    made = make(first.behind if isinstance(first, BeforeFlask) else first)
+    if isinstance(made, BeforeFlask):
+        app.extensions.setdefault(BEGINNINGS, []).append(made.BEGINNING)
+    first = replace(first, behind=made) if isinstance(first, BeforeFlask) else made
     app.wsgi_app = first  # type: ignore[method-assign,assignment]
+
+
+def _asker(who: Principal, environ: WSGIEnvironment) -> str:
+    return network(environ.get("REMOTE_ADDR", "")) if who is ANONYMOUS else who.name
 
 
 def _read(environ: WSGIEnvironment) -> bytes | None:

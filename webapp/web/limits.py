@@ -28,8 +28,6 @@ View = TypeVar("View", bound=Callable[..., object])
 WINDOW_SECONDS: Final = 60.0
 #: A store that takes longer counts as away: counting must not be what makes a request slow.
 ANSWER_SECONDS: Final = 0.25
-#: In the environment of a request: the short cut has counted it, and this is what it found.
-COUNTED: Final = "switchyard.evaluation_counted"
 #: Under this name in an application: its limit of evaluations.
 EXTENSION: Final = "evaluation_limit"
 
@@ -55,15 +53,19 @@ class EvaluationLimit:
         self._ends = 0.0
         self._counts: dict[str, int] = {}
 
-    def allows(self, asker: str) -> bool:
-        """Count one more, and tell whether it is allowed."""
+    def has_left(self, asker: str) -> bool:
+        """Tell whether one more is allowed."""
         if not self.most:
             return True
         # All windows begin together: who asked before the last beginning is forgotten at once.
         if (now := time.monotonic()) >= self._ends:
             self._counts, self._ends = {}, now + WINDOW_SECONDS
-        count = self._counts[asker] = self._counts.get(asker, 0) + 1
-        return count <= self.most
+        return self._counts.get(asker, 0) < self.most
+
+    def count(self, asker: str) -> None:
+        """Count one."""
+        if self.most:
+            self._counts[asker] = self._counts.get(asker, 0) + 1
 
     def refusal(self) -> Throttled:
         """Return the error of whoever has had all."""
@@ -158,12 +160,11 @@ def _kind() -> Kind | None:
 
 def _count_evaluation() -> None:
     limit: EvaluationLimit = current_app.extensions[EXTENSION]
-    allowed = request.environ.get(COUNTED)
-    if allowed is None:
-        who = principal()
-        allowed = limit.allows(who.name if who.role else network(request.remote_addr or ""))
-    if not allowed:
+    who = principal()
+    asker = who.name if who.role else network(request.remote_addr or "")
+    if not limit.has_left(asker):
         raise limit.refusal()
+    limit.count(asker)
 
 
 def _who() -> str:
