@@ -1,4 +1,4 @@
-"""gunicorn's loop, which answers evaluations on connections that are kept open, by itself.
+"""gunicorn's loop, which answers evaluations by itself.
 
 Everything is asked over sockets of the test's own, byte by byte where that matters.
 """
@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from http.client import HTTPConnection, HTTPResponse
 from typing import Any, Final
 
@@ -37,8 +37,8 @@ HEAVY_ANSWERS: Final = 8
 MOST: Final = 50
 # Longer than a test holds the thread, and no longer than one waits.
 SILENT_SECONDS: Final = 5
-# What differs from one answer to the next.
-VARYING: Final = {"x-request-id", "date", "content-length"}
+# What differs from one answer, or from one process, to the next.
+VARYING: Final = {"x-request-id", "date", "content-length", "allow"}
 VARYING_FIELDS: Final = {"evaluation_time_ms", "request_id"}
 
 
@@ -53,12 +53,9 @@ class Server:
     @contextmanager
     def connection(self) -> Iterator[HTTPConnection]:
         """A connection that is kept open, and has had its first answer."""
-        connection = HTTPConnection(HOST, self.port, timeout=20)
-        try:
+        with closing(HTTPConnection(HOST, self.port, timeout=20)) as connection:
             assert self.ask(connection, ONE).status == 200
             yield connection
-        finally:
-            connection.close()
 
     def ask(
         self, connection: HTTPConnection, path: str, body: object = None, **headers: str
@@ -79,13 +76,10 @@ class Server:
         """Begin a request and fall silent: the server's only thread waits for the rest."""
         with socket.create_connection((HOST, self.port), timeout=20) as silent:
             silent.sendall(f"GET /health HTTP/1.1\r\nHost: {HOST}\r\n".encode())
-            page = HTTPConnection(HOST, self.port, timeout=1)
-            try:
+            with closing(HTTPConnection(HOST, self.port, timeout=1)) as page:
                 page.request("GET", "/health")
                 with pytest.raises(TimeoutError):
                     page.getresponse()
-            finally:
-                page.close()
             yield
 
 
@@ -124,6 +118,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield Server(deployment, port, token)
 
 
+@pytest.fixture(scope="module")
+def by_threads(server: Server) -> Server:
+    """The same served by gunicorn's own worker."""
+    port = free_port()
+    server.deployment.start_web(port, GUNICORN_CMD_ARGS="--worker-class gthread")
+    return Server(server.deployment, port, server.token)
+
+
 def drafts() -> Iterator[FlagDraft]:
     yield FlagDraft(name="loop.on", enabled=True, percentage=100)
     for number in range(FLAGS):
@@ -141,6 +143,10 @@ def test_evaluations_are_answered_while_every_thread_is_busy(server: Server) -> 
         assert [flags[name]["enabled"] for name in named["flag_names"]] == [True, False]
         asked = {"context": {"targetingKey": "ada"}}
         assert server.ask(kept, f"{OFREP}/loop.on", asked).document["value"] is True
+        # And on connections that are new.
+        for _ in range(3):
+            with server.connection():
+                pass
 
 
 @pytest.mark.parametrize(
@@ -170,15 +176,15 @@ def test_evaluations_are_answered_while_every_thread_is_busy(server: Server) -> 
     ],
 )
 def test_the_loop_answers_as_a_thread_does(
-    server: Server, path: str, body: object, headers: dict[str, str]
+    server: Server, by_threads: Server, path: str, body: object, headers: dict[str, str]
 ) -> None:
-    first = HTTPConnection(HOST, server.port, timeout=20)
-    by_thread = server.ask(first, path, body, **headers)
-    first.close()
+    with by_threads.connection() as other:
+        wanted = by_threads.ask(other, path, body, **headers)
+    with closing(HTTPConnection(HOST, server.port, timeout=20)) as new:
+        assert server.ask(new, path, body, **headers).told() == wanted.told()
     with server.connection() as kept:
-        by_loop = server.ask(kept, path, body, **headers)
-        assert by_loop.told() == by_thread.told()
-        # And what comes next is answered too, on a connection that need not be the same.
+        assert server.ask(kept, path, body, **headers).told() == wanted.told()
+        # What comes next is answered too, where it was closed on a new connection.
         assert server.ask(kept, ONE).status == 200
 
 
@@ -196,13 +202,22 @@ def test_a_request_that_comes_in_parts_is_answered(server: Server, at: int) -> N
         assert server.ask(kept, ONE).status == 200
 
 
+def test_clients_that_say_nothing_hold_no_thread(server: Server) -> None:
+    with ExitStack() as stack:
+        for _ in range(3):
+            stack.enter_context(socket.create_connection((HOST, server.port), timeout=20))
+        # gunicorn's own worker would give each of them a thread, for five seconds.
+        with closing(HTTPConnection(HOST, server.port, timeout=SILENT_SECONDS - 1)) as page:
+            page.request("GET", "/health")
+            assert page.getresponse().status == 200
+
+
 def test_a_client_that_falls_silent_holds_no_thread_and_is_let_go(server: Server) -> None:
     with server.connection() as kept:
         kept.sock.sendall(server.raw(ONE, b'{"user', "Content-Length: 18"))
-        page = HTTPConnection(HOST, server.port, timeout=SILENT_SECONDS - 1)
-        page.request("GET", "/health")
-        assert page.getresponse().status == 200
-        page.close()
+        with closing(HTTPConnection(HOST, server.port, timeout=SILENT_SECONDS - 1)) as page:
+            page.request("GET", "/health")
+            assert page.getresponse().status == 200
         assert kept.sock.recv(1) == b""
 
 
@@ -280,9 +295,11 @@ def test_each_evaluation_is_counted_once_whoever_answers_it(server: Server) -> N
 
 def test_a_server_that_is_told_to_end_closes_with_its_answer(server: Server) -> None:
     port = free_port()
-    process = server.deployment.start_web(port, WEB_THREADS="1")
+    process = server.deployment.start_web(port, WEB_THREADS="1", RECEIVE_TIMEOUT="60")
     ending = Server(server.deployment, port, server.token)
     with ExitStack() as stack:
+        # One that never says anything.
+        stack.enter_context(socket.create_connection((HOST, port), timeout=20))
         kept = [stack.enter_context(ending.connection()) for _ in range(3)]
         with ending.all_threads_busy():
             os.kill(process.pid, signal.SIGTERM)
@@ -294,4 +311,5 @@ def test_a_server_that_is_told_to_end_closes_with_its_answer(server: Server) -> 
                     answers.append(ending.ask(connection, ONE))
         assert {answer.status for answer in answers} == {200}
         assert answers[-1].headers["Connection"] == "close"
-    server.deployment.end(process)
+        # Nor does it wait for whoever stays connected.
+        assert process.wait(20) == 0

@@ -1,11 +1,11 @@
 """gunicorn's threaded worker, whose loop answers by itself what takes no time.
 
-A request on a connection that is kept open usually goes through a queue to a thread and back again,
-which costs more than an evaluation, and waits while all threads are busy.  Here the loop has a look
-first: a request of a kind that is answered from memory (see :mod:`webapp.web.before_flask`) it
-answers at once, by gunicorn's own parser and response; one that comes in parts holds no thread
-meanwhile.  Everything else, and whatever turns out to take time, goes to a thread as ever, from its
-first byte on.
+A request usually goes through a queue to a thread and back again, which costs more than an
+evaluation, and waits while all threads are busy.  Here the loop has a look first: a request of a
+kind that is answered from memory (see :mod:`webapp.web.before_flask`) it answers at once, by
+gunicorn's own parser and response; one that comes in parts holds no thread meanwhile, nor does a
+client that says nothing.  Everything else, and whatever turns out to take time, goes to a thread as
+ever, from its first byte on.
 """
 
 import re
@@ -40,9 +40,20 @@ class LoopWorker(ThreadWorker):
     def load_wsgi(self) -> None:
         """Ask the application how such requests begin."""
         super().load_wsgi()
-        # Who speaks TLS needs a thread for that.
-        told = {} if self.cfg.is_ssl else getattr(self.wsgi, "extensions", {})
+        # To agree on TLS or HTTP/2 is a thread's business.
+        is_plain = not self.cfg.is_ssl and self.cfg.http2_cleartext == "off"
+        told = getattr(self.wsgi, "extensions", {}) if is_plain else {}
         self._beginnings: tuple[bytes, ...] = tuple(told.get(BEGINNINGS, ()))
+
+    def enqueue_req(self, conn: TConn) -> None:
+        """Leave a request to a thread; a connection that is new waits for its first in the loop."""
+        if conn.initialized or conn.data_ready:
+            super().enqueue_req(conn)
+            return
+        conn.timeout = time.monotonic() + self.receive_seconds
+        self.pending_conns.append(conn)
+        readable = partial(self.on_pending_socket_readable, conn)
+        self.poller.register(conn.sock, selectors.EVENT_READ, readable)
 
     def on_client_socket_readable(self, conn: TConn, client: Any) -> None:
         """Answer what begins on a connection that was idle, or have a thread do it."""
@@ -50,14 +61,23 @@ class LoopWorker(ThreadWorker):
             super().on_client_socket_readable(conn, client)
 
     def on_pending_socket_readable(self, conn: TConn, client: Any) -> None:
-        """Answer what goes on, or have a thread do it; what is new is for a thread."""
-        if not (conn.initialized and self._takes(conn, self.pending_conns)):
+        """Answer what begins on a new connection, or goes on, or have a thread do it."""
+        if not self._takes(conn, self.pending_conns):
             super().on_pending_socket_readable(conn, client)
+
+    def _cap_keepalive(self, deadline: float) -> None:
+        """Wait no longer for clients of a server that ends, whether they have begun or not."""
+        super()._cap_keepalive(deadline)
+        for conn in self.pending_conns:
+            conn.timeout = min(conn.timeout, deadline)
 
     def _takes(self, conn: TConn, waiting: deque[TConn]) -> bool:
         """Answer the request, or wait for the rest of it; ``waiting`` has the connection."""
         if not self._beginnings:
             return False
+        if not conn.initialized:
+            conn.init()
+            conn.sock.setblocking(False)
         unreader = conn.parser.unreader
         try:
             came = conn.sock.recv(_MOST_BYTES)
