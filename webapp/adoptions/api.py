@@ -62,12 +62,9 @@ def _taken_over(adoption: Adoption) -> Response:
         db.session, adoption, by=actor(), now=now(), reason=reason, dry_run=dry_run
     )
     flags, errors = taken.results["flags"], errors_of(taken.results)
-    if dry_run:
-        db.session.rollback()
-    elif errors:
-        db.session.rollback()
-        raise Invalid(f"{len(errors)} flags are refused, so nothing is imported.", errors)
-    else:
+    if not dry_run:
+        if errors:
+            raise Invalid(f"{len(errors)} flags are refused, so nothing is imported.", errors)
         db.session.commit()
     counts = counts_of(flags) | {"left_out": len(taken.left_out)}
     told = {name: _told(item, taken.notes.get(name, [])) for name, item in flags.items()}

@@ -44,12 +44,9 @@ def import_() -> Response:
         db.session, body, by=actor(), now=now(), reason=reason, dry_run=dry_run
     )
     errors = errors_of(results)
-    if dry_run:
-        db.session.rollback()
-    elif errors:
-        db.session.rollback()
-        raise Invalid(f"{len(errors)} entries are refused, so nothing is imported.", errors)
-    else:
+    if not dry_run:
+        if errors:
+            raise Invalid(f"{len(errors)} entries are refused, so nothing is imported.", errors)
         db.session.commit()
     return json_answer(
         {"dry_run": dry_run, "counts": counts_of(results["flags"])}
