@@ -7,14 +7,16 @@ import json
 import os
 import signal
 import socket
+import struct
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from http.client import HTTPConnection, HTTPResponse
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-from tests.processes import Deployment, deployed
+from tests.processes import Deployment, deployed, wait_until
 from tests.servers import free_port
 from webapp.actors import COMMAND
 from webapp.clock import now
@@ -45,10 +47,11 @@ VARYING_FIELDS: Final = {"evaluation_time_ms", "request_id"}
 class Server:
     """One process with one thread, and a token for it."""
 
-    def __init__(self, deployment: Deployment, port: int, token: str) -> None:
+    def __init__(self, deployment: Deployment, token: str, **environ: str) -> None:
         self.deployment = deployment
-        self.port = port
         self.token = token
+        self.port = free_port()
+        self.process = deployment.start_web(self.port, 1, **({"WEB_THREADS": "1"} | environ))
 
     @contextmanager
     def connection(self) -> Iterator[HTTPConnection]:
@@ -107,23 +110,19 @@ class Answer:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("loop")
-    port = free_port()
     with deployed(folder, REQUEST_LIMITS="true", REQUEST_LIMIT_EVALUATIONS="1000000") as deployment:
         with deployment.looked_into():
             token = deployment.make_token(Role.VIEWER)
             with transaction() as session:
                 for draft in drafts():
                     create_flag(session, draft, by=COMMAND, now=now(), reason="r")
-        deployment.start_web(port, WEB_THREADS="1", RECEIVE_TIMEOUT=str(SILENT_SECONDS))
-        yield Server(deployment, port, token)
+        yield Server(deployment, token, RECEIVE_TIMEOUT=str(SILENT_SECONDS))
 
 
 @pytest.fixture(scope="module")
 def by_threads(server: Server) -> Server:
     """The same served by gunicorn's own worker."""
-    port = free_port()
-    server.deployment.start_web(port, GUNICORN_CMD_ARGS="--worker-class gthread")
-    return Server(server.deployment, port, server.token)
+    return Server(server.deployment, server.token, GUNICORN_CMD_ARGS="--worker-class gthread")
 
 
 def drafts() -> Iterator[FlagDraft]:
@@ -261,6 +260,37 @@ def test_answers_that_the_client_does_not_take_hold_nobody_up(server: Server) ->
         assert server.ask(kept, ONE).status == 200
 
 
+def test_clients_that_go_leave_nothing_behind(server: Server) -> None:
+    body = b'{"user_id": "ada"}'
+    whole = server.raw(ONE, body, f"Content-Length: {len(body)}")
+    at_once = struct.pack("ii", 1, 0)
+    before = connections_of(server)
+    for said in (b"", whole[:1], whole[:60], whole[:-1], whole, whole * 3, b"odd\r\n\r\n"):
+        for resets in (False, True):
+            with socket.create_connection((HOST, server.port), timeout=20) as client:
+                client.sendall(said)
+                if resets:
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+    with server.connection() as kept:
+        assert server.ask(kept, ONE).status == 200
+    wait_until(
+        lambda: connections_of(server) <= before, seconds=20, what="all connections are closed"
+    )
+
+
+def connections_of(server: Server) -> int:
+    """Count the sockets of the process that answers, that to which others connect among them."""
+    (worker,) = (
+        Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
+    )
+    found = 0
+    for descriptor in Path(f"/proc/{worker}/fd").iterdir():
+        # It may be closed meanwhile.
+        with suppress(FileNotFoundError):
+            found += descriptor.readlink().name.startswith("socket:")
+    return found
+
+
 def answers_on(connection: socket.socket, number: int) -> list[Any]:
     """Read so many answers, and their documents."""
     documents: list[Any] = []
@@ -279,30 +309,24 @@ def answers_on(connection: socket.socket, number: int) -> list[Any]:
 
 
 def test_each_evaluation_is_counted_once_whoever_answers_it(server: Server) -> None:
-    port = free_port()
-    process = server.deployment.start_web(
-        port, WEB_THREADS="1", REQUEST_LIMIT_EVALUATIONS=str(MOST)
-    )
-    limited = Server(server.deployment, port, server.token)
+    limited = Server(server.deployment, server.token, REQUEST_LIMIT_EVALUATIONS=str(MOST))
     with limited.connection() as kept:
         # One was asked to begin with. What is refused is asked of the loop, then of a thread.
         asked = [{"user_id": ["no", "id"]}, {"user_id": "ada"}] * MOST
         statuses = [limited.ask(kept, ONE, body).status for body in asked]
     assert statuses[: MOST - 1] == ([422, 200] * MOST)[: MOST - 1]
     assert set(statuses[MOST - 1 :]) == {429}
-    server.deployment.end(process)
+    server.deployment.end(limited.process)
 
 
 def test_a_server_that_is_told_to_end_closes_with_its_answer(server: Server) -> None:
-    port = free_port()
-    process = server.deployment.start_web(port, WEB_THREADS="1", RECEIVE_TIMEOUT="60")
-    ending = Server(server.deployment, port, server.token)
+    ending = Server(server.deployment, server.token, RECEIVE_TIMEOUT="60")
     with ExitStack() as stack:
         # One that never says anything.
-        stack.enter_context(socket.create_connection((HOST, port), timeout=20))
+        stack.enter_context(socket.create_connection((HOST, ending.port), timeout=20))
         kept = [stack.enter_context(ending.connection()) for _ in range(3)]
         with ending.all_threads_busy():
-            os.kill(process.pid, signal.SIGTERM)
+            os.kill(ending.process.pid, signal.SIGTERM)
             answers = []
             for connection in kept:
                 answers.append(ending.ask(connection, ONE))
@@ -312,4 +336,4 @@ def test_a_server_that_is_told_to_end_closes_with_its_answer(server: Server) -> 
         assert {answer.status for answer in answers} == {200}
         assert answers[-1].headers["Connection"] == "close"
         # Nor does it wait for whoever stays connected.
-        assert process.wait(20) == 0
+        assert ending.process.wait(20) == 0
