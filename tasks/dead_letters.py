@@ -20,7 +20,7 @@ from webapp.dead_letters.bulk import (
     place_of,
     told,
 )
-from webapp.dead_letters.queries import count_ordered
+from webapp.dead_letters.selection import count_ordered
 from webapp.dead_letters.values import (
     MAX_NAMED,
     BulkAction,

@@ -19,22 +19,12 @@ from webapp.flags.decorators import is_enabled
 from webapp.jobs.registry import JobArguments, job
 from webapp.jobs.service import find_job, save_checkpoint
 from webapp.jobs.values import JobCancelled, JobContext, RetryPolicy
+from webapp.predictions.champions import ref_of, standing_champion
 from webapp.predictions.features import Lacking, cells_of
 from webapp.predictions.models import ModelVersion, PredictionRun
+from webapp.predictions.runs import begin_run, finish_run, predicted_hashes, write_batch
 from webapp.predictions.sampling import Row, Sample
-from webapp.predictions.service import (
-    begin_run,
-    check_draft,
-    find_model_of,
-    find_version,
-    finish_run,
-    predicted_hashes,
-    ref_of,
-    register_version,
-    standing_champion,
-    version_of_job,
-    write_batch,
-)
+from webapp.predictions.service import check_draft, find_model_of, find_version
 from webapp.predictions.values import (
     DEFAULT_SHARE,
     FLAG,
@@ -53,6 +43,7 @@ from webapp.predictions.values import (
     Trained,
     TrainingDraft,
 )
+from webapp.predictions.versions import register_version, version_of_job
 from webapp.settings import Settings
 from webapp.sources.models import Source
 from webapp.sources.queries import RecordRow, rows_after

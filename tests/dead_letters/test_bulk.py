@@ -16,7 +16,7 @@ from webapp.actors import Actor
 from webapp.breakers.models import CircuitBreakerState
 from webapp.dead_letters import bulk, service
 from webapp.dead_letters.models import DeadLetter
-from webapp.dead_letters.queries import count_ordered, sample_ordered
+from webapp.dead_letters.selection import count_ordered, sample_ordered
 from webapp.dead_letters.values import BulkAction, BulkOrder, LetterFilters, Place, Refusal
 from webapp.errors import Invalid
 from webapp.jobs.models import Job

@@ -7,8 +7,8 @@ from sqlalchemy.orm import Session
 
 from tests.dead_letters.conftest import make_letters
 from webapp.actors import SYSTEM
-from webapp.dead_letters import queries, service
-from webapp.dead_letters.queries import LettersOfType, letters_by_type
+from webapp.dead_letters import figures, service
+from webapp.dead_letters.figures import LettersOfType, letters_by_type
 from webapp.dead_letters.values import Status
 
 
@@ -30,7 +30,7 @@ def test_letters_are_counted_by_type_and_status_with_the_oldest(
 def test_the_first_of_a_status_are_looked_at(
     session: Session, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queries, "COUNT_CAP", 2)
+    monkeypatch.setattr(figures, "COUNT_CAP", 2)
     make_letters(session, at=now - timedelta(days=9))
     make_letters(session, 5, at=now)
     assert letters_by_type(session) == [

@@ -23,7 +23,7 @@ from webapp.audit.service import history
 from webapp.breakers.models import CircuitBreakerState
 from webapp.clock import now
 from webapp.db import reading, transaction
-from webapp.dead_letters import queries, service
+from webapp.dead_letters import filters, groups, service
 from webapp.dead_letters.models import DeadLetter
 from webapp.jobs.models import Job
 from webapp.jobs.service import find_job
@@ -185,9 +185,11 @@ def test_the_page_says_where_not_all_letters_are_grouped(
 ) -> None:
     lose(2)
     lose(2, exception="OSError")
-    monkeypatch.setattr(queries, "COUNT_CAP", 4)
+    monkeypatch.setattr(filters, "COUNT_CAP", 4)
+    monkeypatch.setattr(groups, "COUNT_CAP", 4)
     assert "are grouped" not in viewer.get("/dead-letters").text
-    monkeypatch.setattr(queries, "COUNT_CAP", 2)
+    monkeypatch.setattr(filters, "COUNT_CAP", 2)
+    monkeypatch.setattr(groups, "COUNT_CAP", 2)
     page = viewer.get("/dead-letters").text
     assert "There are older ones" in page
     # The newest three were looked at.

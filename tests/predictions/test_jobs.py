@@ -40,7 +40,7 @@ from webapp.jobs.values import JobCancelled, JobState, LeaseLost
 from webapp.predictions.files import keep, path_of
 from webapp.predictions.models import ModelVersion, Prediction, PredictionRun
 from webapp.predictions.sampling import is_held_out
-from webapp.predictions.service import promote, retire
+from webapp.predictions.versions import promote, retire
 
 Records = tuple[dict[str, str], ...]
 COUNT = 569

@@ -16,7 +16,7 @@ from webapp.alerts.values import METRICS, MOST_READINGS, Metric, Missing, Readin
 from webapp.breakers.service import states_by_name
 from webapp.breakers.values import BreakerState
 from webapp.db import DbSession
-from webapp.dead_letters.queries import open_count
+from webapp.dead_letters.figures import open_count
 from webapp.idempotency.queries import replays_since
 from webapp.jobs.figures import outcomes_since
 from webapp.jobs.queries import queue_figures

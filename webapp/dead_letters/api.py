@@ -10,8 +10,10 @@ from flask import Blueprint, Response, request, url_for
 
 from webapp.clock import now
 from webapp.db import db
-from webapp.dead_letters import bulk, queries, service
+from webapp.dead_letters import bulk, queries, selection, service
 from webapp.dead_letters.export import COLUMNS, letter_batches, row_batches
+from webapp.dead_letters.figures import letter_figures
+from webapp.dead_letters.groups import list_groups
 from webapp.dead_letters.models import DeadLetter
 from webapp.dead_letters.responses import (
     BulkOutcomeResponse,
@@ -84,7 +86,7 @@ def index() -> Response:
 @describes({200: LetterFiguresResponse})
 def stats() -> Response:
     """Count letters, each count up to 10,001."""
-    return json_answer(figures_as_json(queries.letter_figures(db.session, now=now())))
+    return json_answer(figures_as_json(letter_figures(db.session, now=now())))
 
 
 @blueprint.get("/groups")
@@ -93,7 +95,7 @@ def stats() -> Response:
 def groups() -> Response:
     """List what troubles there are, the commonest first, each with a sample."""
     skip, limit = read_window()
-    found = queries.list_groups(db.session, _filters(), now=now(), skip=skip, limit=limit)
+    found = list_groups(db.session, _filters(), now=now(), skip=skip, limit=limit)
     return json_answer(
         {
             "items": [group_as_json(group) for group in found.rows],
@@ -210,12 +212,12 @@ def export() -> Response:
 
 
 def _dry_run(order: BulkOrder) -> dict[str, Any]:
-    count = queries.count_ordered(db.session, order)
-    sample = queries.sample_ordered(db.session, order, SAMPLE)
+    count = selection.count_ordered(db.session, order)
+    sample = selection.sample_ordered(db.session, order, SAMPLE)
     return {
         "dry_run": True,
         "count": count,
-        "capped": count > queries.BULK_CAP,
+        "capped": count > selection.BULK_CAP,
         "sample": [letter_as_json(row) for row in sample],
     }
 

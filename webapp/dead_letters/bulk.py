@@ -14,7 +14,7 @@ from webapp.actors import Actor
 from webapp.breakers.service import states_by_name
 from webapp.breakers.values import BreakerState
 from webapp.db import DbSession
-from webapp.dead_letters.queries import BULK_CAP, count_ordered, next_ordered
+from webapp.dead_letters.selection import BULK_CAP, count_ordered, next_ordered
 from webapp.dead_letters.service import (
     ActionRefused,
     discard,

@@ -1,8 +1,8 @@
 """What this capability hands to the application."""
 
 from webapp.dead_letters.api import blueprint as api
+from webapp.dead_letters.figures import open_count
 from webapp.dead_letters.pages import blueprint as pages
-from webapp.dead_letters.queries import open_count
 from webapp.web.capability import Capability
 from webapp.web.menu import Attention, MenuEntry
 

@@ -14,7 +14,7 @@ from werkzeug.wrappers import Response
 from webapp.breakers.service import states_by_name
 from webapp.clock import now
 from webapp.db import db
-from webapp.dead_letters import bulk, queries, service
+from webapp.dead_letters import bulk, groups, queries, selection, service
 from webapp.dead_letters.export import COLUMNS, letter_batches, row_batches
 from webapp.dead_letters.forms import BulkForm, read_filters, read_object
 from webapp.dead_letters.models import DeadLetter
@@ -45,9 +45,7 @@ def index() -> Response:
     filters = replace(_filters(), status="open")
     skip = read_skip()
     newest_first = request.args.get("sort") == "-last"
-    found = queries.list_groups(
-        db.session, filters, now=now(), newest_first=newest_first, skip=skip
-    )
+    found = groups.list_groups(db.session, filters, now=now(), newest_first=newest_first, skip=skip)
     return render(
         "dead_letters/index.html",
         "dead_letters/_groups.html",
@@ -204,16 +202,16 @@ def _bulk_page(form: BulkForm, *, status: int = 200) -> Response:
     # Which letters are meant must be readable; how fast they go can be typed again.
     plain = replace(form, per_minute="", breaker="").order()
     order = bulk.checked(db.session, plain, now=at, asking=True)
-    count = queries.count_ordered(db.session, order)
+    count = selection.count_ordered(db.session, order)
     breakers = states_by_name(db.session, now=at)
     return render(
         "dead_letters/bulk.html",
         status=status,
         form=form,
         count=count,
-        capped=count > queries.BULK_CAP,
-        letters=_letters(count, count > queries.BULK_CAP),
-        sample=queries.sample_ordered(db.session, order, SAMPLE),
+        capped=count > selection.BULK_CAP,
+        letters=_letters(count, count > selection.BULK_CAP),
+        sample=selection.sample_ordered(db.session, order, SAMPLE),
         at_once=bulk.AT_ONCE,
         breakers=[
             (name, f"{name} ({state.replace('_', ' ')})") for name, state in breakers.items()
@@ -222,7 +220,7 @@ def _bulk_page(form: BulkForm, *, status: int = 200) -> Response:
 
 
 def _letters(count: int, capped: bool) -> str:  # noqa: FBT001 - as the filter "number" takes it
-    shown = min(count, queries.BULK_CAP)
+    shown = min(count, selection.BULK_CAP)
     return f"{shown:,}{'+' if capped else ''} {'letter' if count == 1 else 'letters'}"
 
 

@@ -6,7 +6,9 @@ from typing import Any
 from pydantic import Field
 
 from webapp.dead_letters.bulk import BulkOutcome, told
-from webapp.dead_letters.queries import Group, LetterFigures, LetterRow
+from webapp.dead_letters.figures import LetterFigures
+from webapp.dead_letters.groups import Group
+from webapp.dead_letters.queries import LetterRow
 from webapp.dead_letters.values import (
     BulkAction,
     BulkOrder,

@@ -14,7 +14,7 @@ from webapp.alerts.phrases import measured
 from webapp.alerts.queries import MOST_RULES, AlertView, active_alerts
 from webapp.breakers.queries import open_count
 from webapp.db import DbSession
-from webapp.dead_letters.queries import open_by_type
+from webapp.dead_letters.figures import open_by_type
 from webapp.flags.service import snapshot_status
 from webapp.health.values import Assessment, Ended, FiringAlert, Signs, TypeEvidence, TypeVerdict
 from webapp.health.verdict import assess, judge

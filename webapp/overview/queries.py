@@ -8,7 +8,7 @@ from webapp.alerts.queries import AlertView
 from webapp.audit.queries import recent_entries
 from webapp.audit.values import Entry
 from webapp.db import DbSession
-from webapp.dead_letters.queries import Troubles, open_troubles
+from webapp.dead_letters.figures import Troubles, open_troubles
 from webapp.flags.progress import Rollouts, rollouts_under_way
 from webapp.health.service import read_health
 from webapp.health.values import Assessment

@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from webapp.breakers.queries import open_count
 from webapp.db import DbSession
-from webapp.dead_letters.queries import letter_figures
+from webapp.dead_letters.figures import letter_figures
 from webapp.flags.service import snapshot_status
 from webapp.flags.snapshot import SnapshotStatus
 from webapp.jobs.queries import count_states

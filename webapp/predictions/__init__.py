@@ -3,5 +3,6 @@
 ``cells`` reads the values of a record, ``sampling`` chooses which records are learnt from and which
 are held out, ``features`` decides what a model looks at, ``lifecycle`` which version is the
 champion.  ``estimators`` alone knows scikit-learn, and ``training`` puts these together: only the
-jobs load both.  ``service`` writes, ``queries`` reads.
+jobs load both.  ``service`` asks for jobs, ``versions`` and ``runs`` write what comes of them, and
+``champions`` and ``queries`` read.
 """

@@ -29,6 +29,8 @@ from webapp.predictions.schemas import (
     version_details_as_json,
 )
 from webapp.predictions.values import MAX_KEY, MAX_NAME
+from webapp.predictions.versions import promote as promote_version
+from webapp.predictions.versions import retire as retire_version
 from webapp.roles import Role
 from webapp.web.access import actor, requires
 from webapp.web.answers import json_answer
@@ -133,7 +135,7 @@ def predictions(version_id: int) -> Response:
 @describes({200: VersionDetailsResponse}, body=VersionDecision, example={"reason": "It did well"})
 def promote(version_id: int) -> Response:
     """Make a version the champion; 409 where it is, or its revision is another."""
-    return _decide(version_id, service.promote)
+    return _decide(version_id, promote_version)
 
 
 @blueprint.post("/versions/<int:version_id>/retire")
@@ -141,7 +143,7 @@ def promote(version_id: int) -> Response:
 @describes({200: VersionDetailsResponse}, body=VersionDecision, example={"reason": "It did badly"})
 def retire(version_id: int) -> Response:
     """Take a version out of use; 409 where it is, or its revision is another."""
-    return _decide(version_id, service.retire)
+    return _decide(version_id, retire_version)
 
 
 def _decide(version_id: int, verb: Callable[..., Any]) -> Response:

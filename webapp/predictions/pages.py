@@ -11,7 +11,7 @@ from webapp.audit.service import history
 from webapp.clock import now
 from webapp.db import db
 from webapp.errors import Invalid, NotFound
-from webapp.predictions import queries, service
+from webapp.predictions import queries, service, versions
 from webapp.predictions.forms import ALGORITHMS, TASKS, TrainingForm
 from webapp.predictions.values import MAX_NAME
 from webapp.roles import Role
@@ -133,7 +133,7 @@ def promote(version_id: int) -> BaseResponse:
         "Promote version",
         revision=request.form.get("revision", ""),
     )
-    return _act(asked, version_id, f"Version {found.number} is the champion.", service.promote)
+    return _act(asked, version_id, f"Version {found.number} is the champion.", versions.promote)
 
 
 @blueprint.post("/versions/<int:version_id>/retire")
@@ -147,7 +147,7 @@ def retire(version_id: int) -> BaseResponse:
         "Retire version",
         revision=request.form.get("revision", ""),
     )
-    return _act(asked, version_id, f"Version {found.number} is retired.", service.retire)
+    return _act(asked, version_id, f"Version {found.number} is retired.", versions.retire)
 
 
 def _act(

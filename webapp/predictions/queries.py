@@ -11,9 +11,9 @@ from webapp.db import DbSession
 from webapp.jobs.service import states_of
 from webapp.logs import masked
 from webapp.paging import Cursor, Page, Scan, fetch_page
+from webapp.predictions.champions import challenger_of, champion_of
 from webapp.predictions.lifecycle import score_of
 from webapp.predictions.models import Model, ModelVersion, Prediction, PredictionRun, sources
-from webapp.predictions.service import challenger_of, champion_of
 from webapp.predictions.values import SCORE, Task, VersionState
 
 RUNS = 10
@@ -160,7 +160,7 @@ def _challengers(session: DbSession, ids: Sequence[int]) -> dict[int, VersionVie
 
 
 def _newer(candidate: VersionView | None, champion: VersionView | None) -> VersionView | None:
-    """Return the candidate where it challenges: see ``service.challenger_of``."""
+    """Return the candidate where it challenges: see ``champions.challenger_of``."""
     if candidate is None or champion is None or candidate.number < champion.number:
         return None
     return candidate

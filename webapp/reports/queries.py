@@ -12,7 +12,7 @@ from sqlalchemy import select
 from webapp.audit.queries import count_changes
 from webapp.breakers.queries import openings_between
 from webapp.db import DbSession
-from webapp.dead_letters.queries import causes_between
+from webapp.dead_letters.figures import causes_between
 from webapp.jobs.figures import hours_between
 from webapp.jobs.service import states_of
 from webapp.jobs.values import JobState

@@ -14,7 +14,7 @@ from webapp.alerts.queries import active_by_severity
 from webapp.breakers.service import states_by_name
 from webapp.breakers.values import BreakerState
 from webapp.db import DbSession, reading
-from webapp.dead_letters.queries import LettersOfType, letters_by_type
+from webapp.dead_letters.figures import LettersOfType, letters_by_type
 from webapp.dead_letters.values import Status
 from webapp.health.checks import Checks
 from webapp.jobs.queries import due_jobs
