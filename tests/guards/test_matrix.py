@@ -95,11 +95,17 @@ class Case:
     failures: int = 0
     attempts: int = ATTEMPTS
 
+    @property
+    def limit(self) -> float:
+        return LIMIT if self.error_class is ErrorClass.TIMEOUT else PATIENCE
+
 
 EXPONENTIAL = (FIRST, FIRST * 2, FIRST * 4)
 LINEAR = (FIRST, FIRST * 2, FIRST * 3)
 AGGRESSIVE = (FIRST, FIRST * 3, FIRST * 9)
+# Where the limit is what ends a call it is short; else no pause of the machine may reach it.
 LIMIT = 0.3
+PATIENCE = 30.0
 
 MATRIX = {
     "429": Case(lambda _: answer("429 Too Many"), ErrorClass.RATE_LIMITED, 4, AGGRESSIVE),
@@ -142,7 +148,7 @@ def test_what_a_server_keeps_doing_is_met_as_the_matrix_says(
     name = f"service-{uuid.uuid4().hex[:8]}"
     server.answers = [case.reply(server)]
     config = replace(CONFIG, max_attempts=case.attempts)
-    guarded = guard(name, retry=config, timeout=LIMIT, thresholds=NEVER_OPENS)
+    guarded = guard(name, retry=config, timeout=case.limit, thresholds=NEVER_OPENS)
     with pytest.raises(Exception) as caught:  # the class is what is asked
         get(guarded, server.url)
     assert classify(caught.value).error_class == case.error_class, repr(caught.value)
@@ -162,9 +168,10 @@ def test_a_server_that_recovers_is_answered_for_with_its_answer(
 ) -> None:
     name = f"service-{uuid.uuid4().hex[:8]}"
     server.answers = [case.reply(server), OK]
-    guarded = guard(name, retry=CONFIG, timeout=LIMIT, thresholds=NEVER_OPENS)
+    guarded = guard(name, retry=CONFIG, timeout=case.limit, thresholds=NEVER_OPENS)
     assert get(guarded, server.url).text == "ok"
-    assert len(server.times) == 2
+    # A machine that pauses may make the answer late by a short limit, and the next call good.
+    assert len(server.times) == 2 or (case.limit == LIMIT and 2 < len(server.times) <= ATTEMPTS)
     assert server.gaps[0] >= case.waits[0]
     assert breaker(name).fail_counter == 0
 
@@ -177,7 +184,7 @@ def test_an_open_circuit_ends_the_repeating_and_keeps_calls_from_the_server(
     guarded = guard(
         f"service-{uuid.uuid4().hex[:8]}",
         retry=CONFIG,
-        timeout=LIMIT,
+        timeout=PATIENCE,
         thresholds=Thresholds(failures=2),
     )
     for _ in range(3):
@@ -192,7 +199,7 @@ def test_json_that_does_not_decode_is_repeated_where_decoding_is_part_of_the_cal
 ) -> None:
     name = f"service-{uuid.uuid4().hex[:8]}"
     server.answers = [answer("200 OK", body=b'{"rows'), answer("200 OK", body=b"[1]")]
-    inner = guard(f"{name}-http", timeout=LIMIT)
+    inner = guard(f"{name}-http", timeout=PATIENCE)
 
     @guard(name, retry=CONFIG)
     def rows() -> Any:
