@@ -40,7 +40,7 @@ from webapp.unleash.capability import unleash
 from webapp.web.access import register_access
 from webapp.web.aliases import register_aliases
 from webapp.web.assets import register_assets
-from webapp.web.before_flask import register_slowness
+from webapp.web.before_flask import register_only_threads
 from webapp.web.capability import register_capabilities
 from webapp.web.credentials import register_credentials
 from webapp.web.cross_origin import register_cross_origin
@@ -126,7 +126,7 @@ def create_app(settings: Settings) -> Flask:
     register_menu(app)
     register_theme(app)
     register_patterns(app, settings)
-    register_slowness(app)
+    register_only_threads(app)
     register_aliases(app)
     register_capabilities(app, CAPABILITIES)
     register_commands(app)

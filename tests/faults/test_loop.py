@@ -68,9 +68,9 @@ class Server:
         connection.request("POST", path, text, sent | headers)
         return Answer(connection.getresponse())
 
-    def raw(self, path: str, body: bytes, *more: str, method: str = "POST") -> bytes:
+    def raw(self, path: str, body: bytes, *more: str) -> bytes:
         """Write a request out; ``more`` are further lines of its head."""
-        lines = [f"{method} {path} HTTP/1.1", f"Host: {HOST}"]
+        lines = [f"POST {path} HTTP/1.1", f"Host: {HOST}"]
         lines += [f"Authorization: Bearer {self.token}", "Content-Type: application/json", *more]
         return "\r\n".join([*lines, "", ""]).encode() + body
 

@@ -33,7 +33,7 @@ from webapp.promptly import takes_time
 log = get_logger(__name__)
 
 NOT_READ: Final = "No flag could be read yet: what holds them is away."
-# So many take a fraction of a millisecond.
+# So many flags are decided in a fraction of a millisecond.
 MOST_PROMPT: Final = 100
 # Names come from callers, so what is remembered of them has a bound.
 _MAX_UNKNOWN: Final = 1_000

@@ -135,8 +135,8 @@ class BeforeFlask(ABC):
 
 
 @dataclass(frozen=True, slots=True)
-class Slowly:
-    """The WSGI application that is Flask, whose views may wait for anybody."""
+class OnlyThreads:
+    """A WSGI application before Flask, whose views may wait for anybody: no loop gets past it."""
 
     behind: WSGIApplication
 
@@ -146,9 +146,9 @@ class Slowly:
         return self.behind(environ, start_response)
 
 
-def register_slowness(app: Flask) -> None:
+def register_only_threads(app: Flask) -> None:
     """Let none but threads ask Flask.  Before whatever else stands before Flask."""
-    app.wsgi_app = Slowly(app.wsgi_app)  # type: ignore[method-assign]
+    app.wsgi_app = OnlyThreads(app.wsgi_app)  # type: ignore[method-assign]
 
 
 class Circumstances(TypedDict):

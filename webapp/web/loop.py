@@ -119,14 +119,14 @@ class LoopWorker(ThreadWorker):
     def _move(
         self,
         conn: TConn,
-        before: deque[TConn],
-        now: deque[TConn],
+        old: deque[TConn],
+        new: deque[TConn],
         on_readable: Callable[[TConn, Any], None],
     ) -> None:
         """Make a connection the last of those that wait for the same: they are in that order."""
-        before.remove(conn)
-        now.append(conn)
-        if now is not before:
+        old.remove(conn)
+        new.append(conn)
+        if new is not old:
             self.poller.modify(conn.sock, selectors.EVENT_READ, partial(on_readable, conn))
 
     def _then_finish(self, conn: TConn, work: Callable[[], bool]) -> None:
